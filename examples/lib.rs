@@ -1,0 +1,1 @@
+//! The interfaces of the example programs, shared between them.

@@ -1,0 +1,1 @@
+//! Whole-system tests of vat: several processes, real sockets, real peers.

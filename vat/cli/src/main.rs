@@ -1,0 +1,3 @@
+//! The `vat` command: launcher, supervisor and operator's tool.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The vat itself: heap, turns, references, promises, tasks.

@@ -1,0 +1,1 @@
+//! Arguments and results: Rust types in Cap'n Proto's own layout.

@@ -1,0 +1,1 @@
+//! Calls without compiled interfaces: JSON to wire and back by a description.

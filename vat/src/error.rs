@@ -1,0 +1,1 @@
+//! Errors that travel with broken promises.

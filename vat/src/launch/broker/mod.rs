@@ -1,0 +1,1 @@
+//! Brokers: the objects behind granted powers.

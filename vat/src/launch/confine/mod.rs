@@ -1,0 +1,1 @@
+//! Kernel confinement of a child process, and the report of what was enforced.

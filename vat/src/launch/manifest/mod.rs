@@ -1,0 +1,1 @@
+//! The manifest: parsed with spans, checked completely before anything starts.

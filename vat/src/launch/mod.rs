@@ -1,0 +1,1 @@
+//! The launcher: manifests, confinement, brokers, supervised children.

@@ -1,0 +1,1 @@
+//! Streams that carry Cap'n Proto: descriptors beside frames, TLS, the driver.

@@ -1,0 +1,1 @@
+//! The system capabilities as interfaces.

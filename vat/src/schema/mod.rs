@@ -1,0 +1,1 @@
+//! Interface descriptions: the model, the printed `.capnp` text, the universal describe message.

@@ -1,0 +1,1 @@
+//! Sturdy refs: vat ids, URIs, swiss numbers, reference files, the restorer.

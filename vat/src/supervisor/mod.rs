@@ -1,0 +1,1 @@
+//! Supervision with Erlang/OTP semantics: specs, intensity, backoff, the pure model.

@@ -1,0 +1,1 @@
+//! System calls: the one module with unsafe code.
