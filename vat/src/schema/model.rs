@@ -83,8 +83,13 @@ pub struct Field {
     pub offset: u32,
     /// Its discriminant value if it is a branch of the unnamed union.
     pub variant: Option<u16>,
-    /// The value of an absent field, if it is not zero. Only scalars have one.
+    /// The value that the source declares for an absent field, zero included. Only scalars have
+    /// one. A field without it that is not optional has to be given by a caller; on the wire an
+    /// absent one reads as zero all the same.
     pub default: Option<Value>,
+    /// Whether absence is a value of its own: an `Option` in Rust. Such a field is a pointer, and
+    /// null means absent; an optional scalar is a pointer to a struct with the one field `value`.
+    pub optional: bool,
 }
 
 /// An enum without payloads.
