@@ -1,1 +1,4 @@
 //! The launcher: manifests, confinement, brokers, supervised children.
+
+pub mod manifest;
+pub mod places;

@@ -1,1 +1,345 @@
-//! The manifest: parsed with spans, checked completely before anything starts.
+//! The manifest: what a program is, what it needs, what it gives back, and who fills its slots.
+//!
+//! A manifest is read in two steps. The first turns TOML into typed values and reports unknown
+//! keys, wrong types and malformed names, each with its place. The second checks what lies
+//! between the parts (unfilled slots, mismatched types, grants that are too broad) and what the
+//! file system says (missing programs, reference files that others can read). Both report all
+//! they find. Only a manifest without errors becomes a [`Manifest`]; nothing starts without one.
+//!
+//! Version 1, for one program:
+//!
+//! ```toml
+//! manifest = 1
+//!
+//! [vat]
+//! name    = "hello"
+//! summary = "Greets people; remembers names in one directory"
+//!
+//! [program]
+//! exec        = "./hello"       # or: cargo = { package = "hello", bin = "hello" }
+//! confinement = "L2"            # the least level it may run at: L2 (default) or L3
+//!
+//! [use.notes]
+//! type   = "Directory"
+//! rights = ["read", "write"]    # default: ["read"]
+//! [use.log]
+//! type     = "LogSink"
+//! optional = true
+//!
+//! [expose.greeter]
+//! type   = "hello::Greeter"
+//! socket = "greeter.sock"
+//!
+//! [run]
+//! listen = ["127.0.0.1:7447"]
+//! [run.grants]
+//! notes = { dir = "./notes", rights = ["read", "write"], create = true }
+//! log   = "launcher.log"
+//! # clock = "clock", friend = { ref = "friend.cap" }
+//!
+//! [supervisor]
+//! strategy  = "one_for_one"
+//! restart   = "permanent"
+//! intensity = { restarts = 3, within = "5s" }
+//! backoff   = { first = "0s", initial = "100ms", factor = 4, max = "30s", jitter = 0.2, reset = "10s" }
+//! start     = { timeout = "10s" }
+//! stop      = { grace = "5s" }
+//! ```
+
+mod check;
+mod code;
+mod diagnostic;
+mod document;
+mod files;
+mod grant;
+mod name;
+mod supervise;
+mod table;
+mod units;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use code::Code;
+pub use diagnostic::{Diagnostic, Label, Position, Report, Severity};
+pub use name::{Builtin, InterfaceName, MAX_NAME, NameError, SlotName, VatName};
+pub use supervise::{Backoff, Intensity, Restart, Strategy, Supervision};
+pub use units::{DurationError, HumanDuration, parse_duration};
+
+use super::places::Places;
+use diagnostic::Findings;
+
+/// Largest manifest that is read, in bytes. A larger one is refused with `V0003`.
+pub const MAX_MANIFEST: u64 = 1 << 20;
+
+/// A manifest without errors: everything the launcher needs to start its program.
+///
+/// All paths are absolute.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// The manifest's own path.
+    pub path: PathBuf,
+    /// The folder that relative paths in the manifest start from.
+    pub folder: PathBuf,
+    /// The ensemble's name.
+    pub name: VatName,
+    /// What it is for, in one line.
+    pub summary: Option<String>,
+    /// What runs.
+    pub program: Program,
+    /// The slots the program declares, in the order of the text.
+    pub uses: Vec<Use>,
+    /// The references it gives back, in the order of the text.
+    pub exposes: Vec<Expose>,
+    /// Where the launcher listens for it; empty: only on its Unix socket.
+    pub listen: Vec<SocketAddr>,
+    /// Who fills the slots, in the order of the text. At most one per slot; every slot that is
+    /// not optional has one.
+    pub grants: Vec<Grant>,
+    /// When and how fast it is started again.
+    pub supervision: Supervision,
+}
+
+impl Manifest {
+    /// The slot of that name.
+    #[must_use]
+    pub fn slot(&self, name: &str) -> Option<&Use> {
+        self.uses.iter().find(|slot| slot.name.as_str() == name)
+    }
+
+    /// What fills the slot of that name. None: the slot is optional and unfilled, or not there.
+    #[must_use]
+    pub fn grant(&self, slot: &str) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.slot.as_str() == slot)
+    }
+}
+
+/// The program of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Program {
+    /// Where it comes from.
+    pub source: Source,
+    /// The least confinement it may run at; below, the launcher refuses to start it.
+    pub confinement: Level,
+}
+
+/// Where a program comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Source {
+    /// An executable file.
+    Exec(PathBuf),
+    /// A target of a Cargo package, built by the launcher.
+    Cargo(CargoTarget),
+}
+
+/// A target of a Cargo package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CargoTarget {
+    /// The folder Cargo runs in: the manifest's.
+    pub folder: PathBuf,
+    /// The package's name.
+    pub package: String,
+    /// Which of its programs.
+    pub target: TargetKind,
+}
+
+/// Which program of a Cargo package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// A `[[bin]]` target.
+    Bin(String),
+    /// An `[[example]]` target.
+    Example(String),
+}
+
+/// A level of confinement, ordered from weak to strong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Level {
+    /// Landlock and a strict system call filter, no namespaces.
+    #[default]
+    L2,
+    /// Namespaces, an empty root and a strict system call filter.
+    L3,
+}
+
+/// A slot: something that the program needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Use {
+    /// The slot's name: the field of the program's record of powers.
+    pub name: SlotName,
+    /// The interface of what fills it.
+    pub interface: InterfaceName,
+    /// For directories and files: what the program does with it.
+    pub rights: Option<Rights>,
+    /// Whether the program starts without it.
+    pub optional: bool,
+}
+
+/// What may be done with a directory or file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Rights {
+    /// Reading files and listing directories.
+    pub read: bool,
+    /// Creating, changing and removing files.
+    pub write: bool,
+}
+
+/// A reference that the program gives back to whoever launched it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Expose {
+    /// Its well-known name.
+    pub name: SlotName,
+    /// Its interface, compared at launch.
+    pub interface: InterfaceName,
+    /// A plain Unix socket that serves it to local programs of the same user.
+    pub socket: Option<PathBuf>,
+}
+
+/// What fills one slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Grant {
+    /// The slot it fills.
+    pub slot: SlotName,
+    /// What it is.
+    pub power: Power,
+}
+
+/// What an operator may grant at the shell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Power {
+    /// A directory and everything below it.
+    Directory {
+        /// The directory. It exists, unless `create`.
+        path: PathBuf,
+        /// What may be done there; never more than the slot declares.
+        rights: Rights,
+        /// Whether the launcher creates it when it is missing (mode 0700).
+        create: bool,
+    },
+    /// The launcher's log.
+    Log,
+    /// The time of day and timers.
+    Clock,
+    /// The object that a reference file names. The launcher enlivens it; the program never sees
+    /// the file's content.
+    Reference {
+        /// The reference file.
+        path: PathBuf,
+    },
+}
+
+/// What came of checking a manifest.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Checked {
+    /// The manifest, unless the report has errors.
+    pub manifest: Option<Manifest>,
+    /// Everything that was found.
+    pub report: Report,
+}
+
+impl Checked {
+    /// The manifest and its warnings.
+    ///
+    /// # Errors
+    ///
+    /// The report, when it has errors.
+    pub fn into_result(self) -> Result<(Manifest, Report), Box<Report>> {
+        match self.manifest {
+            Some(manifest) => Ok((manifest, self.report)),
+            None => Err(Box::new(self.report)),
+        }
+    }
+}
+
+/// Reads and checks the manifest at `path`.
+///
+/// # Authority
+///
+/// Reads the manifest and looks at the files it names, with the caller's own rights. `places`
+/// are the directories where this user's ensembles keep their secrets: no grant may reach them.
+pub fn check(path: &Path, places: &Places) -> Checked {
+    match read(path) {
+        Ok(text) => check_text(path, text, places),
+        Err((code, message)) => {
+            let mut findings = Findings::default();
+            findings.error(code, message);
+            let report = Report::new(path.to_owned(), String::new(), findings);
+            Checked {
+                manifest: None,
+                report,
+            }
+        }
+    }
+}
+
+/// Checks a manifest's text as if it stood in the file `path`.
+///
+/// # Authority
+///
+/// As [`check`], without reading `path`.
+pub fn check_text(path: &Path, text: String, places: &Places) -> Checked {
+    let mut findings = Findings::default();
+    let manifest = match std::path::absolute(path) {
+        Ok(absolute) => {
+            let draft = document::read(&text, &mut findings);
+            check::check(draft, &absolute, places, &mut findings)
+        }
+        Err(error) => {
+            findings.error(
+                Code::Unreadable,
+                format!("the manifest's path is unusable: {error}"),
+            );
+            None
+        }
+    };
+    let manifest = manifest.filter(|_| !findings.has_errors());
+    Checked {
+        manifest,
+        report: Report::new(path.to_owned(), text, findings),
+    }
+}
+
+fn read(path: &Path) -> Result<String, (Code, String)> {
+    let unreadable = |error: io::Error| {
+        (
+            Code::Unreadable,
+            format!("cannot read {}: {error}", path.display()),
+        )
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_MANIFEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_MANIFEST {
+        let message = format!("{} is larger than {MAX_MANIFEST} bytes", path.display());
+        return Err((Code::TooLarge, message));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        (
+            Code::NotText,
+            format!("{} is not UTF-8 text, from byte {at} on", path.display()),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! `[run.grants]`: what the operator at the shell puts into the slots.
+
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::Findings;
+use super::document::{path_of, read_rights};
+use super::table::{At, Entry, Known, Later, Table};
+use super::{Code, Rights};
+
+#[derive(Debug)]
+pub(super) struct GrantDraft {
+    /// The slot's name as written: whether there is such a slot is a later question.
+    pub(super) slot: At<String>,
+    /// None: it was there, but wrong, and has been reported.
+    pub(super) power: Option<At<PowerDraft>>,
+}
+
+#[derive(Debug)]
+pub(super) enum PowerDraft {
+    Directory {
+        path: At<String>,
+        rights: Option<At<Rights>>,
+        create: bool,
+    },
+    Log,
+    Clock,
+    Reference {
+        path: At<String>,
+    },
+}
+
+const DIRECTORY_GRANT: Known = Known {
+    keys: &["dir", "rights", "create"],
+    later: &[Later {
+        key: "attenuate",
+        what: "attenuated grants",
+    }],
+};
+
+const REFERENCE_GRANT: Known = Known {
+    keys: &["ref"],
+    later: &[Later {
+        key: "attenuate",
+        what: "attenuated grants",
+    }],
+};
+
+const DIRECTORY_EXAMPLE: &str =
+    "a directory is granted as { dir = \"./notes\", rights = [\"read\", \"write\"] }";
+const GRANT_FORMS: &str = "a grant is { dir = \"./notes\", rights = [\"read\"] }, \
+                           \"launcher.log\", \"clock\" or { ref = \"friend.cap\" }";
+
+/// Reads one entry of `[run.grants]`.
+pub(super) fn read(entry: &Entry<'_, '_>, findings: &mut Findings) -> GrantDraft {
+    let slot = At::new(entry.key.value.to_owned(), entry.key.span.clone());
+    let power = match entry.value {
+        DeValue::Table(table) => read_power(entry, table, findings),
+        _ => entry
+            .text(findings)
+            .and_then(|text| read_named_power(&text, findings)),
+    };
+    GrantDraft {
+        slot,
+        power: power.map(|power| At::new(power, entry.span.clone())),
+    }
+}
+
+fn read_power(
+    entry: &Entry<'_, '_>,
+    table: &DeTable<'_>,
+    findings: &mut Findings,
+) -> Option<PowerDraft> {
+    let bare = Table::with_names(table, &entry.path, entry.span.clone());
+    match (bare.entry("dir"), bare.entry("ref")) {
+        (Some(_), None) => read_directory(&entry.table(DIRECTORY_GRANT, findings)?, findings),
+        (None, Some(_)) => {
+            let grant = entry.table(REFERENCE_GRANT, findings)?;
+            let path = path_of(&grant.entry("ref")?, findings)?;
+            Some(PowerDraft::Reference { path })
+        }
+        (Some(dir), Some(reference)) => {
+            findings
+                .error(
+                    Code::Contradiction,
+                    "a grant is a directory or a reference, not both",
+                )
+                .label(&reference.key.span, "one of the two has to go")
+                .label(&dir.key.span, "the other one");
+            None
+        }
+        (None, None) => {
+            findings
+                .error(
+                    Code::UnknownGrant,
+                    format!("`{}` does not say what is granted", entry.path),
+                )
+                .label(&entry.span, "needs `dir` or `ref`")
+                .help(GRANT_FORMS);
+            None
+        }
+    }
+}
+
+fn read_directory(grant: &Table<'_, '_>, findings: &mut Findings) -> Option<PowerDraft> {
+    let path = grant
+        .entry("dir")
+        .and_then(|entry| path_of(&entry, findings));
+    let rights = grant
+        .entry("rights")
+        .map(|entry| read_rights(&entry, findings));
+    let create = grant
+        .entry("create")
+        .and_then(|entry| entry.boolean(findings));
+    // Rights that could not be read must not become the slot's rights.
+    let rights = match rights {
+        Some(None) => return None,
+        Some(Some(rights)) => Some(rights),
+        None => None,
+    };
+    Some(PowerDraft::Directory {
+        path: path?,
+        rights,
+        create: create.unwrap_or(false),
+    })
+}
+
+fn read_named_power(text: &At<&str>, findings: &mut Findings) -> Option<PowerDraft> {
+    let (message, label, help) = match text.value {
+        "launcher.log" => return Some(PowerDraft::Log),
+        "clock" => return Some(PowerDraft::Clock),
+        // The text is not repeated: it may hold a secret.
+        secret if secret.trim_start().starts_with("vat:") => (
+            "a reference is a secret and does not belong into a manifest".to_owned(),
+            "this is a reference itself",
+            "write it into a file of mode 0600, and grant { ref = \"that-file.cap\" }",
+        ),
+        path if path.starts_with(['.', '/', '~']) => (
+            format!("{path:?} is not a grant"),
+            "a path alone does not say enough",
+            DIRECTORY_EXAMPLE,
+        ),
+        cap if cap.ends_with(".cap") => (
+            format!("{cap:?} is not a grant"),
+            "a path alone does not say enough",
+            "a reference file is granted as { ref = \"friend.cap\" }",
+        ),
+        other => (
+            format!("{other:?} is not a grant"),
+            "not known",
+            GRANT_FORMS,
+        ),
+    };
+    findings
+        .error(Code::UnknownGrant, message)
+        .label(&text.span, label)
+        .help(help);
+    None
+}
