@@ -52,7 +52,7 @@ pub struct Branch {
 }
 
 /// Where a field was placed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Slot {
     /// In units of the field's own size; the index for a pointer; 0 for nothing.
     pub offset: u32,
@@ -91,7 +91,25 @@ pub struct Solved<const N: usize> {
 impl<const N: usize> Solved<N> {
     /// The layout, for a constant.
     pub const fn layout(&'static self) -> Layout {
-        Layout { size: self.size, discriminant: self.discriminant, slots: &self.slots }
+        Layout {
+            size: self.size,
+            discriminant: self.discriminant,
+            slots: &self.slots,
+        }
+    }
+
+    /// Sizes of the sections.
+    pub const fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Where the field with this ordinal is.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub const fn slot(&self, ordinal: usize) -> Slot {
+        self.slots[ordinal]
     }
 }
 
@@ -110,8 +128,14 @@ pub const fn solve<const N: usize, const B: usize>(members: &[Member; N]) -> Sol
     let mut branches = [Started::NOT; B];
     let mut unions = [Union::NEW; 1];
     let mut work = Work {
-        spots: List { items: &mut spots, len: 0 },
-        pointers: List { items: &mut pointers, len: 0 },
+        spots: List {
+            items: &mut spots,
+            len: 0,
+        },
+        pointers: List {
+            items: &mut pointers,
+            len: 0,
+        },
         uses: uses.as_flattened_mut(),
         branches: &mut branches,
         unions: &mut unions,
@@ -120,7 +144,11 @@ pub const fn solve<const N: usize, const B: usize>(members: &[Member; N]) -> Sol
     };
     let size = work.place_all(members, &mut slots);
     let discriminant = work.unions[0].tag;
-    Solved { size, discriminant, slots }
+    Solved {
+        size,
+        discriminant,
+        slots,
+    }
 }
 
 /// Free space inside already counted words: for each size from 1 to 32 bits at most one gap, as
@@ -201,7 +229,11 @@ struct Root {
 }
 
 impl Root {
-    const EMPTY: Self = Self { words: 0, pointers: 0, gaps: Gaps::NONE };
+    const EMPTY: Self = Self {
+        words: 0,
+        pointers: 0,
+        gaps: Gaps::NONE,
+    };
 
     const fn data(&mut self, size: u8) -> u32 {
         if let Some(offset) = self.gaps.take(size) {
@@ -227,7 +259,10 @@ struct Union {
 }
 
 impl Union {
-    const NEW: Self = Self { started: 0, tag: None };
+    const NEW: Self = Self {
+        started: 0,
+        tag: None,
+    };
 }
 
 /// A data area that the branches of a union share.
@@ -240,7 +275,11 @@ struct Spot {
 }
 
 impl Spot {
-    const NONE: Self = Self { union: 0, size: 0, offset: 0 };
+    const NONE: Self = Self {
+        union: 0,
+        size: 0,
+        offset: 0,
+    };
 }
 
 /// A pointer that the branches of a union share.
@@ -262,7 +301,10 @@ struct Use {
 }
 
 impl Use {
-    const NOTHING: Self = Self { used: None, gaps: Gaps::NONE };
+    const NOTHING: Self = Self {
+        used: None,
+        gaps: Gaps::NONE,
+    };
 
     /// The size of the gap that a placement would cost, if it fits into a spot of size `spot`.
     const fn cost(&self, spot: u8, size: u8) -> Option<u8> {
@@ -335,7 +377,10 @@ struct Started {
 }
 
 impl Started {
-    const NOT: Self = Self { variant: None, pointers: 0 };
+    const NOT: Self = Self {
+        variant: None,
+        pointers: 0,
+    };
 }
 
 /// A list in borrowed memory, so that the same code runs in constants and in tests.
@@ -368,15 +413,27 @@ impl Work<'_> {
         let mut at = 0;
         while at < members.len() {
             slots[at] = match members[at].branch {
-                None => Slot { offset: self.place(members[at].kind), variant: 0 },
+                None => Slot {
+                    offset: self.place(members[at].kind),
+                    variant: 0,
+                },
                 Some(branch) => self.place_in(branch, members[at].kind),
             };
             at += 1;
         }
-        assert!(self.root.words <= 0xffff, "the struct has more than 65535 words of data");
-        assert!(self.root.pointers <= 0xffff, "the struct has more than 65535 pointers");
+        assert!(
+            self.root.words <= 0xffff,
+            "the struct has more than 65535 words of data"
+        );
+        assert!(
+            self.root.pointers <= 0xffff,
+            "the struct has more than 65535 pointers"
+        );
         #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
-        let size = Size { data: self.root.words as u16, pointers: self.root.pointers as u16 };
+        let size = Size {
+            data: self.root.words as u16,
+            pointers: self.root.pointers as u16,
+        };
         size
     }
 
@@ -430,7 +487,10 @@ impl Work<'_> {
             at += 1;
         }
         let index = self.root.pointer();
-        self.pointers.push(Owned { union: branch.union, index });
+        self.pointers.push(Owned {
+            union: branch.union,
+            index,
+        });
         index
     }
 
@@ -444,7 +504,11 @@ impl Work<'_> {
         let offset = self.root.data(size);
         let at = self.row(branch) + self.spots.len;
         self.uses[at].used = Some(size);
-        self.spots.push(Spot { union: branch.union, size, offset });
+        self.spots.push(Spot {
+            union: branch.union,
+            size,
+            offset,
+        });
         offset
     }
 
@@ -480,10 +544,17 @@ impl Work<'_> {
             let wanted = self.uses[row + at].wanted(size);
             if spot.union == branch.union
                 && wanted <= 6
-                && self.root.gaps.grow(spot.size, spot.offset, wanted - spot.size)
+                && self
+                    .root
+                    .gaps
+                    .grow(spot.size, spot.offset, wanted - spot.size)
             {
                 let offset = spot.offset >> (wanted - spot.size);
-                self.spots.items[at] = Spot { union: spot.union, size: wanted, offset };
+                self.spots.items[at] = Spot {
+                    union: spot.union,
+                    size: wanted,
+                    offset,
+                };
                 let inside = self.uses[row + at].place_grown(size, wanted);
                 return Some((offset << (wanted - size)) + inside);
             }
@@ -498,5 +569,8 @@ impl Work<'_> {
 }
 
 impl Slot {
-    const ORIGIN: Self = Self { offset: 0, variant: 0 };
+    const ORIGIN: Self = Self {
+        offset: 0,
+        variant: 0,
+    };
 }

@@ -1,5 +1,159 @@
 //! Arguments and results: Rust types in Cap'n Proto's own layout.
+//!
+//! A type that implements [`Data`] may be an argument or a result of an interface's method. Inside a
+//! vat its values stay Rust values; when one leaves, it is written as the Cap'n Proto struct, list
+//! or number that the type stands for, so that any other implementation can read it.
+//!
+//! | Rust | Cap'n Proto |
+//! |---|---|
+//! | `u8` … `u64`, `i8` … `i64`, `f32`, `f64`, `bool`, `()` | `UInt8` … `Bool`, `Void` |
+//! | `String` | `Text` |
+//! | `Vec<u8>`, `[u8; N]` | `Data` |
+//! | `Vec<T>` | `List(T)` |
+//! | `BTreeMap<K, V>` | a list of `(key, value)`, sorted by key |
+//! | `Option<T>` of a text, list, struct or reference | the same pointer, null for `None` |
+//! | `Option<T>` of a number or plain enum | a pointer to a struct with the one field `value` |
+//! | `Box<T>` | as `T` |
+//! | a struct with `#[derive(Data)]` | a struct |
+//! | an enum without payloads | an enum |
+//! | an enum with payloads | a struct with an unnamed union |
+//! | a reference (`FileRef`, `Ref`) | an interface, `Capability` |
+//!
+//! Reading is safe and strict: nothing that a peer sends makes it panic or take unbounded memory.
+//! What is absent, as an older peer does not know it, reads as zero, empty or `None`, or as the
+//! field's declared default; an enumerant or variant that this version does not know is an error
+//! that gives its number.
 
+mod compound;
+mod error;
 mod layout;
+mod scalar;
+#[cfg(test)]
+mod tests;
+mod wire;
 
+pub use error::{Error, Fault};
 pub use layout::{Branch, Kind, Layout, Member, Size, Slot, Solved, solve};
+pub use scalar::Scalar;
+pub use wire::{Element, MEMORY_LIMIT, NESTING_LIMIT, Reader, Source, Writer};
+
+use capnp::any_pointer;
+
+use crate::schema::{FieldShape, Registry, Type};
+
+/// What reading and writing give.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What may be an argument or a result.
+///
+/// Implemented for the types in the [module's table](self), and by `#[derive(vat::Data)]`; an
+/// implementation by hand has to keep `KIND`, `ELEMENT`, `write`, `read` and `describe` consistent.
+pub trait Data: Clone + Sized + 'static {
+    /// Where a value lies in a struct.
+    const KIND: Kind;
+
+    /// How a list holds values of this type.
+    const ELEMENT: Element;
+
+    /// Whether absence is a value of its own.
+    const OPTIONAL: bool = false;
+
+    /// Writes into a field or a list; `at` is in units of the value's own size, or the index of a
+    /// pointer or an element.
+    ///
+    /// # Errors
+    ///
+    /// What [`Fault`] lists for sizes and depths.
+    fn write(&self, to: &mut Writer<'_>, at: u32) -> Result<()>;
+
+    /// Reads what [`write`](Self::write) wrote, in this version of the type or another.
+    ///
+    /// # Errors
+    ///
+    /// What [`Fault`] lists.
+    fn read(from: &Reader<'_>, at: u32) -> Result<Self>;
+
+    /// Registers the type and what it reaches, and says how Cap'n Proto calls it.
+    fn describe(types: &mut Registry) -> Type;
+
+    /// Writes a list of values.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    fn write_list(items: &[Self], to: &mut Writer<'_>, at: u32) -> Result<()> {
+        let mut list = to.list(at, Self::ELEMENT, items.len())?;
+        for (item, at) in items.iter().zip(0..) {
+            item.write(&mut list, at)
+                .map_err(|error| error.in_element(at))?;
+        }
+        Ok(())
+    }
+
+    /// Reads a list of values.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    fn read_list(from: &Reader<'_>, at: u32) -> Result<Vec<Self>> {
+        let list = from.list(at, Self::ELEMENT, size_of::<Self>())?;
+        (0..list.len())
+            .map(|at| Self::read(&list, at).map_err(|error| error.in_element(at)))
+            .collect()
+    }
+
+    /// As [`describe`](Self::describe), for a list of values.
+    fn describe_list(types: &mut Registry) -> Type {
+        Type::List(Box::new(Self::describe(types)))
+    }
+}
+
+/// A type that is a struct on the wire: a derived struct or an enum with payloads.
+pub trait Record: Data {
+    /// Its id.
+    const ID: u64;
+
+    /// `package::Type`.
+    const NAME: &'static str;
+
+    /// Its doc comment.
+    const DOC: &'static str;
+
+    /// Where its fields are.
+    const LAYOUT: Layout;
+
+    /// Registers what the fields reach, and describes them in source order.
+    fn fields(types: &mut Registry) -> Vec<FieldShape>;
+
+    /// Writes the fields into a fresh struct.
+    ///
+    /// # Errors
+    ///
+    /// As [`Data::write`].
+    fn write_fields(&self, to: &mut Writer<'_>) -> Result<()>;
+
+    /// Reads the fields.
+    ///
+    /// # Errors
+    ///
+    /// As [`Data::read`].
+    fn read_fields(from: &Reader<'_>) -> Result<Self>;
+
+    /// Writes the value as the root of a message.
+    ///
+    /// # Errors
+    ///
+    /// As [`Data::write`].
+    fn write_root(&self, to: any_pointer::Builder<'_>) -> Result<()> {
+        self.write_fields(&mut Writer::root(to, Self::LAYOUT.size))
+    }
+
+    /// Reads the value from the root of a message.
+    ///
+    /// # Errors
+    ///
+    /// As [`Data::read`].
+    fn read_root(from: any_pointer::Reader<'_>) -> Result<Self> {
+        Self::read_fields(&Reader::root(from, &Source::default())?)
+    }
+}

@@ -1,5 +1,8 @@
 //! Interface descriptions: the model, the printed `.capnp` text, the universal describe message.
 
+pub mod id;
 mod model;
+mod registry;
 
 pub use model::{Description, Enum, Enumerant, Field, Interface, Method, Struct, Type, Value};
+pub use registry::{FieldShape, InterfaceShape, Registry};

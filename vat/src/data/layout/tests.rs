@@ -65,7 +65,10 @@ impl Flat {
         let union = u16::try_from(self.unions.len()).unwrap();
         self.unions.push(tag);
         for member in node["m"].as_array().unwrap() {
-            let branch = Branch { union, index: self.branches };
+            let branch = Branch {
+                union,
+                index: self.branches,
+            };
             self.branches += 1;
             if member.get("u").is_some() {
                 self.unsupported = true;
@@ -84,8 +87,12 @@ impl Flat {
             offset: number(&member["at"]).unwrap_or(0),
             variant: branch.map(|(_, variant)| variant),
         };
-        let member_of = Member { kind, branch: branch.map(|(branch, _)| branch) };
-        self.members.push((number(&member["o"]).unwrap(), member_of, expected));
+        let member_of = Member {
+            kind,
+            branch: branch.map(|(branch, _)| branch),
+        };
+        self.members
+            .push((number(&member["o"]).unwrap(), member_of, expected));
     }
 
     fn place(&self) -> (Size, Vec<Slot>, Vec<Option<u32>>) {
@@ -97,8 +104,14 @@ impl Flat {
         let mut branches = vec![Started::NOT; usize::from(self.branches)];
         let mut unions = vec![Union::NEW; self.unions.len()];
         let size = Work {
-            spots: List { items: &mut spots, len: 0 },
-            pointers: List { items: &mut pointers, len: 0 },
+            spots: List {
+                items: &mut spots,
+                len: 0,
+            },
+            pointers: List {
+                items: &mut pointers,
+                len: 0,
+            },
             uses: &mut uses,
             branches: &mut branches,
             unions: &mut unions,
@@ -125,8 +138,16 @@ fn supported_structs_lie_as_the_compiler_lays_them() {
         let name = &structure["name"];
         let (size, slots, tags) = flat.place();
         let expected = &structure["size"];
-        assert_eq!(Some(size.data), number(&expected[0]), "data words of {name}");
-        assert_eq!(Some(size.pointers), number(&expected[1]), "pointers of {name}");
+        assert_eq!(
+            Some(size.data),
+            number(&expected[0]),
+            "data words of {name}"
+        );
+        assert_eq!(
+            Some(size.pointers),
+            number(&expected[1]),
+            "pointers of {name}"
+        );
         for ((ordinal, member, expected), slot) in flat.members.iter().zip(&slots) {
             assert_eq!(slot.offset, expected.offset, "{name} @{ordinal} {member:?}");
             if let Some(variant) = expected.variant {
@@ -134,7 +155,11 @@ fn supported_structs_lie_as_the_compiler_lays_them() {
             }
         }
         for (tag, expected) in tags.iter().zip(&flat.unions) {
-            assert_eq!(*tag, expected.map(|(offset, _)| offset), "discriminant of {name}");
+            assert_eq!(
+                *tag,
+                expected.map(|(offset, _)| offset),
+                "discriminant of {name}"
+            );
         }
         covered += 1;
     }
@@ -148,9 +173,17 @@ fn implicit_structs_lie_as_the_compiler_lays_them() {
     for interface in vectors["interfaces"]["interfaces"].as_array().unwrap() {
         for method in interface["methods"].as_array().unwrap() {
             for list in ["params", "results"] {
-                let Some(fields) = method[list].get("fields") else { continue };
+                let Some(fields) = method[list].get("fields") else {
+                    continue;
+                };
                 let flat = Flat {
-                    members: fields.as_array().unwrap().iter().zip(0..).map(parameter).collect(),
+                    members: fields
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .zip(0..)
+                        .map(parameter)
+                        .collect(),
                     ..Flat::default()
                 };
                 let (size, slots, _) = flat.place();
@@ -168,25 +201,47 @@ fn implicit_structs_lie_as_the_compiler_lays_them() {
 }
 
 fn parameter((field, ordinal): (&Value, u64)) -> (u64, Member, Expected) {
-    let member = Member { kind: kind(field[1].as_str().unwrap()), branch: None };
-    (ordinal, member, Expected { offset: number(&field[3]).unwrap(), variant: None })
+    let member = Member {
+        kind: kind(field[1].as_str().unwrap()),
+        branch: None,
+    };
+    (
+        ordinal,
+        member,
+        Expected {
+            offset: number(&field[3]).unwrap(),
+            variant: None,
+        },
+    )
 }
 
 #[test]
 fn a_constant_is_laid_out_like_the_same_struct_at_run_time() {
     // z :UInt16; union { a :UInt8; b :Void; c :UInt8; d :UInt16; }
     const fn branch(kind: Kind, index: u16) -> Member {
-        Member { kind, branch: Some(Branch { union: 0, index }) }
+        Member {
+            kind,
+            branch: Some(Branch { union: 0, index }),
+        }
     }
     const SOLVED: Solved<5> = solve::<5, 4>(&[
-        Member { kind: Kind::Bits(4), branch: None },
+        Member {
+            kind: Kind::Bits(4),
+            branch: None,
+        },
         branch(Kind::Bits(3), 0),
         branch(Kind::Void, 1),
         branch(Kind::Bits(3), 2),
         branch(Kind::Bits(4), 3),
     ]);
     const LAYOUT: Layout = SOLVED.layout();
-    assert_eq!(LAYOUT.size, Size { data: 1, pointers: 0 });
+    assert_eq!(
+        LAYOUT.size,
+        Size {
+            data: 1,
+            pointers: 0
+        }
+    );
     assert_eq!(LAYOUT.discriminant, Some(2));
     let offsets: Vec<u32> = LAYOUT.slots.iter().map(|slot| slot.offset).collect();
     assert_eq!(offsets, [0, 2, 0, 2, 1]);

@@ -1,0 +1,500 @@
+//! Writing and reading the two sections of a struct and the elements of a list: the one module that
+//! names `capnp::private::layout`.
+//!
+//! A [`Writer`] or [`Reader`] is either a struct, addressed by the offsets of its layout, or a list,
+//! addressed by index: a value is written into a field and into a list in the same way.
+
+mod raw;
+
+use std::cell::Cell;
+
+use capnp::private::layout::{
+    ElementSize, ListBuilder, ListReader, PointerBuilder, PointerReader, PrimitiveElement,
+    StructBuilder, StructReader, StructSize,
+};
+use capnp::traits::FromPointerReader;
+use capnp::{any_pointer, any_pointer_list, struct_list};
+use raw::{Pointer, PointerSlot, Struct};
+
+use super::error::{Error, Fault};
+use super::layout::{Kind, Size};
+
+/// How deep a value may be nested, written or read: 64 levels, as in the other implementations.
+pub const NESTING_LIMIT: u16 = 64;
+
+/// How much memory the lists, texts and bytes of one received value may take: 256 MiB. A peer's
+/// message is limited by itself, but a small one can stand for a large value (a list of empty
+/// structs).
+pub const MEMORY_LIMIT: usize = 256 << 20;
+
+/// Elements of a list, bytes of a text with its end, or words of a list of structs.
+const COUNT_LIMIT: u64 = 1 << 29;
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How a list holds its elements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Element {
+    /// Not at all but by their number.
+    Void,
+    /// As numbers of this many bits, as a logarithm.
+    Bits(u8),
+    /// As pointers.
+    Pointer,
+    /// As structs of this size, one behind the other.
+    Struct(Size),
+    /// There is no list of these.
+    None,
+}
+
+impl Element {
+    fn size(self) -> ElementSize {
+        match self {
+            Self::Void | Self::None => ElementSize::Void,
+            Self::Bits(0) => ElementSize::Bit,
+            Self::Bits(3) => ElementSize::Byte,
+            Self::Bits(4) => ElementSize::TwoBytes,
+            Self::Bits(5) => ElementSize::FourBytes,
+            Self::Bits(_) => ElementSize::EightBytes,
+            Self::Pointer => ElementSize::Pointer,
+            Self::Struct(_) => ElementSize::InlineComposite,
+        }
+    }
+}
+
+/// Writes one struct or one list.
+pub struct Writer<'a> {
+    to: Target<'a>,
+    rules: Rules,
+}
+
+enum Target<'a> {
+    Struct {
+        builder: StructBuilder<'a>,
+        size: Size,
+    },
+    Numbers {
+        builder: ListBuilder<'a>,
+        kind: Kind,
+    },
+    Pointers(ListBuilder<'a>),
+    Structs {
+        builder: struct_list::Builder<'a, Struct>,
+        size: Size,
+    },
+}
+
+#[derive(Clone, Copy)]
+struct Rules {
+    depth: u16,
+    references: bool,
+}
+
+impl Rules {
+    fn deeper(self) -> Result<Self> {
+        if self.depth >= NESTING_LIMIT {
+            return Err(Fault::TooDeep {
+                limit: NESTING_LIMIT,
+            }
+            .into());
+        }
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// Makes the root struct of a message. References are written into the message's capability
+    /// table, which it must have been given.
+    pub fn root(to: any_pointer::Builder<'a>, size: Size) -> Self {
+        Self::root_with(to, size, true)
+    }
+
+    /// The same for bytes that cannot carry references: a stored value.
+    pub fn root_without_references(to: any_pointer::Builder<'a>, size: Size) -> Self {
+        Self::root_with(to, size, false)
+    }
+
+    fn root_with(to: any_pointer::Builder<'a>, size: Size, references: bool) -> Self {
+        let PointerSlot(pointer) = to.init_as();
+        Self {
+            to: Target::Struct {
+                builder: pointer.init_struct(struct_size(size)),
+                size,
+            },
+            rules: Rules {
+                depth: 1,
+                references,
+            },
+        }
+    }
+
+    /// Writes a number of 2 to the power of `size` bits: a `bool`, an integer, an enumerant, the
+    /// bits of a float. Higher bits are cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NoSlot`] if the struct or list has no such place.
+    #[expect(clippy::cast_possible_truncation, reason = "higher bits are cut off")]
+    #[inline]
+    pub fn bits(&mut self, size: u8, at: u32, value: u64) -> Result<()> {
+        match &self.to {
+            Target::Struct { builder, size: has } => {
+                if (u64::from(at) + 1) << size > u64::from(has.data) * 64 {
+                    return Err(Fault::NoSlot { at }.into());
+                }
+                let at = at as usize;
+                match size {
+                    0 => builder.set_bool_field(at, value & 1 == 1),
+                    3 => builder.set_data_field(at, value as u8),
+                    4 => builder.set_data_field(at, value as u16),
+                    5 => builder.set_data_field(at, value as u32),
+                    _ => builder.set_data_field(at, value),
+                }
+            }
+            Target::Numbers { builder, kind } => {
+                if at >= builder.len() || *kind != Kind::Bits(size) {
+                    return Err(Fault::NoSlot { at }.into());
+                }
+                match size {
+                    0 => PrimitiveElement::set(builder, at, value & 1 == 1),
+                    3 => PrimitiveElement::set(builder, at, value as u8),
+                    4 => PrimitiveElement::set(builder, at, value as u16),
+                    5 => PrimitiveElement::set(builder, at, value as u32),
+                    _ => PrimitiveElement::set(builder, at, value),
+                }
+            }
+            Target::Pointers(_) | Target::Structs { .. } => {
+                return Err(Fault::NoSlot { at }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a text.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::TooLong`] and [`Fault::NoSlot`].
+    pub fn text(&mut self, at: u32, value: &str) -> Result<()> {
+        fits(value.len() as u64 + 1)?;
+        self.to.pointer(at)?.set_text(value.into());
+        Ok(())
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::TooLong`] and [`Fault::NoSlot`].
+    pub fn data(&mut self, at: u32, value: &[u8]) -> Result<()> {
+        fits(value.len() as u64)?;
+        self.to.pointer(at)?.set_data(value);
+        Ok(())
+    }
+
+    /// Makes a struct: behind a pointer, or as the element of a list of structs.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::TooDeep`] and [`Fault::NoSlot`].
+    pub fn structure(&mut self, at: u32, size: Size) -> Result<Writer<'_>> {
+        let rules = self.rules.deeper()?;
+        let (builder, size) = match &mut self.to {
+            Target::Structs { builder, size } => {
+                let element = builder.reborrow().try_get(at).ok_or(Fault::NoSlot { at })?;
+                (element.0, *size)
+            }
+            to => (to.pointer(at)?.init_struct(struct_size(size)), size),
+        };
+        Ok(Writer {
+            to: Target::Struct { builder, size },
+            rules,
+        })
+    }
+
+    /// Makes a list of `len` elements that are zero.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::TooLong`], [`Fault::TooDeep`] and [`Fault::NoSlot`].
+    pub fn list(&mut self, at: u32, element: Element, len: usize) -> Result<Writer<'_>> {
+        let rules = self.rules.deeper()?;
+        let count = fits(len as u64)?;
+        let mut pointer = self.to.pointer(at)?;
+        let to = match element {
+            Element::None => return Err(Fault::NoSlot { at }.into()),
+            Element::Struct(size) => {
+                fits(u64::from(count) * (u64::from(size.data) + u64::from(size.pointers)))?;
+                pointer
+                    .reborrow()
+                    .init_struct_list(count, struct_size(size));
+                // The list is as it was just made: `Struct` asks for no least size.
+                let builder = capnp::traits::FromPointerBuilder::get_from_pointer(pointer, None)?;
+                Target::Structs { builder, size }
+            }
+            Element::Pointer => Target::Pointers(pointer.init_list(ElementSize::Pointer, count)),
+            Element::Void | Element::Bits(_) => {
+                let kind = if let Element::Bits(size) = element {
+                    Kind::Bits(size)
+                } else {
+                    Kind::Void
+                };
+                Target::Numbers {
+                    builder: pointer.init_list(element.size(), count),
+                    kind,
+                }
+            }
+        };
+        Ok(Writer { to, rules })
+    }
+}
+
+impl Target<'_> {
+    fn pointer(&mut self, at: u32) -> Result<PointerBuilder<'_>> {
+        match self {
+            Self::Struct { builder, size } if at < u32::from(size.pointers) => {
+                Ok(builder.reborrow().get_pointer_field(at as usize))
+            }
+            Self::Pointers(builder) if at < builder.len() => {
+                Ok(builder.reborrow().get_pointer_element(at))
+            }
+            Self::Struct { .. }
+            | Self::Pointers(_)
+            | Self::Numbers { .. }
+            | Self::Structs { .. } => Err(Fault::NoSlot { at }.into()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = match &self.to {
+            Target::Struct { size, .. } => format!("a struct of {size:?}"),
+            Target::Numbers { builder, kind } => format!("a list of {} {kind:?}", builder.len()),
+            Target::Pointers(builder) => format!("a list of {} pointers", builder.len()),
+            Target::Structs { builder, .. } => format!("a list of {} structs", builder.len()),
+        };
+        write!(f, "Writer({what})")
+    }
+}
+
+fn fits(count: u64) -> Result<u32> {
+    match u32::try_from(count) {
+        Ok(fitting) if count < COUNT_LIMIT => Ok(fitting),
+        _ => Err(Fault::TooLong { count }.into()),
+    }
+}
+
+fn struct_size(size: Size) -> StructSize {
+    StructSize {
+        data: size.data,
+        pointers: size.pointers,
+    }
+}
+
+/// What reading one value needs beside the bytes.
+#[derive(Debug)]
+pub struct Source {
+    memory: Cell<usize>,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            memory: Cell::new(MEMORY_LIMIT),
+        }
+    }
+}
+
+/// Reads one struct or one list.
+///
+/// What is not there reads as zero, false, empty or null: a struct of an older version.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    from: From<'a>,
+    source: &'a Source,
+}
+
+#[derive(Clone, Copy)]
+enum From<'a> {
+    Struct(StructReader<'a>),
+    Numbers(ListReader<'a>, Kind),
+    Pointers(any_pointer_list::Reader<'a>),
+    Structs(struct_list::Reader<'a, Struct>),
+}
+
+impl<'a> Reader<'a> {
+    /// The root struct of a message.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Malformed`] if it is not a struct.
+    pub fn root(from: any_pointer::Reader<'a>, source: &'a Source) -> Result<Self> {
+        let Pointer(pointer) = from.get_as()?;
+        Ok(Self {
+            from: From::Struct(pointer.get_struct(None)?),
+            source,
+        })
+    }
+
+    /// Reads a number of 2 to the power of `size` bits.
+    #[inline]
+    pub fn bits(&self, size: u8, at: u32) -> u64 {
+        match &self.from {
+            From::Struct(reader) => {
+                let at = at as usize;
+                match size {
+                    0 => reader.get_bool_field(at).into(),
+                    3 => reader.get_data_field::<u8>(at).into(),
+                    4 => reader.get_data_field::<u16>(at).into(),
+                    5 => reader.get_data_field::<u32>(at).into(),
+                    _ => reader.get_data_field::<u64>(at),
+                }
+            }
+            From::Numbers(reader, Kind::Bits(has)) if at < reader.len() && size == *has => {
+                match size {
+                    0 => <bool as PrimitiveElement>::get(reader, at).into(),
+                    3 => <u8 as PrimitiveElement>::get(reader, at).into(),
+                    4 => <u16 as PrimitiveElement>::get(reader, at).into(),
+                    5 => <u32 as PrimitiveElement>::get(reader, at).into(),
+                    _ => <u64 as PrimitiveElement>::get(reader, at),
+                }
+            }
+            From::Numbers(..) | From::Pointers(_) | From::Structs(_) => 0,
+        }
+    }
+
+    /// Whether a pointer is null. An element of a list of structs never is.
+    pub fn is_null(&self, at: u32) -> bool {
+        !matches!(self.from, From::Structs(_)) && self.pointer(at).is_none_or(|p| p.is_null())
+    }
+
+    /// Reads a text; empty if the pointer is null.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NotUtf8`], [`Fault::TooLarge`] and [`Fault::Malformed`].
+    pub fn text(&self, at: u32) -> Result<&'a str> {
+        let pointer = self.pointer(at).ok_or(Fault::NoSlot { at })?;
+        let bytes = pointer.get_text(None)?.0;
+        self.take_memory(bytes.len())?;
+        std::str::from_utf8(bytes).map_err(|error| {
+            Fault::NotUtf8 {
+                valid: error.valid_up_to(),
+            }
+            .into()
+        })
+    }
+
+    /// Reads bytes; empty if the pointer is null.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::TooLarge`] and [`Fault::Malformed`].
+    pub fn data(&self, at: u32) -> Result<&'a [u8]> {
+        let pointer = self.pointer(at).ok_or(Fault::NoSlot { at })?;
+        let bytes = pointer.get_data(None)?;
+        self.take_memory(bytes.len())?;
+        Ok(bytes)
+    }
+
+    /// A struct: behind a pointer, or an element of a list of structs. Null is the struct whose
+    /// fields are all absent.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Malformed`] if it is something else, or nested too deeply.
+    pub fn structure(&self, at: u32) -> Result<Self> {
+        let reader = match self.from {
+            From::Structs(list) => list.try_get(at).ok_or(Fault::NoSlot { at })?.0,
+            From::Struct(_) | From::Pointers(_) | From::Numbers(..) => match self.pointer(at) {
+                Some(pointer) => pointer.get_struct(None)?,
+                None => return Err(Fault::NoSlot { at }.into()),
+            },
+        };
+        Ok(Self {
+            from: From::Struct(reader),
+            ..*self
+        })
+    }
+
+    /// A list whose elements can be read as `element`; empty if the pointer is null. `memory` is
+    /// what one element takes once it is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::TooLarge`], and [`Fault::Malformed`] if it is not a list of such elements.
+    pub fn list(&self, at: u32, element: Element, memory: usize) -> Result<Self> {
+        let pointer = self.pointer(at).ok_or(Fault::NoSlot { at })?;
+        let from = match element {
+            Element::Struct(_) => {
+                From::Structs(FromPointerReader::get_from_pointer(&pointer, None)?)
+            }
+            Element::Pointer => {
+                From::Pointers(FromPointerReader::get_from_pointer(&pointer, None)?)
+            }
+            Element::Bits(size) => {
+                From::Numbers(pointer.get_list(element.size(), None)?, Kind::Bits(size))
+            }
+            Element::Void => From::Numbers(pointer.get_list(ElementSize::Void, None)?, Kind::Void),
+            Element::None => return Err(Fault::NoSlot { at }.into()),
+        };
+        let list = Self { from, ..*self };
+        self.take_memory(memory.saturating_mul(list.len() as usize))?;
+        Ok(list)
+    }
+
+    /// The number of elements of a list; 0 for a struct.
+    pub fn len(&self) -> u32 {
+        match &self.from {
+            From::Struct(_) => 0,
+            From::Numbers(list, _) => list.len(),
+            From::Pointers(list) => list.len(),
+            From::Structs(list) => list.len(),
+        }
+    }
+
+    /// Whether it is a struct or an empty list.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn pointer(&self, at: u32) -> Option<PointerReader<'a>> {
+        match self.from {
+            From::Struct(reader) => Some(reader.get_pointer_field(at as usize)),
+            From::Pointers(list) => {
+                let element = list.try_get(at)?;
+                element
+                    .get_as::<Pointer<'a>>()
+                    .ok()
+                    .map(|Pointer(pointer)| pointer)
+            }
+            From::Numbers(..) | From::Structs(_) => None,
+        }
+    }
+
+    fn take_memory(&self, bytes: usize) -> Result<()> {
+        let Some(left) = self.source.memory.get().checked_sub(bytes) else {
+            return Err(Fault::TooLarge {
+                limit: MEMORY_LIMIT,
+            }
+            .into());
+        };
+        self.source.memory.set(left);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.from {
+            From::Struct(_) => write!(f, "Reader(a struct)"),
+            From::Numbers(..) | From::Pointers(_) | From::Structs(_) => {
+                write!(f, "Reader(a list of {})", self.len())
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The smallest types that `capnp`'s typed interfaces accept: a struct and a pointer of any shape.
+
+use capnp::introspect::{Introspect, Type, TypeVariant};
+use capnp::private::layout::{
+    PointerBuilder, PointerReader, StructBuilder, StructReader, StructSize,
+};
+use capnp::traits::{
+    FromPointerBuilder, FromPointerReader, HasStructSize, IntoInternalStructReader, OwnedStruct,
+    SetterInput,
+};
+use capnp::{Result, Word};
+
+/// Any struct, in a list.
+#[derive(Clone, Copy)]
+pub(super) struct Struct;
+
+#[derive(Clone, Copy)]
+pub(super) struct Element<'a>(pub(super) StructReader<'a>);
+
+pub(super) struct ElementBuilder<'a>(pub(super) StructBuilder<'a>);
+
+impl Introspect for Struct {
+    fn introspect() -> Type {
+        TypeVariant::AnyPointer.into()
+    }
+}
+
+impl OwnedStruct for Struct {
+    type Reader<'a> = Element<'a>;
+    type Builder<'a> = ElementBuilder<'a>;
+}
+
+impl<'a> From<StructReader<'a>> for Element<'a> {
+    fn from(reader: StructReader<'a>) -> Self {
+        Self(reader)
+    }
+}
+
+impl<'a> IntoInternalStructReader<'a> for Element<'a> {
+    fn into_internal_struct_reader(self) -> StructReader<'a> {
+        self.0
+    }
+}
+
+impl SetterInput<Struct> for Element<'_> {
+    fn set_pointer_builder(
+        mut pointer: PointerBuilder<'_>,
+        value: Self,
+        canonicalize: bool,
+    ) -> Result<()> {
+        pointer.set_struct(&value.0, canonicalize)
+    }
+}
+
+impl<'a> From<StructBuilder<'a>> for ElementBuilder<'a> {
+    fn from(builder: StructBuilder<'a>) -> Self {
+        Self(builder)
+    }
+}
+
+impl HasStructSize for ElementBuilder<'_> {
+    /// None: a list that was made stays as it was made.
+    const STRUCT_SIZE: StructSize = StructSize {
+        data: 0,
+        pointers: 0,
+    };
+}
+
+/// A pointer that is read.
+pub(super) struct Pointer<'a>(pub(super) PointerReader<'a>);
+
+impl<'a> FromPointerReader<'a> for Pointer<'a> {
+    fn get_from_pointer(reader: &PointerReader<'a>, _: Option<&'a [Word]>) -> Result<Self> {
+        Ok(Self(*reader))
+    }
+}
+
+/// A pointer that is written, cleared before.
+pub(super) struct PointerSlot<'a>(pub(super) PointerBuilder<'a>);
+
+impl<'a> FromPointerBuilder<'a> for PointerSlot<'a> {
+    fn init_pointer(mut builder: PointerBuilder<'a>, _: u32) -> Self {
+        builder.clear();
+        Self(builder)
+    }
+
+    fn get_from_pointer(builder: PointerBuilder<'a>, _: Option<&'a [Word]>) -> Result<Self> {
+        Ok(Self(builder))
+    }
+}
