@@ -110,7 +110,7 @@ This version reads manifests of one program. Remove the table or key, or use a n
 "A number or a duration is outside of what is allowed for its key. The message says the limits.
 
 For the restarts of a supervisor: `factor` is at least 1, `jitter` lies between 0 and 1, `within` \
-is longer than nothing, and neither `first` nor `initial` is longer than `max`.";
+is longer than nothing, and `initial` is not longer than `max`.";
     /// A name with characters it may not have.
     BadName = 201, "malformed name",
 "Names of ensembles become names of folders: lower-case letters, digits, `-` and `_`, a letter \

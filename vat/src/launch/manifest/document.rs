@@ -9,7 +9,7 @@ use super::Code;
 use super::diagnostic::Findings;
 use super::grant::{self, GrantDraft};
 use super::name::{InterfaceName, NameError, SlotName, VatName};
-use super::supervise::{self, Supervision};
+use super::supervise::{self, SupervisionRules};
 use super::table::{At, Entry, Known, Later, Table, word};
 use super::{Level, Rights};
 
@@ -24,7 +24,7 @@ pub(super) struct Draft {
     pub(super) exposes: Vec<ExposeDraft>,
     pub(super) listen: Vec<At<SocketAddr>>,
     pub(super) grants: Vec<GrantDraft>,
-    pub(super) supervision: Supervision,
+    pub(super) supervision: SupervisionRules,
 }
 
 #[derive(Debug)]

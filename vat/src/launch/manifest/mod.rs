@@ -41,7 +41,7 @@
 //! strategy  = "one_for_one"
 //! restart   = "permanent"
 //! intensity = { restarts = 3, within = "5s" }
-//! backoff   = { first = "0s", initial = "100ms", factor = 4, max = "30s", jitter = 0.2, reset = "10s" }
+//! backoff   = { initial = "100ms", factor = 4, max = "30s", jitter = 0.2, settled = "10s" }
 //! start     = { timeout = "10s" }
 //! stop      = { grace = "5s" }
 //! ```
@@ -67,7 +67,7 @@ use serde::Serialize;
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Label, Position, Report, Severity};
 pub use name::{Builtin, InterfaceName, MAX_NAME, NameError, SlotName, VatName};
-pub use supervise::{Backoff, Intensity, Restart, Strategy, Supervision};
+pub use supervise::SupervisionRules;
 pub use units::{DurationError, HumanDuration, parse_duration};
 
 use super::places::Places;
@@ -102,7 +102,7 @@ pub struct Manifest {
     /// not optional has one.
     pub grants: Vec<Grant>,
     /// When and how fast it is started again.
-    pub supervision: Supervision,
+    pub supervision: SupervisionRules,
 }
 
 impl Manifest {

@@ -3,100 +3,29 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
 
 use super::Code;
 use super::diagnostic::Findings;
 use super::table::{At, Entry, Known, Table};
-use super::units::serialize_duration;
-
-/// Which children a supervisor restarts when one dies. With one program there is only one way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Strategy {
-    /// Only the one that died.
-    #[default]
-    OneForOne,
-}
-
-/// After which ends a program is started again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Restart {
-    /// After every end.
-    #[default]
-    Permanent,
-    /// After every end but a normal one (exit 0, or an ordered stop).
-    Transient,
-    /// Never.
-    Temporary,
-}
-
-/// More than `restarts` within `within`, and the supervisor gives up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Intensity {
-    /// How many restarts are tolerated. Default 3.
-    pub restarts: u32,
-    /// In which sliding time. Default 5 s.
-    #[serde(serialize_with = "serialize_duration")]
-    pub within: Duration,
-}
-
-impl Default for Intensity {
-    fn default() -> Self {
-        Self {
-            restarts: 3,
-            within: Duration::from_secs(5),
-        }
-    }
-}
-
-/// How long a restart is put off: `first`, then `initial`, then `factor` times longer each time,
-/// up to `max`; each varied by up to `jitter` of itself in both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Backoff {
-    /// Delay before the first restart. Default 0.
-    #[serde(serialize_with = "serialize_duration")]
-    pub first: Duration,
-    /// Delay before the second one. Default 100 ms.
-    #[serde(serialize_with = "serialize_duration")]
-    pub initial: Duration,
-    /// Growth from there on, at least 1. Default 4.
-    pub factor: f64,
-    /// The longest delay. Default 30 s.
-    #[serde(serialize_with = "serialize_duration")]
-    pub max: Duration,
-    /// Share of the delay that is left to chance, from 0 to 1. Default 0.2.
-    pub jitter: f64,
-    /// After running that long, the next delay is `first` again. Default 10 s.
-    #[serde(serialize_with = "serialize_duration")]
-    pub reset: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            first: Duration::ZERO,
-            initial: Duration::from_millis(100),
-            factor: 4.0,
-            max: Duration::from_secs(30),
-            jitter: 0.2,
-            reset: Duration::from_secs(10),
-        }
-    }
-}
+use super::units::{HumanDuration, serialize_duration};
+use crate::supervisor::{
+    Backoff, ChildSpec, Intensity, RestartKind, Shutdown, Strategy, SupervisorSpec,
+};
 
 /// How the program is supervised.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Supervision {
-    /// Which children are restarted when one dies.
+pub struct SupervisionRules {
+    /// Which children are restarted when one ends.
     pub strategy: Strategy,
-    /// After which ends.
-    pub restart: Restart,
-    /// How often before the supervisor gives up.
+    /// After which ends the program is started again.
+    pub restart: RestartKind,
+    /// How often, before the supervisor gives up.
+    #[serde(serialize_with = "serialize_intensity")]
     pub intensity: Intensity,
     /// How fast.
+    #[serde(serialize_with = "serialize_backoff")]
     pub backoff: Backoff,
     /// How long a start may take until the program is ready. Default 10 s.
     #[serde(serialize_with = "serialize_duration")]
@@ -106,17 +35,56 @@ pub struct Supervision {
     pub stop_grace: Duration,
 }
 
-impl Default for Supervision {
+impl Default for SupervisionRules {
     fn default() -> Self {
         Self {
             strategy: Strategy::default(),
-            restart: Restart::default(),
+            restart: RestartKind::default(),
             intensity: Intensity::default(),
             backoff: Backoff::default(),
             start_timeout: Duration::from_secs(10),
             stop_grace: Duration::from_secs(5),
         }
     }
+}
+
+impl SupervisionRules {
+    /// What the supervisor of the ensemble is told.
+    #[must_use]
+    pub fn supervisor_spec(&self) -> SupervisorSpec {
+        SupervisorSpec::default()
+            .with_intensity(self.intensity)
+            .with_backoff(self.backoff)
+    }
+
+    /// What the supervisor is told about the program.
+    #[must_use]
+    pub fn child_spec(&self, name: &str) -> ChildSpec {
+        ChildSpec::new(name)
+            .with_restart(self.restart)
+            .with_shutdown(Shutdown::Grace(self.stop_grace))
+            .with_start_within(Some(self.start_timeout))
+    }
+}
+
+fn serialize_intensity<S: Serializer>(
+    intensity: &Intensity,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut fields = serializer.serialize_struct("Intensity", 2)?;
+    fields.serialize_field("restarts", &intensity.restarts)?;
+    fields.serialize_field("within", &HumanDuration(intensity.within))?;
+    fields.end()
+}
+
+fn serialize_backoff<S: Serializer>(backoff: &Backoff, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut fields = serializer.serialize_struct("Backoff", 5)?;
+    fields.serialize_field("initial", &HumanDuration(backoff.initial))?;
+    fields.serialize_field("factor", &backoff.factor)?;
+    fields.serialize_field("max", &HumanDuration(backoff.max))?;
+    fields.serialize_field("jitter", &backoff.jitter)?;
+    fields.serialize_field("settled", &HumanDuration(backoff.settled))?;
+    fields.end()
 }
 
 const KEYS: Known = Known::keys(&[
@@ -131,8 +99,8 @@ const KEYS: Known = Known::keys(&[
 const MOST_RESTARTS: u32 = 1_000_000;
 
 /// Reads `[supervisor]`; what is missing or wrong has its default in the answer.
-pub(super) fn read(entry: &Entry<'_, '_>, findings: &mut Findings) -> Supervision {
-    let mut spec = Supervision::default();
+pub(super) fn read(entry: &Entry<'_, '_>, findings: &mut Findings) -> SupervisionRules {
+    let mut spec = SupervisionRules::default();
     let Some(table) = entry.table(KEYS, findings) else {
         return spec;
     };
@@ -140,9 +108,9 @@ pub(super) fn read(entry: &Entry<'_, '_>, findings: &mut Findings) -> Supervisio
         read_strategy(&strategy, findings);
     }
     let restarts = [
-        ("permanent", Restart::Permanent),
-        ("transient", Restart::Transient),
-        ("temporary", Restart::Temporary),
+        ("permanent", RestartKind::Permanent),
+        ("transient", RestartKind::Transient),
+        ("temporary", RestartKind::Temporary),
     ];
     if let Some(restart) = table
         .entry("restart")
@@ -205,14 +173,14 @@ fn read_intensity(entry: &Entry<'_, '_>, intensity: &mut Intensity, findings: &m
 }
 
 fn read_backoff(entry: &Entry<'_, '_>, backoff: &mut Backoff, findings: &mut Findings) {
-    let known = Known::keys(&["first", "initial", "factor", "max", "jitter", "reset"]);
+    let known = Known::keys(&["initial", "factor", "max", "jitter", "settled"]);
     let Some(table) = entry.table(known, findings) else {
         return;
     };
     let mut duration = |key| table.entry(key).and_then(|e| e.duration(findings));
-    let (first, initial, max) = (duration("first"), duration("initial"), duration("max"));
-    if let Some(reset) = duration("reset") {
-        backoff.reset = reset.value;
+    let (initial, max) = (duration("initial"), duration("max"));
+    if let Some(settled) = duration("settled") {
+        backoff.settled = settled.value;
     }
     if let Some(factor) = table
         .entry("factor")
@@ -226,32 +194,24 @@ fn read_backoff(entry: &Entry<'_, '_>, backoff: &mut Backoff, findings: &mut Fin
     {
         backoff.jitter = jitter;
     }
-    let stated = [&first, &initial]
-        .into_iter()
-        .flatten()
-        .map(|at| at.value)
-        .max();
-    backoff.max = backoff.max.max(stated.unwrap_or_default());
-    if let Some(max) = &max {
-        backoff.max = max.value;
-        for delay in [&first, &initial].into_iter().flatten() {
-            if delay.value > max.value {
-                findings
-                    .error(
-                        Code::OutOfRange,
-                        "this delay is longer than the longest one",
-                    )
-                    .label(&delay.span, "more than `max`")
-                    .label(&max.span, "the longest delay");
-            }
-        }
+    if let Some(initial) = &initial {
+        backoff.initial = initial.value;
+        backoff.max = backoff.max.max(initial.value);
     }
-    let within_max = |delay: Duration| delay.min(backoff.max);
-    backoff.first = within_max(first.map_or(backoff.first, |at| at.value));
-    backoff.initial = within_max(initial.map_or(backoff.initial, |at| at.value));
+    let Some(max) = max else { return };
+    if let Some(initial) = initial.filter(|initial| initial.value > max.value) {
+        findings
+            .error(
+                Code::OutOfRange,
+                "this delay is longer than the longest one",
+            )
+            .label(&initial.span, "more than `max`")
+            .label(&max.span, "the longest delay");
+    }
+    backoff.max = max.value;
 }
 
-fn read_stop(entry: &Entry<'_, '_>, spec: &mut Supervision, findings: &mut Findings) {
+fn read_stop(entry: &Entry<'_, '_>, spec: &mut SupervisionRules, findings: &mut Findings) {
     let known = Known::keys(&["order", "grace"]);
     let Some(table) = entry.table(known, findings) else {
         return;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::sturdy::{Seed, SturdyRef, SwissNumber, reference_file};
+use crate::supervisor::{Intensity, RestartKind};
 
 /// A folder with a program, a directory, and places beside it.
 struct Bench {
@@ -75,7 +76,7 @@ fn a_minimal_manifest_has_every_default() {
     assert_eq!(manifest.folder, bench.folder.path());
     assert_eq!(manifest.program.source, Source::Exec(bench.path("hello")));
     assert_eq!(manifest.program.confinement, Level::L2);
-    assert_eq!(manifest.supervision, Supervision::default());
+    assert_eq!(manifest.supervision, SupervisionRules::default());
     assert!(manifest.uses.is_empty() && manifest.grants.is_empty() && manifest.listen.is_empty());
 }
 
@@ -137,7 +138,7 @@ stop = { order = "reverse", grace = "0s" }
     assert_eq!(manifest.exposes[0].socket, Some(bench.path("greeter.sock")));
     assert_eq!(manifest.listen.len(), 2);
     let spec = manifest.supervision;
-    assert_eq!(spec.restart, Restart::Transient);
+    assert_eq!(spec.restart, RestartKind::Transient);
     assert_eq!(
         spec.intensity,
         Intensity {
@@ -145,8 +146,8 @@ stop = { order = "reverse", grace = "0s" }
             within: Duration::from_secs(60)
         }
     );
-    // A longest delay below the default of `initial` takes that down with it.
-    assert_eq!(spec.backoff.initial, Duration::from_millis(50));
+    assert_eq!(spec.backoff.max, Duration::from_millis(50));
+    assert_eq!(spec.backoff.factor, 4.0);
     assert_eq!(spec.start_timeout, Duration::from_secs(60));
     assert_eq!(spec.stop_grace, Duration::ZERO);
 }

@@ -102,12 +102,18 @@ impl fmt::Display for HumanDuration {
     }
 }
 
+impl serde::Serialize for HumanDuration {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// Writes a duration into JSON as a person would: `"200ms"`.
 pub(super) fn serialize_duration<S: serde::Serializer>(
     duration: &Duration,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&HumanDuration(*duration))
+    serde::Serialize::serialize(&HumanDuration(*duration), serializer)
 }
 
 #[cfg(test)]
