@@ -1,0 +1,87 @@
+//! Where calls go: to an object, into a queue, onto the wire, or back with an error.
+
+use super::node::Kind;
+use super::{Engine, Output, Pending};
+use crate::{Exception, Host, Incoming, NodeId};
+
+impl<H: Host> Engine<H> {
+    /// Sends an item to a reference, behind everything that was sent to it before.
+    pub(super) fn route(&mut self, target: NodeId, item: Pending<H>) {
+        let at = self.nodes.terminal(target);
+        let Some(node) = self.nodes.get_mut(at) else {
+            return self.fail(item, self.stale.clone());
+        };
+        if node.has_backlog() || matches!(node.kind, Kind::Promise) {
+            return self.queue(at, item);
+        }
+        self.pass(at, item);
+    }
+
+    /// Works off everything that can move. Every public method that changes something ends here.
+    pub(super) fn settle(&mut self) {
+        while let Some(node) = self.work.pop_front() {
+            self.drain(node);
+        }
+    }
+
+    fn queue(&mut self, at: NodeId, item: Pending<H>) {
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.push_backlog(item);
+        }
+    }
+
+    /// Passes on what waits at a node, as far as the node's state allows.
+    fn drain(&mut self, at: NodeId) {
+        while let Some(node) = self.nodes.get_mut(at) {
+            if matches!(node.kind, Kind::Promise) {
+                return;
+            }
+            let Some(item) = node.pop_backlog() else {
+                return;
+            };
+            self.pass(at, item);
+        }
+    }
+
+    /// Sends an item to a node that has no queue to wait in.
+    fn pass(&mut self, at: NodeId, item: Pending<H>) {
+        let Some(node) = self.nodes.get_mut(at) else {
+            return self.fail(item, self.stale.clone());
+        };
+        match &node.kind {
+            Kind::Object(key) => {
+                let object = *key;
+                self.outputs.push_back(match item {
+                    Pending::Local(call) => Output::Deliver {
+                        object,
+                        call: Incoming::Local(call),
+                    },
+                    Pending::Wire(call) => Output::Deliver {
+                        object,
+                        call: Incoming::Wire(call),
+                    },
+                    Pending::Job(job) => Output::Run(job),
+                });
+            }
+            Kind::Broken(reason) => {
+                let reason = reason.clone();
+                self.fail(item, reason);
+            }
+            Kind::Promise => node.push_backlog(item),
+            Kind::Link { to, .. } => {
+                let to = *to;
+                self.route(to, item);
+            }
+            Kind::Far(_) => self.fail(item, self.stale.clone()),
+        }
+    }
+
+    /// An item has nowhere to go.
+    pub(super) fn fail(&mut self, item: Pending<H>, reason: Exception) {
+        match item {
+            Pending::Local(call) => self.outputs.push_back(Output::Failed { call, reason }),
+            Pending::Wire(_call) => {}
+            Pending::Job(job) => self.outputs.push_back(Output::Run(job)),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What went wrong with a call, in the form in which it crosses the wire.
+
+use std::fmt;
+use std::rc::Rc;
+
+/// The reason of a failed call or a broken reference. Cloning is cheap.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Exception(Rc<Inner>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Inner {
+    kind: ExceptionKind,
+    reason: String,
+    trace: String,
+    details: Vec<Detail>,
+}
+
+/// How a caller may react.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the protocol knows exactly these four"
+)]
+pub enum ExceptionKind {
+    /// Trying again will give the same result.
+    Failed,
+    /// The callee lacks a resource at the moment; later it may work.
+    Overloaded,
+    /// A connection that the call needs is gone. The call may have run.
+    Disconnected,
+    /// The callee does not know this method.
+    Unimplemented,
+}
+
+impl ExceptionKind {
+    /// The kind in lower case, as it appears in messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Overloaded => "overloaded",
+            Self::Disconnected => "disconnected",
+            Self::Unimplemented => "unimplemented",
+        }
+    }
+}
+
+impl fmt::Display for ExceptionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Something an application attached to an exception, for a receiver that knows the id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Detail {
+    /// What `data` means: an id that the applications agreed on.
+    pub id: u64,
+    /// The content, in a form that `id` defines.
+    pub data: Vec<u8>,
+}
+
+impl Detail {
+    /// A detail of the given meaning and content.
+    #[must_use]
+    pub const fn new(id: u64, data: Vec<u8>) -> Self {
+        Self { id, data }
+    }
+}
+
+/// What other implementations write in front of a reason that came from elsewhere.
+const REMOTE_PREFIX: &str = "remote exception: ";
+
+impl Exception {
+    /// An exception of a kind, with a reason for a person to read.
+    pub fn new(kind: ExceptionKind, reason: impl Into<String>) -> Self {
+        Self(Rc::new(Inner {
+            kind,
+            reason: reason.into(),
+            trace: String::new(),
+            details: Vec::new(),
+        }))
+    }
+
+    /// A failure that will not go away by itself.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self::new(ExceptionKind::Failed, reason)
+    }
+
+    /// A lack of resources.
+    pub fn overloaded(reason: impl Into<String>) -> Self {
+        Self::new(ExceptionKind::Overloaded, reason)
+    }
+
+    /// A lost connection.
+    pub fn disconnected(reason: impl Into<String>) -> Self {
+        Self::new(ExceptionKind::Disconnected, reason)
+    }
+
+    /// An unknown method.
+    pub fn unimplemented(reason: impl Into<String>) -> Self {
+        Self::new(ExceptionKind::Unimplemented, reason)
+    }
+
+    /// The same with a trace: where it came from, for a person to read.
+    #[must_use]
+    pub fn with_trace(self, trace: impl Into<String>) -> Self {
+        self.edit(|inner| inner.trace = trace.into())
+    }
+
+    /// The same with one more detail.
+    #[must_use]
+    pub fn with_detail(self, detail: Detail) -> Self {
+        self.edit(|inner| inner.details.push(detail))
+    }
+
+    /// An exception as a peer sent it. Prefixes with which peers mark that a reason came from
+    /// elsewhere are taken off, so that they do not pile up hop by hop.
+    pub(crate) fn from_wire(
+        kind: ExceptionKind,
+        reason: &str,
+        trace: String,
+        details: Vec<Detail>,
+    ) -> Self {
+        let mut reason = reason;
+        while let Some(rest) = reason.strip_prefix(REMOTE_PREFIX) {
+            reason = rest;
+        }
+        Self(Rc::new(Inner {
+            kind,
+            reason: reason.to_owned(),
+            trace,
+            details,
+        }))
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> ExceptionKind {
+        self.0.kind
+    }
+
+    /// The reason, for a person to read.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// Where it came from; empty if nobody said.
+    #[must_use]
+    pub fn trace(&self) -> &str {
+        &self.0.trace
+    }
+
+    /// What applications attached.
+    #[must_use]
+    pub fn details(&self) -> &[Detail] {
+        &self.0.details
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Rc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl fmt::Debug for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exception")
+            .field("kind", &self.0.kind)
+            .field("reason", &self.0.reason)
+            .field("trace", &self.0.trace)
+            .field("details", &self.0.details.len())
+            .finish()
+    }
+}
+
+impl fmt::Display for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.kind, self.0.reason)
+    }
+}
+
+impl std::error::Error for Exception {}
+
+/// A fault found while building or reading a Cap'n Proto structure.
+impl From<capnp::Error> for Exception {
+    fn from(error: capnp::Error) -> Self {
+        let kind = match error.kind {
+            capnp::ErrorKind::Overloaded => ExceptionKind::Overloaded,
+            capnp::ErrorKind::Disconnected => ExceptionKind::Disconnected,
+            capnp::ErrorKind::Unimplemented => ExceptionKind::Unimplemented,
+            _ => ExceptionKind::Failed,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remote_prefixes_do_not_pile_up() {
+        let seen = Exception::from_wire(
+            ExceptionKind::Failed,
+            "remote exception: remote exception: no such file",
+            String::new(),
+            Vec::new(),
+        );
+        assert_eq!(seen.reason(), "no such file");
+    }
+
+    #[test]
+    fn details_survive_cloning_and_editing() {
+        let first = Exception::overloaded("full").with_detail(Detail::new(7, vec![1]));
+        let second = first.clone().with_trace("here");
+        assert_eq!(first.trace(), "");
+        assert_eq!(second.trace(), "here");
+        assert_eq!(second.details(), first.details());
+    }
+}

@@ -1,0 +1,135 @@
+//! What the vat puts through the engine without the engine looking inside.
+
+use capnp::any_pointer;
+
+use crate::{Exception, NodeId, Payload};
+
+/// The types with which a vat uses the engine.
+pub trait Host: 'static {
+    /// A call as the vat's own values. It stays that as long as it does not leave the vat.
+    type Call: LocalCall<Reply = Self::Reply>;
+    /// Who waits for the answer of a call that left the vat.
+    type Reply;
+    /// A piece of the vat's own work, which takes its place in the same queue as deliveries.
+    type Job;
+}
+
+/// A call as the vat's own values.
+pub trait LocalCall {
+    /// See [`Host::Reply`].
+    type Reply;
+
+    /// Id of the interface that the method belongs to.
+    fn interface(&self) -> u64;
+
+    /// Ordinal of the method.
+    fn method(&self) -> u16;
+
+    /// About how many words the parameters take when they are written. A good guess saves the
+    /// message a second segment; a bad one costs nothing else.
+    fn size_hint(&self) -> u32 {
+        0
+    }
+
+    /// Consumes the call as it leaves the vat: writes the parameters (references as capability
+    /// pointers made with [`cap_hook`](crate::cap_hook)) and says who waits for the answer.
+    ///
+    /// # Errors
+    /// If the call cannot be written. It is then not sent, and the engine returns the exception to
+    /// the reply.
+    fn encode(
+        self,
+        params: any_pointer::Builder<'_>,
+    ) -> Result<Encoded<Self::Reply>, (Self::Reply, Exception)>;
+}
+
+/// What is left in the vat of a call that left it.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "built by the host")]
+pub struct Encoded<R> {
+    /// Who waits for the answer.
+    pub reply: R,
+    /// Promises that stand for a reference inside the coming result, each with its path: the
+    /// pointer fields to follow from the results struct. They must have been made with
+    /// [`Engine::promise`](crate::Engine::promise) and be unresolved; the engine borrows the ids,
+    /// and what was sent to these promises already follows the call.
+    pub pipelined: Vec<(NodeId, Vec<u16>)>,
+}
+
+/// Fills the results of an answer; see [`Engine::answer`](crate::Engine::answer).
+pub type WriteResults<'a> = &'a mut dyn FnMut(any_pointer::Builder<'_>) -> Result<(), Exception>;
+
+/// A call as it reaches an object.
+pub enum Incoming<H: Host> {
+    /// From this vat.
+    Local(H::Call),
+    /// From another.
+    Wire(WireCall),
+}
+
+/// A call that another vat made. It must be answered exactly once, with
+/// [`Engine::answer`](crate::Engine::answer) or [`Engine::forward`](crate::Engine::forward).
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "taken apart by the host")]
+pub struct WireCall {
+    /// Id of the interface that the method belongs to.
+    pub interface: u64,
+    /// Ordinal of the method.
+    pub method: u16,
+    /// The parameters. The receiver of the call owns a count of each of its references.
+    pub params: Payload,
+    /// With this the call is answered.
+    pub answer: AnswerToken,
+}
+
+/// The right and the duty to answer one call from another vat.
+///
+/// Not `Clone`: who has it answers. Dropping it does nothing by itself; the caller would wait for
+/// ever, so do not.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[must_use = "every call must be answered once"]
+pub struct AnswerToken {
+    pub(crate) conn: crate::ConnId,
+    pub(crate) answer: crate::AnswerId,
+    pub(crate) serial: u64,
+}
+
+impl AnswerToken {
+    /// The connection on which the call came in.
+    #[must_use]
+    pub const fn connection(&self) -> crate::ConnId {
+        self.conn
+    }
+
+    /// A number that no other call of the same connection ever gets: to recognise the call when it
+    /// is [cancelled](crate::Output::Cancelled).
+    #[must_use]
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub(crate) const fn duplicate(&self) -> Self {
+        Self {
+            conn: self.conn,
+            answer: self.answer,
+            serial: self.serial,
+        }
+    }
+}
+
+impl<H: Host> std::fmt::Debug for Incoming<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local(call) => f
+                .debug_struct("Local")
+                .field("interface", &call.interface())
+                .field("method", &call.method())
+                .finish_non_exhaustive(),
+            Self::Wire(call) => f
+                .debug_struct("Wire")
+                .field("interface", &call.interface)
+                .field("method", &call.method)
+                .finish_non_exhaustive(),
+        }
+    }
+}

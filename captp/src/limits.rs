@@ -1,0 +1,119 @@
+//! How much one connection may use, and what happens beyond it.
+
+/// What a connection may use of this vat. The engine enforces all of them.
+///
+/// Beyond a *soft* limit the one call in question fails as overloaded; beyond a *hard* one the
+/// connection is aborted with the reason. No limit affects any other connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Largest message in bytes, in either direction. Default 8 MiB. A larger one that arrives
+    /// aborts the connection as soon as its length is known; a larger one to be sent is not sent,
+    /// and its call or answer fails.
+    pub message_bytes: usize,
+    /// Most segments in one arriving message. Default 512. More: abort.
+    pub segments: usize,
+    /// Deepest nesting of pointers in an arriving message, and longest path of a pipelined call.
+    /// Default 64. Beyond: the reader gets an error; in the envelope: abort.
+    pub nesting: u16,
+    /// How many times its own size a message may be read. Default 8. Beyond: the reader gets an
+    /// error; in the envelope: abort. (Small messages are allowed 1,024 words more.)
+    pub traversal_factor: usize,
+    /// Most references in one message, in either direction. Default 64. Arriving: abort; to be
+    /// sent: its call or answer fails.
+    pub caps_per_message: usize,
+    /// Most file descriptors with one message. Default 16. Arriving: abort; to be sent: its call
+    /// or answer fails.
+    pub fds_per_message: usize,
+    /// Most calls of the peer that are unfinished. Default 4,096 (soft): a further call is
+    /// answered as overloaded.
+    pub answers_soft: usize,
+    /// Most entries of the answer table. Default 16,384 (hard).
+    pub answers: usize,
+    /// Most of our own calls without an answer. Default 16,384 (soft): a further call fails.
+    pub questions: usize,
+    /// Most bytes of calls that the peer made and that have no answer yet. Default 8 MiB (soft).
+    pub call_bytes_soft: usize,
+    /// The same, hard. Default 16 MiB.
+    pub call_bytes: usize,
+    /// Most references that the peer holds of us. Default 10,000 (soft): the message that would
+    /// give one more fails.
+    pub exports: usize,
+    /// Most references that we hold of the peer. Default 10,000 (hard).
+    pub imports: usize,
+    /// Most calls from the wire that wait for one unresolved promise. Default 256 (soft).
+    pub pipeline_depth: usize,
+    /// Most bytes waiting to be transmitted. Default 8 MiB over the largest message (hard): the
+    /// peer does not read.
+    pub outbound_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 8 << 20,
+            segments: 512,
+            nesting: 64,
+            traversal_factor: 8,
+            caps_per_message: 64,
+            fds_per_message: 16,
+            answers_soft: 4_096,
+            answers: 16_384,
+            questions: 16_384,
+            call_bytes_soft: 8 << 20,
+            call_bytes: 16 << 20,
+            exports: 10_000,
+            imports: 10_000,
+            pipeline_depth: 256,
+            outbound_bytes: 16 << 20,
+        }
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $with:ident $field:ident $type:ty;)*) => {
+        impl Limits {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub const fn $with(mut self, value: $type) -> Self {
+                    self.$field = value;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    /// Sets [`message_bytes`](Self::message_bytes).
+    with_message_bytes message_bytes usize;
+    /// Sets [`segments`](Self::segments).
+    with_segments segments usize;
+    /// Sets [`nesting`](Self::nesting).
+    with_nesting nesting u16;
+    /// Sets [`traversal_factor`](Self::traversal_factor).
+    with_traversal_factor traversal_factor usize;
+    /// Sets [`caps_per_message`](Self::caps_per_message).
+    with_caps_per_message caps_per_message usize;
+    /// Sets [`fds_per_message`](Self::fds_per_message).
+    with_fds_per_message fds_per_message usize;
+    /// Sets [`answers_soft`](Self::answers_soft).
+    with_answers_soft answers_soft usize;
+    /// Sets [`answers`](Self::answers).
+    with_answers answers usize;
+    /// Sets [`questions`](Self::questions).
+    with_questions questions usize;
+    /// Sets [`call_bytes_soft`](Self::call_bytes_soft).
+    with_call_bytes_soft call_bytes_soft usize;
+    /// Sets [`call_bytes`](Self::call_bytes).
+    with_call_bytes call_bytes usize;
+    /// Sets [`exports`](Self::exports).
+    with_exports exports usize;
+    /// Sets [`imports`](Self::imports).
+    with_imports imports usize;
+    /// Sets [`pipeline_depth`](Self::pipeline_depth).
+    with_pipeline_depth pipeline_depth usize;
+    /// Sets [`outbound_bytes`](Self::outbound_bytes).
+    with_outbound_bytes outbound_bytes usize;
+}

@@ -1,0 +1,146 @@
+//! Parameters or results as they arrived: the content stays in the received message.
+
+use std::fmt;
+
+use capnp::any_pointer;
+use capnp::private::capability::PipelineOp;
+use capnp::private::layout::CapTable;
+use capnp::traits::Imbue as _;
+
+use crate::NodeId;
+use crate::captp_capnp::{message, payload, return_};
+use crate::frame::Message;
+use crate::hook::{cap_index, index_table};
+
+/// Parameters or results of a call, as they arrived.
+///
+/// Whoever is given a payload owns one count of each of its references and gives them back with
+/// [`Engine::release`](crate::Engine::release). Dropping a payload does not do that.
+pub struct Payload {
+    message: Message,
+    place: Place,
+    caps: Vec<NodeId>,
+    table: CapTable,
+}
+
+/// Where in its message a payload lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Parameters of a Call.
+    Call,
+    /// Results of a Return.
+    Return,
+    /// The root of the message is the payload itself.
+    Root,
+}
+
+impl Payload {
+    pub(crate) fn new(message: Message, place: Place, caps: Vec<NodeId>) -> Self {
+        let table = index_table(caps.len());
+        Self {
+            message,
+            place,
+            caps,
+            table,
+        }
+    }
+
+    /// The parameters or results struct. A capability pointer in it yields a hook whose
+    /// [`cap_index`] is an index into [`caps`](Self::caps).
+    ///
+    /// # Errors
+    /// If the peer sent a malformed message, or if it has been read too often: a message can be
+    /// read a limited multiple of its own size.
+    pub fn content(&self) -> Result<any_pointer::Reader<'_>, capnp::Error> {
+        let mut content = payload_in(&self.message, self.place)?.get_content();
+        content.imbue(&self.table);
+        Ok(content)
+    }
+
+    /// The references in the payload, by index. They keep their counts.
+    #[must_use]
+    pub fn caps(&self) -> &[NodeId] {
+        &self.caps
+    }
+
+    /// Takes the references, and with them their counts, out of the payload.
+    ///
+    /// Capability pointers in the content still read as the same indexes.
+    #[must_use]
+    pub fn take_caps(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.caps)
+    }
+
+    /// Size of the message that it came in, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.message.get_segments().bytes()
+    }
+
+    pub(crate) fn caps_mut(&mut self) -> &mut [NodeId] {
+        &mut self.caps
+    }
+
+    /// The index of the reference at the end of `path`; `None` if there is a null pointer.
+    pub(crate) fn cap_at(&self, path: &[u16]) -> Result<Option<usize>, capnp::Error> {
+        follow(self.content()?, path)
+    }
+}
+
+/// The payload struct at `place` of `message`.
+pub(crate) fn payload_in(
+    message: &Message,
+    place: Place,
+) -> Result<payload::Reader<'_>, capnp::Error> {
+    let wrong = || capnp::Error {
+        kind: capnp::ErrorKind::Failed,
+        extra: "the message carries no payload here".to_owned(),
+    };
+    match place {
+        Place::Root => message.get_root(),
+        Place::Call => match message.get_root::<message::Reader<'_>>()?.which() {
+            Ok(message::Call(call)) => call?.get_params(),
+            _ => Err(wrong()),
+        },
+        Place::Return => match message.get_root::<message::Reader<'_>>()?.which() {
+            Ok(message::Return(ret)) => match ret?.which() {
+                Ok(return_::Results(results)) => results,
+                _ => Err(wrong()),
+            },
+            _ => Err(wrong()),
+        },
+    }
+}
+
+/// The index that the capability pointer at the end of `path` reads as.
+pub(crate) fn follow(
+    content: any_pointer::Reader<'_>,
+    path: &[u16],
+) -> Result<Option<usize>, capnp::Error> {
+    let ops: Vec<PipelineOp> = path
+        .iter()
+        .map(|field| PipelineOp::GetPointerField(*field))
+        .collect();
+    match content.get_pipelined_cap(&ops) {
+        Ok(hook) => Ok(cap_index(&*hook)),
+        Err(error) if is_null_pointer(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_null_pointer(error: &capnp::Error) -> bool {
+    matches!(
+        error.kind,
+        capnp::ErrorKind::MessageContainsNullCapabilityPointer
+    )
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload")
+            .field("place", &self.place)
+            .field("bytes", &self.bytes())
+            .field("caps", &self.caps)
+            .finish_non_exhaustive()
+    }
+}

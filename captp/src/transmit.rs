@@ -1,0 +1,178 @@
+//! What a connection has to send, gathered so that it leaves in as few system calls as possible.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+/// Bytes on their way to a peer. One per connection, reused: the driver keeps it, lets
+/// [`Engine::poll_transmit`](crate::Engine::poll_transmit) fill it, and takes from its
+/// [`head`](Self::head) what the transport accepts.
+///
+/// File descriptors must be passed with the first byte of the run that they head, in a call that
+/// carries nothing but this run; a short write is continued without them. [`advance`](Self::advance)
+/// keeps account of that.
+#[derive(Debug, Default)]
+pub struct Transmit {
+    bytes: Vec<u8>,
+    /// How many bytes have been sent.
+    sent: usize,
+    /// Messages with descriptors that are not fully sent: where each begins and ends.
+    marks: VecDeque<Mark>,
+}
+
+#[derive(Debug)]
+struct Mark {
+    start: usize,
+    end: usize,
+    fds: Vec<Rc<OwnedFd>>,
+}
+
+impl Transmit {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next run of bytes, and the file descriptors that go with its first byte. `None` when
+    /// everything has been sent.
+    #[must_use]
+    pub fn head(&self) -> Option<(&[u8], &[Rc<OwnedFd>])> {
+        let (end, fds): (usize, &[Rc<OwnedFd>]) = match self.marks.front() {
+            Some(mark) if mark.start > self.sent => (mark.start, &[]),
+            Some(mark) => (mark.end, &mark.fds),
+            None => (self.bytes.len(), &[]),
+        };
+        let run = self.bytes.get(self.sent..end)?;
+        (!run.is_empty()).then_some((run, fds))
+    }
+
+    /// Says that the transport took `count` bytes of the head, and its descriptors if `count` is
+    /// not 0.
+    pub fn advance(&mut self, count: usize) {
+        self.sent = self.sent.saturating_add(count).min(self.bytes.len());
+        if let Some(mark) = self.marks.front_mut() {
+            if self.sent >= mark.end {
+                self.marks.pop_front();
+            } else if self.sent > mark.start {
+                mark.fds.clear();
+            }
+        }
+        if self.sent == self.bytes.len() {
+            self.clear();
+        }
+    }
+
+    /// Bytes not yet sent.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Whether everything has been sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets everything, sent or not. A large buffer is given back.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP_BYTES);
+        self.sent = 0;
+        self.marks.clear();
+    }
+
+    /// Takes the unsent bytes, for a transport that passes no descriptors.
+    #[must_use]
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        let bytes = if self.sent == 0 {
+            std::mem::take(&mut self.bytes)
+        } else {
+            self.bytes.split_off(self.sent)
+        };
+        self.clear();
+        bytes
+    }
+
+    /// Adds one message, given by its segments.
+    pub(crate) fn push(&mut self, segments: &[&[u8]], fds: &[Rc<OwnedFd>]) {
+        let start = self.bytes.len();
+        let total: usize = segments.iter().map(|segment| segment.len()).sum();
+        self.bytes.reserve(total + 4 + 4 * segments.len() + 4);
+        self.put_header(segments);
+        for segment in segments {
+            self.bytes.extend_from_slice(segment);
+        }
+        if !fds.is_empty() {
+            self.marks.push_back(Mark {
+                start,
+                end: self.bytes.len(),
+                fds: fds.to_vec(),
+            });
+        }
+    }
+
+    /// The segment table: count less one, sizes in words, padded to a whole word.
+    fn put_header(&mut self, segments: &[&[u8]]) {
+        let count = u32::try_from(segments.len()).unwrap_or(u32::MAX);
+        self.bytes
+            .extend_from_slice(&count.saturating_sub(1).to_le_bytes());
+        for segment in segments {
+            let words = u32::try_from(segment.len() / 8).unwrap_or(u32::MAX);
+            self.bytes.extend_from_slice(&words.to_le_bytes());
+        }
+        if segments.len() % 2 == 0 {
+            self.bytes.extend_from_slice(&[0; 4]);
+        }
+    }
+}
+
+/// Capacity that an emptied buffer keeps.
+const KEEP_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fd() -> Rc<OwnedFd> {
+        Rc::new(std::fs::File::open("/dev/null").unwrap().into())
+    }
+
+    #[test]
+    fn a_message_with_descriptors_is_a_run_of_its_own() {
+        let mut transmit = Transmit::new();
+        transmit.push(&[&[1; 8]], &[]);
+        transmit.push(&[&[2; 8]], &[fd()]);
+        transmit.push(&[&[3; 8]], &[]);
+        let (run, fds) = transmit.head().unwrap();
+        assert_eq!((run.len(), fds.len()), (16, 0));
+        transmit.advance(16);
+        let (run, fds) = transmit.head().unwrap();
+        assert_eq!((run.len(), fds.len()), (16, 1));
+        transmit.advance(3);
+        let (run, fds) = transmit.head().unwrap();
+        assert_eq!(
+            (run.len(), fds.len()),
+            (13, 0),
+            "a short write is continued without them"
+        );
+        transmit.advance(13);
+        assert_eq!(transmit.head().unwrap().0.len(), 16);
+        transmit.advance(16);
+        assert!(transmit.is_empty());
+        assert!(transmit.head().is_none());
+    }
+
+    #[test]
+    fn the_header_gives_the_sizes_of_all_segments() {
+        let mut transmit = Transmit::new();
+        transmit.push(&[&[0; 16], &[0; 8]], &[]);
+        let bytes = transmit.take_bytes();
+        assert_eq!(
+            bytes[..16],
+            [1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+        );
+        assert_eq!(bytes.len(), 16 + 24);
+    }
+}
