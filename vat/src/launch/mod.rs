@@ -1,4 +1,5 @@
 //! The launcher: manifests, confinement, brokers, supervised children.
 
+pub mod confine;
 pub mod manifest;
 pub mod places;

@@ -1,1 +1,28 @@
 //! System calls: the one module with unsafe code.
+//!
+//! Everything here is safe to call; the reasons stand beside each `unsafe` block. The larger part
+//! is what happens between `clone` and `exec` of a confined child ([`child`]), where only raw
+//! system calls are allowed: no allocation, no lock, no code of the C library that keeps state.
+#![allow(
+    unsafe_code,
+    reason = "the one place for it: every block says why it is sound"
+)]
+
+#[cfg(feature = "launch")]
+mod child;
+#[cfg(feature = "launch")]
+mod fork;
+#[cfg(feature = "launch")]
+mod raw;
+#[cfg(feature = "launch")]
+mod reactor;
+
+#[cfg(feature = "launch")]
+pub(crate) use self::child::{EXEC_PATH_ADDRESS, LOW_LIMIT, PROGRAM_DESCRIPTOR};
+#[cfg(feature = "launch")]
+pub(crate) use self::fork::{
+    Blueprint, Forked, IdRange, StartFailure, block_signals, fork, keep_child_statuses,
+    landlock_abi, reap, refuse_descriptors,
+};
+#[cfg(feature = "launch")]
+pub(crate) use self::reactor::watch_readable;
