@@ -211,6 +211,13 @@ impl<H: Host> Engine<H> {
         self.nodes.object(key)
     }
 
+    /// Whether anybody holds a reference to this object: an [`Output::Dropped`] that says otherwise
+    /// was overtaken by a new reference.
+    #[must_use]
+    pub fn has_object(&self, key: ObjectKey) -> bool {
+        self.nodes.has_object(key)
+    }
+
     /// A promise reference, with one count: unresolved until [`resolve`](Self::resolve), or until
     /// the call in whose [`Encoded::pipelined`](crate::Encoded::pipelined) it stands is answered.
     pub fn promise(&mut self) -> NodeId {

@@ -265,6 +265,10 @@ impl<H: Host> Nodes<H> {
         id
     }
 
+    pub(crate) fn has_object(&self, key: ObjectKey) -> bool {
+        self.objects.contains_key(&key)
+    }
+
     pub(crate) fn get(&self, id: NodeId) -> Option<&Node<H>> {
         let slot = self.slots.get(id.index())?;
         if slot.generation == id.generation() {

@@ -1,1 +1,38 @@
 //! The vat itself: heap, turns, references, promises, tasks.
+
+mod call;
+mod dispatch;
+mod facet;
+mod heap;
+mod near;
+mod program;
+mod promise;
+mod reference;
+mod results;
+mod task;
+mod turn;
+mod vat;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use call::{AnyCall, Method};
+pub use dispatch::{Delivery, Dispatch, Dynamic, reference};
+pub use heap::Object;
+pub use near::{Near, WeakNear};
+pub use program::{Exposed, Exposure, Grants, Main, Outcome, Power, Powers, Slot};
+pub use promise::{Fields, NoFields, Promisable, Promise, Resolver, Returned};
+pub use reference::{Interface, Ref};
+pub use results::Results;
+pub use turn::{Cx, Turn};
+pub use vat::{Shared, Vat, VatConfig};
+
+/// Runs a program's own `Drop` or `Clone` code where a panic must not get further: in rollbacks and
+/// commits.
+pub(crate) fn quietly(act: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(act)) {
+        let error = crate::error::Error::panicked(panic.as_ref());
+        tracing::error!(err = %error, "a panic while values were dropped");
+        // The payload's own `Drop` may panic as well.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(panic))));
+    }
+}

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use super::layout::{Layout, Member, Solved, solve};
 use super::{Data, Element, Fault, Kind, Reader, Result, Size, Writer};
+use crate::core::{NoFields, Promise};
 use crate::schema::{FieldShape, Registry, Type};
 
 impl Data for String {
+    type Promised = Promise<Self>;
+    type Fields = NoFields;
     const KIND: Kind = Kind::Pointer;
     const ELEMENT: Element = Element::Pointer;
 
@@ -25,6 +28,8 @@ impl Data for String {
 
 /// An absent one reads as zeros; one of another length is an error.
 impl<const N: usize> Data for [u8; N] {
+    type Promised = Promise<Self>;
+    type Fields = NoFields;
     const KIND: Kind = Kind::Pointer;
     const ELEMENT: Element = Element::Pointer;
 
@@ -52,6 +57,8 @@ impl<const N: usize> Data for [u8; N] {
 }
 
 impl<T: Data> Data for Vec<T> {
+    type Promised = Promise<Self>;
+    type Fields = NoFields;
     const KIND: Kind = Kind::Pointer;
     const ELEMENT: Element = Element::Pointer;
 
@@ -82,6 +89,8 @@ pub const fn must_be_listable<T: Data>() {
 }
 
 impl<T: Data> Data for Box<T> {
+    type Promised = Promise<Self>;
+    type Fields = NoFields;
     const KIND: Kind = T::KIND;
     const ELEMENT: Element = T::ELEMENT;
     const OPTIONAL: bool = T::OPTIONAL;
@@ -101,6 +110,8 @@ impl<T: Data> Data for Box<T> {
 
 /// `None` is a null pointer. A number or plain enum gets a struct of its own to point to.
 impl<T: Data> Data for Option<T> {
+    type Promised = Promise<Self>;
+    type Fields = NoFields;
     const KIND: Kind = Kind::Pointer;
     const ELEMENT: Element = match T::ELEMENT {
         Element::Pointer => Element::Pointer,
@@ -160,6 +171,8 @@ impl<T: Data> Boxed<T> {
 
 /// Entries are written in the order of their keys. A key that comes twice is an error.
 impl<K: Data + Ord, V: Data> Data for BTreeMap<K, V> {
+    type Promised = Promise<Self>;
+    type Fields = NoFields;
     const KIND: Kind = Kind::Pointer;
     const ELEMENT: Element = Element::Pointer;
 

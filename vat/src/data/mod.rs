@@ -39,6 +39,7 @@ pub use wire::{Element, MEMORY_LIMIT, NESTING_LIMIT, Reader, Source, Writer};
 
 use capnp::any_pointer;
 
+use crate::core::{Fields, Promisable};
 use crate::schema::{FieldShape, Registry, Type};
 
 /// What reading and writing give.
@@ -49,6 +50,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Implemented for the types in the [module's table](self), and by `#[derive(vat::Data)]`; an
 /// implementation by hand has to keep `KIND`, `ELEMENT`, `write`, `read` and `describe` consistent.
 pub trait Data: Clone + Sized + 'static {
+    /// What a caller gets at once for a result of this type: a promise for values, the reference
+    /// itself for references.
+    type Promised: Promisable<Self>;
+
+    /// The references inside that can be called before the value is there.
+    type Fields: Fields<Self>;
+
     /// Where a value lies in a struct.
     const KIND: Kind;
 

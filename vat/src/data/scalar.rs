@@ -1,6 +1,7 @@
 //! Values in the data section: numbers, `bool`, enumerants; and `()`, which takes no place.
 
 use super::{Data, Element, Kind, Reader, Result, Writer};
+use crate::core::{NoFields, Promise};
 use crate::schema::{Registry, Type, Value};
 
 /// A number, a `bool` or an enum without payloads: what may have a declared default.
@@ -45,6 +46,8 @@ pub trait Scalar: Data + Copy {
 
 macro_rules! scalar_data {
     ($size:literal, $described:ident) => {
+        type Promised = Promise<Self>;
+        type Fields = NoFields;
         const KIND: Kind = Kind::Bits($size);
         const ELEMENT: Element = Element::Bits($size);
 
@@ -195,6 +198,8 @@ impl Scalar for f64 {
 }
 
 impl Data for () {
+    type Promised = Promise<Self>;
+    type Fields = NoFields;
     const KIND: Kind = Kind::Void;
     const ELEMENT: Element = Element::Void;
 

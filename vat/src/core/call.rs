@@ -1,0 +1,316 @@
+//! Calls on their way: typed as long as they stay in the vat, bytes and references outside of it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+
+use captp::{Encoded, Exception, LocalCall, Payload, WireCall};
+
+use super::promise::Resolver;
+use super::reference::Ref;
+use super::results::Results;
+use super::turn::{Effect, Turn};
+use super::vat::Shared;
+use crate::data::{Data, Record};
+use crate::error::{Error, Result};
+
+/// A method of an interface. Implemented by `#[vat::interface]` only; not stable.
+pub trait Method: 'static {
+    /// All parameters, as one record.
+    type Params: Record;
+    /// What the method answers.
+    type Output: Data;
+    /// Id of the interface.
+    const INTERFACE: u64;
+    /// Position in the interface.
+    const ORDINAL: u16;
+    /// `Trait.method`, for people.
+    const NAME: &'static str;
+}
+
+/// A call as Rust values.
+pub(crate) trait Call: Any {
+    fn interface(&self) -> u64;
+    fn method(&self) -> u16;
+    fn name(&self) -> &'static str;
+    /// It leaves the vat: the parameters become bytes and references, the rest waits.
+    fn encode(
+        self: Box<Self>,
+        params: capnp::any_pointer::Builder<'_>,
+    ) -> Result<Encoded<Box<dyn Reply>>, (Box<dyn Reply>, Exception)>;
+    fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error);
+}
+
+/// Who waits for the answer of a call that left the vat.
+pub(crate) trait Reply {
+    fn settle(self: Box<Self>, vat: &Rc<Shared>, result: Result<Payload>);
+}
+
+impl LocalCall for Box<dyn Call> {
+    type Reply = Box<dyn Reply>;
+
+    fn interface(&self) -> u64 {
+        (**self).interface()
+    }
+
+    fn method(&self) -> u16 {
+        (**self).method()
+    }
+
+    fn encode(
+        self,
+        params: capnp::any_pointer::Builder<'_>,
+    ) -> Result<Encoded<Self::Reply>, (Self::Reply, Exception)> {
+        Call::encode(self, params)
+    }
+}
+
+/// A call of a known method.
+pub(crate) struct TypedCall<M: Method> {
+    pub(crate) params: M::Params,
+    pub(crate) answer: Resolver<M::Output>,
+}
+
+impl<M: Method> Call for TypedCall<M> {
+    fn interface(&self) -> u64 {
+        M::INTERFACE
+    }
+
+    fn method(&self) -> u16 {
+        M::ORDINAL
+    }
+
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn encode(
+        self: Box<Self>,
+        params: capnp::any_pointer::Builder<'_>,
+    ) -> Result<Encoded<Box<dyn Reply>>, (Box<dyn Reply>, Exception)> {
+        let Self {
+            params: values,
+            answer,
+        } = *self;
+        // A program may have written `Data` by hand, so this can panic; and dropping the values may
+        // run its `Drop` code, which has to wait until the engine is free again.
+        let written = catch_unwind(AssertUnwindSafe(|| values.write_root(params)));
+        answer.discard_later(values);
+        let written = match written {
+            Ok(written) => written.map_err(Error::from),
+            Err(panic) => Err(Error::panicked(panic.as_ref())),
+        };
+        match written {
+            Ok(()) => {
+                let pipelined = answer.pipelined();
+                Ok(Encoded {
+                    reply: Box::new(answer),
+                    pipelined,
+                })
+            }
+            Err(error) => Err((Box::new(answer), Exception::from(&error))),
+        }
+    }
+
+    fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
+        self.answer.settle(vat, Err(reason));
+    }
+}
+
+impl<T: Data> Reply for Resolver<T> {
+    fn settle(self: Box<Self>, vat: &Rc<Shared>, result: Result<Payload>) {
+        let result = result.and_then(|mut payload| {
+            let caps = vat.adopt_all(payload.take_caps());
+            Ok(read::<Results<T>>(&payload, &caps)?.value)
+        });
+        Self::settle(*self, vat, result);
+    }
+}
+
+/// A call of any interface, in whatever form it is: what a [`Dynamic`](super::Dynamic) object gets.
+///
+/// It has to be passed on with [`Ref::forward`] or refused; dropped, it fails.
+pub struct AnyCall {
+    vat: Weak<Shared>,
+    message: Option<Message>,
+}
+
+/// A call as the engine delivers it.
+pub(crate) enum Message {
+    Local(Box<dyn Call>),
+    Wire(WireCall),
+}
+
+impl AnyCall {
+    pub(crate) fn new(vat: &Rc<Shared>, message: Message) -> Self {
+        Self {
+            vat: Rc::downgrade(vat),
+            message: Some(message),
+        }
+    }
+
+    /// Id of the interface that the caller means.
+    pub fn interface(&self) -> u64 {
+        self.message.as_ref().map_or(0, Message::interface)
+    }
+
+    /// The method's ordinal in its interface.
+    pub fn method(&self) -> u16 {
+        self.message.as_ref().map_or(0, Message::method)
+    }
+
+    /// `Trait.method`, if the call was made in this vat.
+    pub fn name(&self) -> Option<&'static str> {
+        match self.message.as_ref()? {
+            Message::Local(call) => Some(call.name()),
+            Message::Wire(_) => None,
+        }
+    }
+
+    /// Answers the call with an error, when the turn commits.
+    pub fn refuse(self, turn: &Turn, reason: impl Into<Error>) {
+        let refusal = Refusal {
+            call: self,
+            reason: reason.into(),
+        };
+        turn.0.effect(Effect::Now(Box::new(refusal)));
+    }
+
+    pub(crate) fn into_message(mut self) -> Option<Message> {
+        self.message.take()
+    }
+
+    pub(crate) fn forward_now(mut self, vat: &Rc<Shared>, target: &Ref) {
+        match self.message.take() {
+            Some(Message::Local(call)) => vat.engine(|engine| engine.send(target.node(), call)),
+            Some(Message::Wire(call)) => vat.engine(|engine| engine.forward(target.node(), call)),
+            None => {}
+        }
+    }
+
+    pub(crate) fn fail_now(mut self, vat: &Rc<Shared>, reason: Error) {
+        if let Some(message) = self.message.take() {
+            message.fail(vat, reason);
+        }
+    }
+}
+
+impl Drop for AnyCall {
+    fn drop(&mut self) {
+        if let Some(message) = self.message.take()
+            && let Some(vat) = self.vat.upgrade()
+        {
+            vat.abandon(Box::new(message));
+        }
+    }
+}
+
+impl std::fmt::Debug for AnyCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(
+                f,
+                "method {} of interface {:#x}",
+                self.method(),
+                self.interface()
+            ),
+        }
+    }
+}
+
+impl Message {
+    pub(crate) fn interface(&self) -> u64 {
+        match self {
+            Self::Local(call) => call.interface(),
+            Self::Wire(call) => call.interface,
+        }
+    }
+
+    pub(crate) fn method(&self) -> u16 {
+        match self {
+            Self::Local(call) => call.method(),
+            Self::Wire(call) => call.method,
+        }
+    }
+
+    pub(crate) fn fail(self, vat: &Rc<Shared>, reason: Error) {
+        match self {
+            Self::Local(call) => call.fail(vat, reason),
+            Self::Wire(mut call) => {
+                drop(vat.adopt_all(call.params.take_caps()));
+                vat.engine(|engine| engine.answer(call.answer, Err(Exception::from(&reason))));
+            }
+        }
+    }
+
+    /// The parameters, still to be decoded, and who gets the answer. Gives the message back if it is
+    /// a local call of another method.
+    pub(crate) fn open<M: Method>(
+        self,
+        vat: &Rc<Shared>,
+    ) -> Result<(Params<M>, Resolver<M::Output>), Self> {
+        match self {
+            Self::Local(call) => {
+                if !(&*call as &dyn Any).is::<TypedCall<M>>() {
+                    return Err(Self::Local(call));
+                }
+                let any: Box<dyn Any> = call;
+                match any.downcast::<TypedCall<M>>() {
+                    Ok(call) => Ok((Params::Values(call.params), call.answer)),
+                    Err(_) => unreachable!("its type was looked at just before"),
+                }
+            }
+            Self::Wire(WireCall {
+                mut params, answer, ..
+            }) => {
+                let caps = vat.adopt_all(params.take_caps());
+                Ok((Params::Wire(params, caps), Resolver::wire(vat, answer)))
+            }
+        }
+    }
+}
+
+/// Parameters as they came.
+pub(crate) enum Params<M: Method> {
+    Values(M::Params),
+    Wire(Payload, Vec<Ref>),
+}
+
+impl<M: Method> Params<M> {
+    pub(crate) fn decode(self) -> Result<M::Params> {
+        match self {
+            Self::Values(params) => Ok(params),
+            Self::Wire(payload, caps) => read(&payload, &caps),
+        }
+    }
+}
+
+/// A refused call, waiting for the commit.
+struct Refusal {
+    call: AnyCall,
+    reason: Error,
+}
+
+impl super::turn::Work for Refusal {
+    fn run(self: Box<Self>, vat: &Rc<Shared>) {
+        let Self { call, reason } = *self;
+        call.fail_now(vat, reason);
+    }
+
+    fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
+        self.call.fail_now(vat, reason);
+    }
+}
+
+/// Reads what came in a payload whose references are `caps`.
+fn read<R: Record>(payload: &Payload, caps: &[Ref]) -> Result<R> {
+    let content = payload.content().map_err(|error| unreadable(&error))?;
+    let _ = caps;
+    Ok(R::read_root(content)?)
+}
+
+/// A message whose structure is broken. The details are the sender's business, and name internals.
+fn unreadable(error: &capnp::Error) -> Error {
+    Error::failed(format!("the message cannot be read: {}", error.kind))
+}

@@ -1,0 +1,229 @@
+//! The heap: every object of a vat, its state, and the old state a failed turn goes back to.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::Location;
+use std::rc::{Rc, Weak};
+
+use super::quietly;
+use super::vat::Shared;
+
+/// A type whose values can live in a vat as objects. Derive it: `#[derive(Clone, vat::Object)]`.
+///
+/// A *transactional* object (the default) is `Clone`: the state it had before a turn first touched
+/// it comes back when the turn fails. An *external* one, `#[object(external)]`, stands for
+/// something outside that cannot be rolled back (a socket, a file): its changes stay when a turn
+/// fails, and it is dead once a panic passed through one of its methods.
+pub trait Object: Sized + 'static {
+    /// Whether a failed turn brings the old state back.
+    const TRANSACTIONAL: bool;
+
+    /// The state as it is now, to go back to; `None` for external objects.
+    fn old_state(&self) -> Option<Self>;
+}
+
+/// A near reference is itself a value that can be an object.
+impl<T: Object> Object for super::Near<T> {
+    const TRANSACTIONAL: bool = true;
+
+    fn old_state(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+}
+
+/// All objects of one vat: slots with generations, so that a vat can list and drop them.
+#[derive(Default)]
+pub(crate) struct Heap {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+struct Slot {
+    generation: u32,
+    object: Option<Weak<dyn AnyObject>>,
+}
+
+impl Heap {
+    pub(crate) fn get(&self, slot: u32) -> Option<Rc<dyn AnyObject>> {
+        self.slots.get(slot as usize)?.object.as_ref()?.upgrade()
+    }
+
+    /// Every object that is alive.
+    pub(crate) fn objects(&self) -> Vec<Rc<dyn AnyObject>> {
+        self.slots
+            .iter()
+            .filter_map(|slot| slot.object.as_ref()?.upgrade())
+            .collect()
+    }
+
+    /// How many objects are alive.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    fn insert(&mut self, object: Weak<dyn AnyObject>) -> (u32, u32) {
+        let free = self.free.pop();
+        if let Some(slot) = free.and_then(|index| self.slots.get_mut(index as usize)) {
+            slot.generation = slot.generation.wrapping_add(1);
+            slot.object = Some(object);
+            return (free.unwrap_or_default(), slot.generation);
+        }
+        let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.slots.push(Slot {
+            generation: 0,
+            object: Some(object),
+        });
+        (index, 0)
+    }
+
+    fn remove(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            slot.object = None;
+            self.free.push(index);
+        }
+    }
+}
+
+/// What is known of every object, whatever its type.
+pub(crate) struct Head {
+    pub(crate) vat: Weak<Shared>,
+    pub(crate) slot: u32,
+    generation: u32,
+    /// Number of the last turn that took the old state.
+    pub(crate) touched: Cell<u64>,
+    /// Where the running near call was made.
+    pub(crate) site: Cell<Option<&'static Location<'static>>>,
+    /// The last facet made of it (see `facet`).
+    pub(crate) facet: Cell<u32>,
+    pub(crate) dead: Cell<bool>,
+}
+
+/// An object: what [`Near`](super::Near) points to.
+pub(crate) struct Obj<T> {
+    pub(crate) head: Head,
+    /// `None` once the object is dead or its vat has ended.
+    pub(crate) state: RefCell<Option<T>>,
+}
+
+/// An object of any type.
+pub(crate) trait AnyObject: Any {
+    fn head(&self) -> &Head;
+    /// The name of its Rust type, without the path.
+    fn type_name(&self) -> &'static str;
+    /// Takes the old state; `None` for external objects.
+    fn remember(self: Rc<Self>) -> Option<Box<dyn Undo>>;
+    /// Takes the state out, for good.
+    fn take_state(&self) -> Option<Box<dyn Any>>;
+}
+
+impl<T: Object> AnyObject for Obj<T> {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn type_name(&self) -> &'static str {
+        short(std::any::type_name::<T>())
+    }
+
+    fn remember(self: Rc<Self>) -> Option<Box<dyn Undo>> {
+        let state = self.state.try_borrow().ok()?.as_ref()?.old_state()?;
+        Some(Box::new(Old {
+            object: self,
+            state,
+        }))
+    }
+
+    fn take_state(&self) -> Option<Box<dyn Any>> {
+        let state = self.state.try_borrow_mut().ok()?.take()?;
+        Some(Box::new(state))
+    }
+}
+
+impl<T: Object> Obj<T> {
+    /// A new object in this vat's heap. `turn` is the number of the turn that makes it: should that
+    /// turn fail, nobody has the object, so it needs no old state.
+    pub(crate) fn new(vat: &Rc<Shared>, state: T, turn: u64) -> Rc<Self> {
+        Rc::new_cyclic(|me: &Weak<Self>| {
+            let (slot, generation) = vat.heap.borrow_mut().insert(me.clone());
+            let head = Head {
+                vat: Rc::downgrade(vat),
+                slot,
+                generation,
+                touched: Cell::new(turn),
+                site: Cell::new(None),
+                facet: Cell::new(super::facet::NONE),
+                dead: Cell::new(false),
+            };
+            Self {
+                head,
+                state: RefCell::new(Some(state)),
+            }
+        })
+    }
+}
+
+impl<T> Drop for Obj<T> {
+    fn drop(&mut self) {
+        if let Some(vat) = self.head.vat.upgrade()
+            && let Ok(mut heap) = vat.heap.try_borrow_mut()
+        {
+            heap.remove(self.head.slot);
+        }
+        let state = self.state.get_mut().take();
+        quietly(|| drop(state));
+    }
+}
+
+/// `Type#slot.generation`.
+impl fmt::Display for dyn AnyObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = self.head();
+        write!(f, "{}#{}.{}", self.type_name(), head.slot, head.generation)
+    }
+}
+
+/// A state to go back to.
+pub(crate) trait Undo {
+    fn restore(self: Box<Self>);
+}
+
+struct Old<T: Object> {
+    object: Rc<Obj<T>>,
+    state: T,
+}
+
+impl<T: Object> Undo for Old<T> {
+    fn restore(self: Box<Self>) {
+        let Self { object, state } = *self;
+        let failed = object
+            .state
+            .try_borrow_mut()
+            .ok()
+            .and_then(|mut slot| slot.replace(state));
+        // The program's own `Drop` code runs here: after the borrow has ended.
+        drop(failed);
+    }
+}
+
+/// `a::b::Type<c::D>` → `Type<c::D>`.
+fn short(name: &'static str) -> &'static str {
+    let end = name.find('<').unwrap_or(name.len());
+    let start = name
+        .get(..end)
+        .and_then(|path| path.rfind("::"))
+        .map_or(0, |at| at + 2);
+    name.get(start..).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_type_is_shown_without_its_path() {
+        assert_eq!(short("a::b::Book"), "Book");
+        assert_eq!(short("a::Box<c::D>"), "Box<c::D>");
+        assert_eq!(short("Book"), "Book");
+    }
+}

@@ -1,0 +1,335 @@
+//! The vat: a value that owns objects, queue and engine, and runs one turn at a time.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use captp::{CloseReason, ConnId, Engine, Host, Incoming, NodeId, Output};
+
+use super::call::{Call, Message, Reply};
+use super::facet::Facets;
+use super::heap::Heap;
+use super::quietly;
+use super::reference::Ref;
+use super::task::{TaskId, Tasks, Woken};
+use super::turn::{Turn, TurnState, Work};
+use crate::error::{Error, Result};
+
+/// A heap of objects, a queue and an engine; it runs one turn at a time and never by itself.
+///
+/// It is a value: many vats can live in one thread, each knowing only its own. Whoever drives it
+/// feeds its engine with what arrives and calls [`run`](Self::run).
+pub struct Vat(Rc<Shared>);
+
+/// How a vat is set up.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct VatConfig {
+    /// For logs only; names authorise nothing.
+    pub name: String,
+    /// Limits of the protocol engine.
+    pub engine: captp::Config,
+}
+
+impl VatConfig {
+    /// A vat of this name, with default limits.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            engine: captp::Config::default(),
+        }
+    }
+
+    /// The same with these limits.
+    #[must_use]
+    pub fn with_engine(mut self, engine: captp::Config) -> Self {
+        self.engine = engine;
+        self
+    }
+}
+
+impl From<&str> for VatConfig {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl Vat {
+    /// An empty vat.
+    pub fn new(config: impl Into<VatConfig>) -> Self {
+        let VatConfig { name, engine } = config.into();
+        Self(Rc::new(Shared {
+            name,
+            engine: RefCell::new(Engine::new(engine)),
+            heap: RefCell::default(),
+            facets: RefCell::default(),
+            turn: TurnState::default(),
+            tasks: RefCell::default(),
+            woken: Arc::default(),
+            releases: RefCell::default(),
+            abandoned: RefCell::default(),
+            discarded: RefCell::default(),
+            closed: RefCell::default(),
+        }))
+    }
+
+    /// One turn from outside, run at once.
+    ///
+    /// # Errors
+    ///
+    /// The body's own error, after everything the turn did was rolled back.
+    pub fn turn<R>(&self, body: impl FnOnce(&Turn) -> Result<R>) -> Result<R> {
+        let result = self.0.transact(body);
+        self.0.tidy();
+        result
+    }
+
+    /// Runs what is queued, at most `budget` pieces of work, and says how many it were. Fewer than
+    /// `budget`: nothing is left to do for now.
+    pub fn run(&self, budget: usize) -> usize {
+        for done in 0..budget {
+            if !self.0.step() {
+                return done;
+            }
+        }
+        budget
+    }
+
+    /// Access to the engine: for whoever drives the vat's connections. Call [`run`](Self::run)
+    /// afterwards.
+    pub(crate) fn engine<R>(&self, act: impl FnOnce(&mut Engine<VatHost>) -> R) -> R {
+        self.0.engine(act)
+    }
+
+    /// A reference for a node of the engine, of which it takes over one count.
+    pub(crate) fn adopt(&self, node: NodeId) -> Ref {
+        Ref::from_node(&self.0, node)
+    }
+
+    /// The engine's node of a reference, borrowed.
+    pub(crate) fn node(&self, reference: &Ref) -> NodeId {
+        reference.node()
+    }
+
+    /// Calls `wake` whenever a task was woken while the vat does not run, from whatever thread.
+    pub fn on_wake(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.0.woken.set_driver(wake);
+    }
+
+    /// Whether a task was woken since the vat last ran.
+    pub fn is_woken(&self) -> bool {
+        self.0.woken.any()
+    }
+
+    /// The connections that were closed since this was last asked, with the reason.
+    pub(crate) fn take_closed(&self) -> Vec<(ConnId, CloseReason)> {
+        std::mem::take(&mut *self.0.closed.borrow_mut())
+    }
+
+    /// How many objects are alive.
+    pub fn objects(&self) -> usize {
+        self.0.heap.borrow().len()
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
+/// The vat ends: every object's state is taken, so that cycles between objects do not keep them.
+impl Drop for Vat {
+    fn drop(&mut self) {
+        let bodies = self.0.tasks.borrow_mut().take_all();
+        quietly(|| drop(bodies));
+        let facets = self.0.facets.borrow_mut().take_all();
+        let objects = self.0.heap.borrow().objects();
+        for object in objects {
+            quietly(|| drop(object.take_state()));
+        }
+        quietly(|| drop(facets));
+    }
+}
+
+impl fmt::Debug for Vat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vat")
+            .field("name", &self.0.name)
+            .field("objects", &self.objects())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What references and turns point to.
+pub struct Shared {
+    pub(crate) name: String,
+    /// Never borrowed while a program's code runs.
+    pub(crate) engine: RefCell<Engine<VatHost>>,
+    pub(crate) heap: RefCell<Heap>,
+    pub(crate) facets: RefCell<Facets>,
+    pub(crate) turn: TurnState,
+    pub(crate) tasks: RefCell<Tasks>,
+    pub(crate) woken: Arc<Woken>,
+    /// Counts that dropped references give back.
+    releases: RefCell<Vec<NodeId>>,
+    /// Promises without a resolver and calls that nobody answered.
+    abandoned: RefCell<Vec<Box<dyn Breakable>>>,
+    /// Values whose `Drop` code has to wait until the engine is free.
+    discarded: RefCell<Vec<Box<dyn Any>>>,
+    closed: RefCell<Vec<(ConnId, CloseReason)>>,
+}
+
+/// How the vat uses the engine.
+#[derive(Debug)]
+pub(crate) struct VatHost;
+
+impl Host for VatHost {
+    type Call = Box<dyn Call>;
+    type Reply = Box<dyn Reply>;
+    type Job = Job;
+}
+
+/// A piece of the vat's own work in the queue.
+pub(crate) enum Job {
+    /// A callback, a settlement, the start of a task.
+    Work(Box<dyn Work>),
+    /// The next stretch of a task.
+    Poll(TaskId),
+}
+
+/// What waits for somebody who will not come.
+pub(crate) trait Breakable {
+    fn break_with(self: Box<Self>, vat: &Rc<Shared>, reason: Error);
+}
+
+impl Breakable for Message {
+    fn break_with(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
+        (*self).fail(vat, reason);
+    }
+}
+
+impl Shared {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn engine<R>(&self, act: impl FnOnce(&mut Engine<VatHost>) -> R) -> R {
+        act(&mut self.engine.borrow_mut())
+    }
+
+    /// References for all these nodes, whose counts they take over.
+    pub(crate) fn adopt_all(self: &Rc<Self>, nodes: Vec<NodeId>) -> Vec<Ref> {
+        nodes
+            .into_iter()
+            .map(|node| Ref::from_node(self, node))
+            .collect()
+    }
+
+    pub(crate) fn release_later(&self, node: NodeId) {
+        self.releases.borrow_mut().push(node);
+    }
+
+    pub(crate) fn abandon(&self, what: Box<dyn Breakable>) {
+        self.abandoned.borrow_mut().push(what);
+    }
+
+    pub(crate) fn discard(&self, value: Box<dyn Any>) {
+        self.discarded.borrow_mut().push(value);
+    }
+
+    /// Runs the next piece of work; `false` if there is none.
+    fn step(self: &Rc<Self>) -> bool {
+        loop {
+            self.queue_woken();
+            let output = self.engine(Engine::poll_output);
+            match output {
+                Some(output) => {
+                    self.handle(output);
+                    self.tidy();
+                    return true;
+                }
+                None if self.tidy() || self.woken.any() => {}
+                None => return false,
+            }
+        }
+    }
+
+    fn handle(self: &Rc<Self>, output: Output<VatHost>) {
+        // Turns catch panics themselves; this is for a program's code outside of turns, such as
+        // `Drop` and `Data`.
+        let done = catch_unwind(AssertUnwindSafe(|| self.dispatch(output)));
+        if let Err(panic) = done {
+            let error = Error::panicked(panic.as_ref());
+            tracing::error!(vat = %self.name, err = %error, "a panic outside of any turn");
+            quietly(|| drop(panic));
+        }
+    }
+
+    fn dispatch(self: &Rc<Self>, output: Output<VatHost>) {
+        match output {
+            Output::Deliver {
+                object,
+                call: Incoming::Local(call),
+            } => {
+                self.deliver(object, Message::Local(call));
+            }
+            Output::Deliver {
+                object,
+                call: Incoming::Wire(call),
+            } => {
+                self.deliver(object, Message::Wire(call));
+            }
+            Output::Returned { reply, result } => {
+                reply.settle(self, result.map_err(Error::from));
+            }
+            Output::Failed { call, reason } => call.fail(self, Error::from(reason)),
+            Output::Run(Job::Work(work)) => work.run(self),
+            Output::Run(Job::Poll(task)) => self.poll_task(task),
+            Output::Dropped(object) => self.drop_facet(object),
+            // No method is cancellable yet: the call runs to its end (promise 12).
+            Output::Cancelled(_) => {}
+            Output::Closed { conn, reason } => self.closed.borrow_mut().push((conn, reason)),
+        }
+    }
+
+    /// Gives back what was dropped. Says whether there was anything.
+    fn tidy(self: &Rc<Self>) -> bool {
+        let mut any = false;
+        loop {
+            self.break_abandoned(None);
+            let discarded = std::mem::take(&mut *self.discarded.borrow_mut());
+            let releases = std::mem::take(&mut *self.releases.borrow_mut());
+            if discarded.is_empty() && releases.is_empty() {
+                return any;
+            }
+            any = true;
+            quietly(|| drop(discarded));
+            self.engine(|engine| releases.into_iter().for_each(|node| engine.release(node)));
+        }
+    }
+
+    /// Breaks promises and calls that nobody can answer any more.
+    pub(crate) fn break_abandoned(self: &Rc<Self>, reason: Option<&Error>) {
+        loop {
+            let abandoned = std::mem::take(&mut *self.abandoned.borrow_mut());
+            if abandoned.is_empty() {
+                return;
+            }
+            let dropped = || Error::failed("the call was dropped without an answer");
+            for what in abandoned {
+                what.break_with(self, reason.cloned().unwrap_or_else(dropped));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
