@@ -138,6 +138,13 @@ impl Error {
     }
 }
 
+impl Fault {
+    /// The same as an error, for macros that cannot rely on `into`.
+    pub fn into_error(self) -> Error {
+        self.into()
+    }
+}
+
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         Self(Box::new(Inner {

@@ -103,6 +103,14 @@ impl<const N: usize> Solved<N> {
         self.size
     }
 
+    /// Where the discriminant of the unnamed union is; 0 if there is none.
+    pub const fn discriminant(&self) -> u32 {
+        match self.discriminant {
+            Some(offset) => offset,
+            None => 0,
+        }
+    }
+
     /// Where the field with this ordinal is.
     ///
     /// # Panics

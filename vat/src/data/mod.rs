@@ -32,9 +32,10 @@ mod scalar;
 mod tests;
 mod wire;
 
+pub use compound::{must_be_listable, must_not_be_optional};
 pub use error::{Error, Fault};
 pub use layout::{Branch, Kind, Layout, Member, Size, Slot, Solved, solve};
-pub use scalar::Scalar;
+pub use scalar::{Scalar, default_value};
 pub use wire::{Element, MEMORY_LIMIT, NESTING_LIMIT, Reader, Source, Writer};
 
 use capnp::any_pointer;

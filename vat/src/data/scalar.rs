@@ -8,12 +8,12 @@ use crate::schema::{Registry, Type, Value};
 ///
 /// A field with a default holds its bits XOR those of the default, so that an absent field reads as
 /// the default.
-pub trait Scalar: Data + Copy {
+pub trait Scalar: Data {
     /// The logarithm of the number of bits.
     const SIZE: u8;
 
     /// The bits of the value.
-    fn to_bits(self) -> u64;
+    fn to_bits(&self) -> u64;
 
     /// The value of these bits.
     ///
@@ -23,14 +23,14 @@ pub trait Scalar: Data + Copy {
     fn from_bits(bits: u64) -> Result<Self>;
 
     /// The value for a description.
-    fn to_value(self) -> Value;
+    fn to_value(&self) -> Value;
 
     /// Writes into a field that has a default.
     ///
     /// # Errors
     ///
     /// As [`Data::write`].
-    fn write_with_default(self, default: Self, to: &mut Writer<'_>, at: u32) -> Result<()> {
+    fn write_with_default(&self, default: &Self, to: &mut Writer<'_>, at: u32) -> Result<()> {
         to.bits(Self::SIZE, at, self.to_bits() ^ default.to_bits())
     }
 
@@ -39,7 +39,7 @@ pub trait Scalar: Data + Copy {
     /// # Errors
     ///
     /// As [`from_bits`](Self::from_bits).
-    fn read_with_default(default: Self, from: &Reader<'_>, at: u32) -> Result<Self> {
+    fn read_with_default(default: &Self, from: &Reader<'_>, at: u32) -> Result<Self> {
         Self::from_bits(from.bits(Self::SIZE, at) ^ default.to_bits())
     }
 }
@@ -53,7 +53,7 @@ macro_rules! scalar_data {
 
         #[inline]
         fn write(&self, to: &mut Writer<'_>, at: u32) -> Result<()> {
-            to.bits($size, at, Scalar::to_bits(*self))
+            to.bits($size, at, Scalar::to_bits(self))
         }
 
         #[inline]
@@ -86,8 +86,8 @@ macro_rules! integer {
                 reason = "the bits are meant, in the width of the type"
             )]
             #[inline]
-            fn to_bits(self) -> u64 {
-                self as $unsigned as u64
+            fn to_bits(&self) -> u64 {
+                *self as $unsigned as u64
             }
 
             #[expect(clippy::allow_attributes, reason = "one macro for all widths")]
@@ -103,8 +103,8 @@ macro_rules! integer {
                 Ok(bits as Self)
             }
 
-            fn to_value(self) -> Value {
-                Value::$value(self.into())
+            fn to_value(&self) -> Value {
+                Value::$value((*self).into())
             }
         }
     )*};
@@ -143,16 +143,16 @@ impl Data for bool {
 impl Scalar for bool {
     const SIZE: u8 = 0;
 
-    fn to_bits(self) -> u64 {
-        self.into()
+    fn to_bits(&self) -> u64 {
+        (*self).into()
     }
 
     fn from_bits(bits: u64) -> Result<Self> {
         Ok(bits & 1 == 1)
     }
 
-    fn to_value(self) -> Value {
-        Value::Bool(self)
+    fn to_value(&self) -> Value {
+        Value::Bool(*self)
     }
 }
 
@@ -163,8 +163,8 @@ impl Data for f32 {
 impl Scalar for f32 {
     const SIZE: u8 = 5;
 
-    fn to_bits(self) -> u64 {
-        self.to_bits().into()
+    fn to_bits(&self) -> u64 {
+        Self::to_bits(*self).into()
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the field has 32 bits")]
@@ -172,8 +172,8 @@ impl Scalar for f32 {
         Ok(Self::from_bits(bits as u32))
     }
 
-    fn to_value(self) -> Value {
-        Value::Float32(self)
+    fn to_value(&self) -> Value {
+        Value::Float32(*self)
     }
 }
 
@@ -184,16 +184,16 @@ impl Data for f64 {
 impl Scalar for f64 {
     const SIZE: u8 = 6;
 
-    fn to_bits(self) -> u64 {
-        self.to_bits()
+    fn to_bits(&self) -> u64 {
+        Self::to_bits(*self)
     }
 
     fn from_bits(bits: u64) -> Result<Self> {
         Ok(Self::from_bits(bits))
     }
 
-    fn to_value(self) -> Value {
-        Value::Float64(self)
+    fn to_value(&self) -> Value {
+        Value::Float64(*self)
     }
 }
 
@@ -214,4 +214,9 @@ impl Data for () {
     fn describe(_: &mut Registry) -> Type {
         Type::Void
     }
+}
+
+/// A default as it is written in an attribute, with the type of its field.
+pub const fn default_value<T>(value: T) -> T {
+    value
 }

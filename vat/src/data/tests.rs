@@ -12,8 +12,14 @@ fn there_and_back<T: Data + PartialEq + Debug>(value: T) {
     let mut message = message::Builder::new_default();
     let size = match T::KIND {
         Kind::Void => Size::default(),
-        Kind::Bits(_) => Size { data: 1, pointers: 0 },
-        Kind::Pointer => Size { data: 0, pointers: 1 },
+        Kind::Bits(_) => Size {
+            data: 1,
+            pointers: 0,
+        },
+        Kind::Pointer => Size {
+            data: 0,
+            pointers: 1,
+        },
     };
     let mut writer = Writer::root(message.init_root(), size);
     value.write(&mut writer, 0).unwrap();
@@ -52,23 +58,50 @@ fn values_come_back_as_they_were() {
 #[test]
 fn writing_outside_of_the_struct_is_refused() {
     let mut message = message::Builder::new_default();
-    let mut writer = Writer::root(message.init_root(), Size { data: 1, pointers: 1 });
+    let mut writer = Writer::root(
+        message.init_root(),
+        Size {
+            data: 1,
+            pointers: 1,
+        },
+    );
     for (size, at) in [(0, 64), (3, 8), (4, 4), (5, 2), (6, 1), (6, u32::MAX)] {
         let refused = writer.bits(size, at, 1).unwrap_err();
         assert_eq!(*refused.fault(), Fault::NoSlot { at });
     }
-    assert_eq!(*writer.text(1, "x").unwrap_err().fault(), Fault::NoSlot { at: 1 });
+    assert_eq!(
+        *writer.text(1, "x").unwrap_err().fault(),
+        Fault::NoSlot { at: 1 }
+    );
     let mut list = writer.list(0, Element::Bits(4), 2).unwrap();
-    assert_eq!(*list.bits(4, 2, 1).unwrap_err().fault(), Fault::NoSlot { at: 2 });
-    assert_eq!(*list.bits(6, 0, 1).unwrap_err().fault(), Fault::NoSlot { at: 0 });
-    assert_eq!(*list.text(0, "x").unwrap_err().fault(), Fault::NoSlot { at: 0 });
+    assert_eq!(
+        *list.bits(4, 2, 1).unwrap_err().fault(),
+        Fault::NoSlot { at: 2 }
+    );
+    assert_eq!(
+        *list.bits(6, 0, 1).unwrap_err().fault(),
+        Fault::NoSlot { at: 0 }
+    );
+    assert_eq!(
+        *list.text(0, "x").unwrap_err().fault(),
+        Fault::NoSlot { at: 0 }
+    );
 }
 
 #[test]
 fn a_key_that_comes_twice_is_an_error() {
     let mut message = message::Builder::new_default();
-    let mut writer = Writer::root(message.init_root(), Size { data: 0, pointers: 1 });
-    let entry = Size { data: 1, pointers: 1 };
+    let mut writer = Writer::root(
+        message.init_root(),
+        Size {
+            data: 0,
+            pointers: 1,
+        },
+    );
+    let entry = Size {
+        data: 1,
+        pointers: 1,
+    };
     let mut list = writer.list(0, Element::Struct(entry), 2).unwrap();
     for at in 0..2 {
         list.structure(at, entry).unwrap().text(0, "same").unwrap();
@@ -76,16 +109,36 @@ fn a_key_that_comes_twice_is_an_error() {
     let source = Source::default();
     let reader = Reader::root(message.get_root_as_reader().unwrap(), &source).unwrap();
     let error = BTreeMap::<String, u64>::read(&reader, 0).unwrap_err();
-    assert_eq!(error.to_string(), "in [1]: the map has the key of this entry twice");
+    assert_eq!(
+        error.to_string(),
+        "in [1]: the map has the key of this entry twice"
+    );
 }
 
 #[test]
 fn a_small_message_cannot_make_a_large_value() {
     let mut message = message::Builder::new_default();
-    let mut writer = Writer::root(message.init_root(), Size { data: 0, pointers: 1 });
-    drop(writer.list(0, Element::Struct(Size::default()), 1 << 22).unwrap());
+    let mut writer = Writer::root(
+        message.init_root(),
+        Size {
+            data: 0,
+            pointers: 1,
+        },
+    );
+    drop(
+        writer
+            .list(0, Element::Struct(Size::default()), 1 << 22)
+            .unwrap(),
+    );
     let source = Source::default();
     let reader = Reader::root(message.get_root_as_reader().unwrap(), &source).unwrap();
-    let error = reader.list(0, Element::Struct(Size::default()), 1000).unwrap_err();
-    assert_eq!(*error.fault(), Fault::TooLarge { limit: MEMORY_LIMIT });
+    let error = reader
+        .list(0, Element::Struct(Size::default()), 1000)
+        .unwrap_err();
+    assert_eq!(
+        *error.fault(),
+        Fault::TooLarge {
+            limit: MEMORY_LIMIT
+        }
+    );
 }

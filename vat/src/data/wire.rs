@@ -195,6 +195,19 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Writes a capability pointer to a node of the engine that sends the message.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::NoReferencesHere`] and [`Fault::NoSlot`].
+    pub fn capability(&mut self, at: u32, node: captp::NodeId) -> Result<()> {
+        if !self.rules.references {
+            return Err(Fault::NoReferencesHere.into());
+        }
+        self.to.pointer(at)?.set_capability(captp::cap_hook(node));
+        Ok(())
+    }
+
     /// Makes a struct: behind a pointer, or as the element of a list of structs.
     ///
     /// # Errors
@@ -399,6 +412,21 @@ impl<'a> Reader<'a> {
         let bytes = pointer.get_data(None)?;
         self.take_memory(bytes.len())?;
         Ok(bytes)
+    }
+
+    /// A capability pointer: an index into the references of the message that is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::MissingReference`] if it is null, [`Fault::UnknownReference`] and
+    /// [`Fault::Malformed`].
+    pub fn capability(&self, at: u32) -> Result<usize> {
+        let pointer = self.pointer(at).ok_or(Fault::NoSlot { at })?;
+        if pointer.is_null() {
+            return Err(Fault::MissingReference.into());
+        }
+        let hook = pointer.get_capability()?;
+        captp::cap_index(&*hook).ok_or_else(|| Fault::UnknownReference.into())
     }
 
     /// A struct: behind a pointer, or an element of a list of structs. Null is the struct whose

@@ -71,7 +71,7 @@ impl FieldShape {
 
     /// The same with a declared default.
     #[must_use]
-    pub fn with_default<T: Scalar>(mut self, default: T) -> Self {
+    pub fn with_default<T: Scalar>(mut self, default: &T) -> Self {
         self.field.default = Some(default.to_value());
         self
     }

@@ -166,6 +166,10 @@ mod tests {
         assert_eq!(last.failure, None);
         assert_eq!(report.level, last.level);
         assert!(failed.iter().all(|trial| trial.failure.is_some()));
-        assert!(serde_json::to_string(&report).unwrap().contains("\"level\":\"L"));
+        assert!(
+            serde_json::to_string(&report)
+                .unwrap()
+                .contains("\"level\":\"L")
+        );
     }
 }
