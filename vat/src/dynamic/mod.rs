@@ -33,9 +33,13 @@ mod chain;
 mod error;
 mod lower;
 mod name;
+mod read;
 mod scalar;
+#[cfg(test)]
+mod tests;
 mod types;
 mod words;
+mod write;
 
 use crate::schema::Interface;
 
@@ -47,6 +51,7 @@ pub use error::{
 };
 pub use lower::arguments;
 pub use name::{closest, shown};
+pub use read::results;
 pub use types::{MethodOf, Types};
 pub use words::words;
 

@@ -1,0 +1,7 @@
+//! JSON to wire and back.
+
+mod arguments;
+mod chains;
+mod fixture;
+mod random;
+mod vectors;
