@@ -1,9 +1,9 @@
 //! Where in a result a reference is, so that it can be called before the result is there.
 
 use super::error::{DescriptionError, LookupError};
-use super::lower::wanted;
 use super::name::{closest, means, shown};
 use super::types::{MethodOf, Types};
+use super::wording::wanted;
 use crate::schema::{Field, Struct, Type};
 
 /// A reference inside a coming result.
@@ -57,13 +57,19 @@ impl<'a> Place<'a> {
             at: At::Results(method.results),
         };
         match only_value(method.results) {
-            Some(value) => Self { path: value_path(value), at: At::Field(value), ..results },
+            Some(value) => Self {
+                path: value_path(value),
+                at: At::Field(value),
+                ..results
+            },
             None => results,
         }
     }
 
     fn step(self, name: &str) -> Result<Self, LookupError> {
-        let Some(structure) = self.structure()? else { return Err(self.not_a_reference()) };
+        let Some(structure) = self.structure()? else {
+            return Err(self.not_a_reference());
+        };
         let fields = || structure.fields.iter();
         let exact = fields().find(|field| field.name == name);
         let field = exact.or_else(|| fields().find(|field| means(name, &field.name)));
@@ -81,7 +87,12 @@ impl<'a> Place<'a> {
         }
         let mut path = self.path;
         path.extend(value_path(field));
-        Ok(Self { types: self.types, name: place, path, at: At::Field(field) })
+        Ok(Self {
+            types: self.types,
+            name: place,
+            path,
+            at: At::Field(field),
+        })
     }
 
     fn structure(&self) -> Result<Option<&'a Struct>, DescriptionError> {
@@ -93,12 +104,17 @@ impl<'a> Place<'a> {
 
     fn reference(self) -> Result<ResultRef, LookupError> {
         match self.at {
-            At::Field(Field { ty: Type::Interface(interface), .. }) => {
-                Ok(ResultRef { path: self.path, interface: *interface })
-            }
-            At::Field(Field { ty: Type::Capability, .. }) => {
-                Err(LookupError::AnyReference { place: self.name })
-            }
+            At::Field(Field {
+                ty: Type::Interface(interface),
+                ..
+            }) => Ok(ResultRef {
+                path: self.path,
+                interface: *interface,
+            }),
+            At::Field(Field {
+                ty: Type::Capability,
+                ..
+            }) => Err(LookupError::AnyReference { place: self.name }),
             _ => Err(self.not_a_reference()),
         }
     }
@@ -113,7 +129,11 @@ impl<'a> Place<'a> {
         if let Ok(Some(structure)) = self.structure() {
             collect(self.types, structure, "", 0, &mut references);
         }
-        LookupError::NotAReference { place: self.name, found, references }
+        LookupError::NotAReference {
+            place: self.name,
+            found,
+            references,
+        }
     }
 }
 
@@ -127,7 +147,11 @@ pub(super) fn only_value(results: &Struct) -> Option<&Field> {
 
 /// The step that a field adds to a path of pointers; none for a group, which is part of its struct.
 fn value_path(field: &Field) -> Vec<u16> {
-    let index = field.ty.is_pointer().then(|| u16::try_from(field.offset).ok()).flatten();
+    let index = field
+        .ty
+        .is_pointer()
+        .then(|| u16::try_from(field.offset).ok())
+        .flatten();
     index.into_iter().collect()
 }
 
@@ -142,7 +166,11 @@ fn struct_of<'a>(types: &'a Types, ty: &Type) -> Result<Option<&'a Struct>, Desc
 fn collect(types: &Types, structure: &Struct, prefix: &str, depth: usize, out: &mut Vec<String>) {
     const LEVELS: usize = 3;
     const SHOWN: usize = 8;
-    for field in structure.fields.iter().filter(|field| field.variant.is_none()) {
+    for field in structure
+        .fields
+        .iter()
+        .filter(|field| field.variant.is_none())
+    {
         if out.len() >= SHOWN {
             return;
         }

@@ -4,9 +4,10 @@ use serde_json::{Map, Value as Json};
 
 use super::body::{Arguments, Record, Size, Slot, Target};
 use super::error::{ArgumentError, ArgumentProblem, DescriptionError, ValuePath};
-use super::name::{closest, means, shown};
+use super::name::{means, shown};
 use super::scalar::{bytes, to_bits, wrong_type};
 use super::types::{MethodOf, Types, bits_log2, default_bits};
+use super::wording::{is_union, position, positional, unknown, variants_text, wanted};
 use super::{Limits, RefSource};
 use crate::schema::{Enum, Field, Interface, Struct, Type};
 
@@ -27,7 +28,14 @@ pub fn arguments<R>(
     refs: &mut dyn RefSource<R>,
     limits: Limits,
 ) -> Result<Arguments<R>> {
-    let mut lower = Lower { types, refs, limits, path: ValuePath::default(), depth: 0, words: 1 };
+    let mut lower = Lower {
+        types,
+        refs,
+        limits,
+        path: ValuePath::default(),
+        depth: 0,
+        words: 1,
+    };
     let empty = Map::new();
     let given = match arguments {
         Json::Object(given) => given,
@@ -35,20 +43,17 @@ pub fn arguments<R>(
         Json::Array(_) => return Err(lower.fail(positional(types, method.params))),
         other => return Err(lower.fail(wrong_type("an object of arguments by name", other))),
     };
-    let owner = Owner { name: shown(&method.method.name), what: "argument" };
+    let owner = Owner {
+        name: shown(&method.method.name),
+        what: "argument",
+    };
     let root = lower.record(method.params, |lower, slots| {
         lower.members(&owner, method.params, given, slots)
     })?;
-    Ok(Arguments { root, words: lower.words })
-}
-
-pub(super) fn positional(types: &Types, params: &Struct) -> ArgumentProblem {
-    let members: Vec<String> = params
-        .fields
-        .iter()
-        .map(|field| format!("{:?}: {}", shown(&field.name), types.type_name(&field.ty)))
-        .collect();
-    ArgumentProblem::Positional { example: format!("{{{}}}", members.join(", ")) }
+    Ok(Arguments {
+        root,
+        words: lower.words,
+    })
 }
 
 /// Whose members are being matched, for messages.
@@ -75,7 +80,7 @@ impl<'a, R> Lower<'a, R> {
         let size = size_of(structure);
         self.take_words(size.words())?;
         let mut slots = Vec::new();
-        fill(self, &mut slots)?;
+        self.nested(|lower| fill(lower, &mut slots))?;
         Ok(Record { size, slots })
     }
 
@@ -96,13 +101,19 @@ impl<'a, R> Lower<'a, R> {
         if structure.discriminant.is_none() {
             return Ok(());
         }
-        let mut chosen =
-            structure.fields.iter().zip(given).filter_map(|(field, given)| Some((field, given?)));
+        let mut chosen = structure
+            .fields
+            .iter()
+            .zip(given)
+            .filter_map(|(field, given)| Some((field, given?)));
         match (chosen.next(), chosen.next()) {
             (Some((field, (_, value))), None) => self.variant(structure, field, value, slots),
-            (Some((_, (first, _))), Some((_, (second, _)))) => Err(self.fail(
-                ArgumentProblem::Exclusive { first: first.to_owned(), second: second.to_owned() },
-            )),
+            (Some((_, (first, _))), Some((_, (second, _)))) => {
+                Err(self.fail(ArgumentProblem::Exclusive {
+                    first: first.to_owned(),
+                    second: second.to_owned(),
+                }))
+            }
             (None, _) => {
                 let ty = variants_text(structure);
                 Err(self.fail(ArgumentProblem::Missing { ty }))
@@ -128,11 +139,16 @@ impl<'a, R> Lower<'a, R> {
                     structure.fields.iter().map(|field| field.name.as_str()),
                 )));
             };
-            let Some(slot) = given.get_mut(at) else { continue };
+            let Some(slot) = given.get_mut(at) else {
+                continue;
+            };
             if let Some((first, _)) = slot {
                 let first = (*first).to_owned();
                 self.path.push_field(key);
-                return Err(self.fail(ArgumentProblem::Twice { first, second: key.clone() }));
+                return Err(self.fail(ArgumentProblem::Twice {
+                    first,
+                    second: key.clone(),
+                }));
             }
             *slot = Some((key, value));
         }
@@ -179,7 +195,11 @@ impl<'a, R> Lower<'a, R> {
 
     fn tag(&self, structure: &Struct, field: &Field, slots: &mut Vec<Slot<R>>) {
         if let (Some(offset), Some(variant)) = (structure.discriminant, field.variant) {
-            slots.push(Slot::Bits { log2: 4, offset, bits: u64::from(variant) });
+            slots.push(Slot::Bits {
+                log2: 4,
+                offset,
+                bits: u64::from(variant),
+            });
         }
     }
 
@@ -190,17 +210,27 @@ impl<'a, R> Lower<'a, R> {
             Type::Void => return Err(self.wrong(&field.ty, value)),
             Type::Group(id) => {
                 let group = self.structure(*id)?;
-                self.composite(group, &field.ty, value, slots)?;
+                self.nested(|lower| lower.composite(group, &field.ty, value, slots))?;
             }
             ty => match bits_log2(ty) {
                 Some(log2) => {
-                    let default = field.default.as_ref().and_then(|value| default_bits(ty, value));
+                    let default = field
+                        .default
+                        .as_ref()
+                        .and_then(|value| default_bits(ty, value));
                     let bits = self.scalar(ty, value)? ^ default.unwrap_or(0);
-                    slots.push(Slot::Bits { log2, offset: field.offset, bits });
+                    slots.push(Slot::Bits {
+                        log2,
+                        offset: field.offset,
+                        bits,
+                    });
                 }
                 None => {
                     let to = self.field_target(field, value)?;
-                    slots.push(Slot::Pointer { index: field.offset, to });
+                    slots.push(Slot::Pointer {
+                        index: field.offset,
+                        to,
+                    });
                 }
             },
         }
@@ -212,9 +242,12 @@ impl<'a, R> Lower<'a, R> {
         if let Some(carried) = self.types.optional_scalar(field)
             && !value.is_object()
         {
-            let Type::Struct(id) = field.ty else { return self.target(&field.ty, value) };
+            let Type::Struct(id) = field.ty else {
+                return self.target(&field.ty, value);
+            };
             let structure = self.structure(id)?;
-            let record = self.record(structure, |lower, slots| lower.place(carried, value, slots))?;
+            let record =
+                self.record(structure, |lower, slots| lower.place(carried, value, slots))?;
             return Ok(Target::Record(record));
         }
         self.target(&field.ty, value)
@@ -223,7 +256,10 @@ impl<'a, R> Lower<'a, R> {
     fn scalar(&mut self, ty: &Type, value: &Json) -> Result<u64> {
         match ty {
             Type::Enum(id) => {
-                let enumeration = self.types.enumeration(*id).map_err(|error| self.broken(error))?;
+                let enumeration = self
+                    .types
+                    .enumeration(*id)
+                    .map_err(|error| self.broken(error))?;
                 self.enumerant(enumeration, ty, value)
             }
             _ => to_bits(ty, value, &self.wanted(ty)).map_err(|problem| self.fail(problem)),
@@ -235,18 +271,23 @@ impl<'a, R> Lower<'a, R> {
         let name = match value {
             Json::String(name) => name,
             Json::Number(number) => {
-                let number = number.as_u64().filter(|number| *number <= u64::from(u16::MAX));
+                let number = number
+                    .as_u64()
+                    .filter(|number| *number <= u64::from(u16::MAX));
                 return number.ok_or_else(|| self.wrong(ty, value));
             }
             _ => return Err(self.wrong(ty, value)),
         };
-        let known = || enumeration.enumerants.iter().map(|enumerant| enumerant.name.as_str());
+        let known = || {
+            enumeration
+                .enumerants
+                .iter()
+                .map(|enumerant| enumerant.name.as_str())
+        };
         let at = known().position(|known| known == name);
         match at.or_else(|| known().position(|known| means(name, known))) {
             Some(at) => Ok(u64::try_from(at).unwrap_or_default()),
-            None => {
-                Err(self.fail(unknown(&self.types.type_name(ty), "value", name, known())))
-            }
+            None => Err(self.fail(unknown(&self.types.type_name(ty), "value", name, known()))),
         }
     }
 
@@ -261,8 +302,7 @@ impl<'a, R> Lower<'a, R> {
                 _ => Err(self.wrong(ty, value)),
             },
             Type::Data => {
-                let bytes =
-                    bytes(value, &self.wanted(ty)).map_err(|problem| self.fail(problem))?;
+                let bytes = bytes(value, &self.wanted(ty)).map_err(|problem| self.fail(problem))?;
                 self.take_bytes(bytes.len())?;
                 Ok(Target::Data(bytes))
             }
@@ -272,8 +312,10 @@ impl<'a, R> Lower<'a, R> {
             },
             Type::Struct(id) => {
                 let structure = self.structure(*id)?;
-                self.record(structure, |lower, slots| lower.composite(structure, ty, value, slots))
-                    .map(Target::Record)
+                self.record(structure, |lower, slots| {
+                    lower.composite(structure, ty, value, slots)
+                })
+                .map(Target::Record)
             }
             Type::Interface(_) | Type::Capability => self.reference(ty, value),
             _ => Err(self.wrong(ty, value)),
@@ -288,11 +330,12 @@ impl<'a, R> Lower<'a, R> {
         value: &Json,
         slots: &mut Vec<Slot<R>>,
     ) -> Result<()> {
-        let owner = Owner { name: self.types.type_name(ty), what: "field" };
+        let owner = Owner {
+            name: self.types.type_name(ty),
+            what: "field",
+        };
         match value {
-            Json::Object(object) => {
-                self.nested(|lower| lower.members(&owner, structure, object, slots))
-            }
+            Json::Object(object) => self.members(&owner, structure, object, slots),
             Json::String(name) if is_union(structure) => {
                 self.unit_variant(&owner, structure, name, slots)
             }
@@ -322,8 +365,12 @@ impl<'a, R> Lower<'a, R> {
     }
 
     fn list(&mut self, element: &Type, items: &[Json]) -> Result<Target<R>> {
-        let count = u32::try_from(items.len()).ok().filter(|count| *count < 1 << 29);
-        let Some(count) = count else { return Err(self.too_large()) };
+        let count = u32::try_from(items.len())
+            .ok()
+            .filter(|count| *count < 1 << 29);
+        let Some(count) = count else {
+            return Err(self.too_large());
+        };
         match element {
             Type::Void => {
                 self.elements(items, |lower, item| match item {
@@ -341,7 +388,10 @@ impl<'a, R> Lower<'a, R> {
                     });
                     record.map(|record| record.slots)
                 })?;
-                Ok(Target::Records { size: size_of(structure), slots })
+                Ok(Target::Records {
+                    size: size_of(structure),
+                    slots,
+                })
             }
             _ => match bits_log2(element) {
                 Some(log2) => {
@@ -376,16 +426,19 @@ impl<'a, R> Lower<'a, R> {
     }
 
     fn reference(&mut self, ty: &Type, value: &Json) -> Result<Target<R>> {
-        let Json::String(name) = value else { return Err(self.wrong(ty, value)) };
+        let Json::String(name) = value else {
+            return Err(self.wrong(ty, value));
+        };
         let interface: Option<&Interface> = match ty {
             Type::Interface(id) => self.types.interface(*id).ok(),
             _ => None,
         };
         match self.refs.reference(name, interface) {
             Ok(reference) => Ok(Target::Reference(reference)),
-            Err(reason) => {
-                Err(self.fail(ArgumentProblem::Reference { name: name.clone(), reason }))
-            }
+            Err(reason) => Err(self.fail(ArgumentProblem::Reference {
+                name: name.clone(),
+                reason,
+            })),
         }
     }
 
@@ -407,7 +460,11 @@ impl<'a, R> Lower<'a, R> {
 
     fn take_words(&mut self, words: usize) -> Result<()> {
         self.words = self.words.saturating_add(words);
-        if self.words > self.limits.bytes / 8 { Err(self.too_large()) } else { Ok(()) }
+        if self.words > self.limits.bytes / 8 {
+            Err(self.too_large())
+        } else {
+            Ok(())
+        }
     }
 
     fn structure(&self, id: u64) -> Result<&'a Struct> {
@@ -423,7 +480,9 @@ impl<'a, R> Lower<'a, R> {
     }
 
     fn too_large(&self) -> ArgumentError {
-        self.fail(ArgumentProblem::TooLarge { limit: self.limits.bytes })
+        self.fail(ArgumentProblem::TooLarge {
+            limit: self.limits.bytes,
+        })
     }
 
     fn broken(&self, error: DescriptionError) -> ArgumentError {
@@ -431,70 +490,16 @@ impl<'a, R> Lower<'a, R> {
     }
 
     fn fail(&self, problem: ArgumentProblem) -> ArgumentError {
-        ArgumentError { path: self.path.clone(), problem }
+        ArgumentError {
+            path: self.path.clone(),
+            problem,
+        }
     }
 }
 
 fn size_of(structure: &Struct) -> Size {
-    Size { data_words: structure.data_words, pointers: structure.pointers }
-}
-
-/// The position of the field that a person calls `key`.
-pub(super) fn position(structure: &Struct, key: &str) -> Option<usize> {
-    let exact = structure.fields.iter().position(|field| field.name == key);
-    exact.or_else(|| structure.fields.iter().position(|field| means(key, &field.name)))
-}
-
-/// Whether this is nothing but a union: an enum with payloads in Rust.
-pub(super) fn is_union(structure: &Struct) -> bool {
-    structure.discriminant.is_some() && structure.fields.iter().all(|field| field.variant.is_some())
-}
-
-fn unknown<'a>(
-    owner: &str,
-    what: &'static str,
-    key: &str,
-    names: impl Iterator<Item = &'a str> + Clone,
-) -> ArgumentProblem {
-    ArgumentProblem::Unknown {
-        owner: owner.to_owned(),
-        what,
-        closest: closest(key, names.clone()),
-        known: names.map(shown).collect(),
-    }
-}
-
-fn variants_text(structure: &Struct) -> String {
-    let variants = structure.fields.iter().filter(|field| field.variant.is_some());
-    let names: Vec<String> = variants.map(|field| shown(&field.name)).collect();
-    format!("one of {}", names.join(", "))
-}
-
-/// What a type takes, in words for a message.
-pub(super) fn wanted(types: &Types, ty: &Type) -> String {
-    let name = types.type_name(ty);
-    match ty {
-        Type::Void => "null".to_owned(),
-        Type::Bool => "true or false".to_owned(),
-        Type::Float32 | Type::Float64 => format!("a number ({name})"),
-        Type::Text => "text".to_owned(),
-        Type::Data => {
-            "bytes (text, {\"base64\": …}, {\"hex\": …} or a list of numbers from 0 to 255)".to_owned()
-        }
-        Type::List(_) => format!("a list, {name}"),
-        Type::Enum(id) => types.enumeration(*id).map_or(name, |enumeration| {
-            let names: Vec<String> =
-                enumeration.enumerants.iter().map(|enumerant| shown(&enumerant.name)).collect();
-            format!("one of {}", names.join(", "))
-        }),
-        Type::Struct(id) | Type::Group(id) => match types.structure(*id) {
-            Ok(structure) if is_union(structure) => {
-                format!("{} ({name})", variants_text(structure))
-            }
-            _ => format!("an object ({name})"),
-        },
-        Type::Interface(_) => format!("a reference to a {name} (@name or a reference file)"),
-        Type::Capability => "a reference (@name or a reference file)".to_owned(),
-        _ => format!("a whole number ({name})"),
+    Size {
+        data_words: structure.data_words,
+        pointers: structure.pointers,
     }
 }

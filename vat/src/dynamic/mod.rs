@@ -38,6 +38,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 mod types;
+mod wording;
 mod words;
 mod write;
 
@@ -68,7 +69,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { depth: 64, bytes: 8 << 20, values: 1 << 20 }
+        Self {
+            depth: 64,
+            bytes: 8 << 20,
+            values: 1 << 20,
+        }
     }
 }
 

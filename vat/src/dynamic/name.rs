@@ -54,7 +54,8 @@ pub(crate) fn means(written: &str, name: &str) -> bool {
 /// The known name that `written` was probably meant to be: at most a third of its letters differ.
 pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let written = shown(written);
-    let limit = (written.chars().count() / 3).max(1);
+    let length = written.chars().count();
+    let limit = (length / 3).max(1).min(length.saturating_sub(1));
     known
         .into_iter()
         .map(shown)
@@ -75,9 +76,12 @@ mod tests {
 
     #[test]
     fn camel_and_snake_name_the_same_thing() {
-        for (camel_case, snake_case) in
-            [("fooBar", "foo_bar"), ("x", "x"), ("getURL", "get_url"), ("field2Name", "field2_name")]
-        {
+        for (camel_case, snake_case) in [
+            ("fooBar", "foo_bar"),
+            ("x", "x"),
+            ("getURL", "get_url"),
+            ("field2Name", "field2_name"),
+        ] {
             assert_eq!(shown(camel_case), snake_case);
             assert!(means(snake_case, camel_case), "{snake_case} ~ {camel_case}");
             assert!(means(camel_case, camel_case));

@@ -6,10 +6,10 @@ use serde_json::{Map, Value as Json, json};
 use super::Limits;
 use super::chain::only_value;
 use super::error::{DescriptionError, ResultError, ResultProblem, ValuePath};
-use super::lower::is_union;
 use super::name::shown;
 use super::scalar::{from_bits, from_bytes};
 use super::types::{MethodOf, Types, bits_log2, default_bits};
+use super::wording::is_union;
 use crate::data::{self, Element, Reader, Source};
 use crate::schema::{Field, Struct, Type};
 
@@ -27,8 +27,13 @@ pub fn results(
     limits: Limits,
 ) -> Result<Json> {
     let source = Source::default();
-    let mut read =
-        Read { types, limits, path: ValuePath::default(), depth: 0, left: limits.values };
+    let mut read = Read {
+        types,
+        limits,
+        path: ValuePath::default(),
+        depth: 0,
+        left: limits.values,
+    };
     let reader = Reader::root(content, &source).map_err(|error| read.malformed(&error))?;
     match only_value(method.results) {
         Some(value) => read.field(value, &reader),
@@ -53,7 +58,11 @@ impl<'a> Read<'a> {
             return self.union(structure, reader);
         }
         let mut object = Map::new();
-        for field in structure.fields.iter().filter(|field| field.variant.is_none()) {
+        for field in structure
+            .fields
+            .iter()
+            .filter(|field| field.variant.is_none())
+        {
             object.insert(shown(&field.name), self.named(field, reader)?);
         }
         if let Some((tag, branch)) = branch(structure, reader) {
@@ -94,7 +103,10 @@ impl<'a> Read<'a> {
             }
             ty => match bits_log2(ty) {
                 Some(log2) => {
-                    let default = field.default.as_ref().and_then(|value| default_bits(ty, value));
+                    let default = field
+                        .default
+                        .as_ref()
+                        .and_then(|value| default_bits(ty, value));
                     self.scalar(ty, reader.bits(log2, field.offset) ^ default.unwrap_or(0))
                 }
                 None if reader.is_null(field.offset) => Ok(absent(field)),
@@ -114,9 +126,16 @@ impl<'a> Read<'a> {
     }
 
     fn scalar(&self, ty: &Type, bits: u64) -> Result<Json> {
-        let Type::Enum(id) = ty else { return Ok(from_bits(ty, bits)) };
-        let enumeration = self.types.enumeration(*id).map_err(|error| self.broken(error))?;
-        let known = usize::try_from(bits).ok().and_then(|at| enumeration.enumerants.get(at));
+        let Type::Enum(id) = ty else {
+            return Ok(from_bits(ty, bits));
+        };
+        let enumeration = self
+            .types
+            .enumeration(*id)
+            .map_err(|error| self.broken(error))?;
+        let known = usize::try_from(bits)
+            .ok()
+            .and_then(|at| enumeration.enumerants.get(at));
         Ok(known.map_or_else(|| json!(bits), |known| json!(shown(&known.name))))
     }
 
@@ -132,7 +151,10 @@ impl<'a> Read<'a> {
             }
             Type::List(element) => self.nested(|read| read.list(element, reader, at)),
             Type::Interface(id) => {
-                let interface = self.types.interface(*id).map_err(|error| self.broken(error))?;
+                let interface = self
+                    .types
+                    .interface(*id)
+                    .map_err(|error| self.broken(error))?;
                 Ok(json!({ "ref": interface.name }))
             }
             _ => Ok(json!({ "ref": "Capability" })),
@@ -173,7 +195,9 @@ impl<'a> Read<'a> {
 
     fn nested(&mut self, inner: impl FnOnce(&mut Self) -> Result<Json>) -> Result<Json> {
         if self.depth >= self.limits.depth {
-            return Err(self.fail(ResultProblem::TooDeep { limit: self.limits.depth }));
+            return Err(self.fail(ResultProblem::TooDeep {
+                limit: self.limits.depth,
+            }));
         }
         self.depth += 1;
         let result = inner(self);
@@ -184,7 +208,11 @@ impl<'a> Read<'a> {
     fn count(&mut self) -> Result<()> {
         match self.left.checked_sub(1) {
             Some(left) => self.left = left,
-            None => return Err(self.fail(ResultProblem::TooMany { limit: self.limits.values })),
+            None => {
+                return Err(self.fail(ResultProblem::TooMany {
+                    limit: self.limits.values,
+                }));
+            }
         }
         Ok(())
     }
@@ -198,7 +226,9 @@ impl<'a> Read<'a> {
     }
 
     fn malformed(&self, error: &data::Error) -> ResultError {
-        self.fail(ResultProblem::Malformed { reason: error.to_string() })
+        self.fail(ResultProblem::Malformed {
+            reason: error.to_string(),
+        })
     }
 
     fn broken(&self, error: DescriptionError) -> ResultError {
@@ -206,7 +236,10 @@ impl<'a> Read<'a> {
     }
 
     fn fail(&self, problem: ResultProblem) -> ResultError {
-        ResultError { path: self.path.clone(), problem }
+        ResultError {
+            path: self.path.clone(),
+            problem,
+        }
     }
 }
 
@@ -214,7 +247,11 @@ impl<'a> Read<'a> {
 fn branch<'s>(structure: &'s Struct, reader: &Reader<'_>) -> Option<(u64, Option<&'s Field>)> {
     let tag = reader.bits(4, structure.discriminant?);
     let fields = || structure.fields.iter();
-    let branch = fields().find(|field| field.variant.is_some_and(|variant| u64::from(variant) == tag));
+    let branch = fields().find(|field| {
+        field
+            .variant
+            .is_some_and(|variant| u64::from(variant) == tag)
+    });
     Some((tag, branch))
 }
 

@@ -46,7 +46,9 @@ fn integer(value: &Json) -> Option<i128> {
     match value {
         Json::Number(number) => {
             let signed = number.as_i64().map(i128::from);
-            signed.or_else(|| number.as_u64().map(i128::from)).or_else(|| exact(number.as_f64()?))
+            signed
+                .or_else(|| number.as_u64().map(i128::from))
+                .or_else(|| exact(number.as_f64()?))
         }
         Json::String(text) => text.parse().ok(),
         _ => None,
@@ -75,7 +77,10 @@ fn float(value: &Json) -> Option<f64> {
 }
 
 fn float32(wide: f64, value: &Json) -> Result<u64, ArgumentProblem> {
-    #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest f32 is meant")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounding to the nearest f32 is meant"
+    )]
     let narrow = wide as f32;
     if wide.is_finite() && narrow.is_infinite() {
         return Err(out_of_range(&Type::Float32, value, f32::MIN, f32::MAX));
@@ -116,7 +121,12 @@ pub(super) fn from_bits(ty: &Type, bits: u64) -> Json {
 
 /// The shortest decimal that is this `f32`, not the digits of its widening to `f64`.
 fn from_float32(value: f32) -> Json {
-    from_float(value.to_string().parse().unwrap_or_else(|_| f64::from(value)))
+    from_float(
+        value
+            .to_string()
+            .parse()
+            .unwrap_or_else(|_| f64::from(value)),
+    )
 }
 
 fn from_float(value: f64) -> Json {
@@ -137,7 +147,9 @@ fn from_float(value: f64) -> Json {
 pub(super) fn bytes(value: &Json, wanted: &str) -> Result<Vec<u8>, ArgumentProblem> {
     match value {
         Json::String(text) => Ok(text.clone().into_bytes()),
-        Json::Object(object) => encoded_bytes(object).unwrap_or_else(|| Err(wrong_type(wanted, value))),
+        Json::Object(object) => {
+            encoded_bytes(object).unwrap_or_else(|| Err(wrong_type(wanted, value)))
+        }
         Json::Array(items) => items
             .iter()
             .map(|item| item.as_u64().and_then(|item| u8::try_from(item).ok()))
@@ -149,7 +161,9 @@ pub(super) fn bytes(value: &Json, wanted: &str) -> Result<Vec<u8>, ArgumentProbl
 
 /// `None` if this is not an object of the one key `base64` or `hex` with a text.
 fn encoded_bytes(object: &Map<String, Json>) -> Option<Result<Vec<u8>, ArgumentProblem>> {
-    let (key, Json::String(text)) = object.iter().next()? else { return None };
+    let (key, Json::String(text)) = object.iter().next()? else {
+        return None;
+    };
     let (encoding, codec) = match key.as_str() {
         "base64" => ("base64", &BASE64),
         "hex" => ("hex", &HEXLOWER_PERMISSIVE),
@@ -158,7 +172,10 @@ fn encoded_bytes(object: &Map<String, Json>) -> Option<Result<Vec<u8>, ArgumentP
     let decode = || {
         codec
             .decode(text.as_bytes())
-            .map_err(|error| ArgumentProblem::Encoding { encoding, reason: error.to_string() })
+            .map_err(|error| ArgumentProblem::Encoding {
+                encoding,
+                reason: error.to_string(),
+            })
     };
     (object.len() == 1).then(decode)
 }
@@ -170,7 +187,10 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Json {
 
 /// The error for a value of the wrong kind.
 pub(super) fn wrong_type(wanted: &str, found: &Json) -> ArgumentProblem {
-    ArgumentProblem::WrongType { expected: wanted.to_owned(), found: found_text(found) }
+    ArgumentProblem::WrongType {
+        expected: wanted.to_owned(),
+        found: found_text(found),
+    }
 }
 
 /// What was found, in few words and without a long text's tail.

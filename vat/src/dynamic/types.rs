@@ -70,7 +70,10 @@ impl Types {
         self.interfaces
             .get(&id)
             .and_then(|at| self.description.interfaces.get(*at))
-            .ok_or(DescriptionError::NoSuchType { kind: "interface", id })
+            .ok_or(DescriptionError::NoSuchType {
+                kind: "interface",
+                id,
+            })
     }
 
     /// The struct, group, or parameter or result list with this id.
@@ -103,12 +106,19 @@ impl Types {
         let mut methods = Vec::new();
         for interface in self.lineage(interface) {
             for (ordinal, method) in (0..=u16::MAX).zip(&interface.methods) {
-                let (Ok(params), Ok(results)) =
-                    (self.structure(method.params), self.structure(method.results))
-                else {
+                let (Ok(params), Ok(results)) = (
+                    self.structure(method.params),
+                    self.structure(method.results),
+                ) else {
                     continue;
                 };
-                methods.push(MethodOf { interface, ordinal, method, params, results });
+                methods.push(MethodOf {
+                    interface,
+                    ordinal,
+                    method,
+                    params,
+                    results,
+                });
             }
         }
         methods
@@ -128,7 +138,10 @@ impl Types {
             interface: asked.name.clone(),
             method: name.to_owned(),
             closest: closest(name, methods.iter().map(|found| found.method.name.as_str())),
-            known: methods.iter().map(|found| shown(&found.method.name)).collect(),
+            known: methods
+                .iter()
+                .map(|found| shown(&found.method.name))
+                .collect(),
         })
     }
 
@@ -151,7 +164,9 @@ impl Types {
     /// The carried field, if `field` is an optional scalar: a pointer to a struct that has the one
     /// field `value`.
     pub(super) fn optional_scalar(&self, field: &Field) -> Option<&Field> {
-        let Type::Struct(id) = field.ty else { return None };
+        let Type::Struct(id) = field.ty else {
+            return None;
+        };
         match self.structure(id).ok()?.fields.as_slice() {
             [value] if field.optional && value.name == "value" => {
                 (bits_log2(&value.ty).is_some() && value.variant.is_none()).then_some(value)
@@ -164,11 +179,18 @@ impl Types {
     pub fn type_name(&self, ty: &Type) -> String {
         match ty {
             Type::List(element) => format!("List({})", self.type_name(element)),
-            Type::Enum(id) => short(self.enumeration(*id).map(|found| &found.name), *id),
-            Type::Struct(id) | Type::Group(id) => {
-                short(self.structure(*id).map(|found| &found.name), *id)
-            }
-            Type::Interface(id) => short(self.interface(*id).map(|found| &found.name), *id),
+            Type::Enum(id) => short(
+                self.enumeration(*id).ok().map(|found| found.name.as_str()),
+                *id,
+            ),
+            Type::Struct(id) | Type::Group(id) => short(
+                self.structure(*id).ok().map(|found| found.name.as_str()),
+                *id,
+            ),
+            Type::Interface(id) => short(
+                self.interface(*id).ok().map(|found| found.name.as_str()),
+                *id,
+            ),
             Type::Capability => "Capability".to_owned(),
             scalar => format!("{scalar:?}"),
         }
@@ -226,9 +248,9 @@ impl Types {
             Type::Struct(id) | Type::Group(id) => self.structure(*id).map(|_| ()),
             Type::Interface(id) => self.interface(*id).map(|_| ()),
             Type::List(element) => match &**element {
-                Type::Group(_) => {
-                    Err(DescriptionError::BadList { element: self.type_name(element) })
-                }
+                Type::Group(_) => Err(DescriptionError::BadList {
+                    element: self.type_name(element),
+                }),
                 element => self.check_type(element),
             },
             _ => Ok(()),
@@ -277,10 +299,10 @@ fn index(ids: impl Iterator<Item = u64>) -> BTreeMap<u64, usize> {
 }
 
 /// The last part of `package::Type`, or the id of what the description does not hold.
-fn short(name: Result<&String, DescriptionError>, id: u64) -> String {
+fn short(name: Option<&str>, id: u64) -> String {
     match name {
-        Ok(name) => short_name(name).to_owned(),
-        Err(_) => format!("{id:#018x}"),
+        Some(name) => short_name(name).to_owned(),
+        None => format!("{id:#018x}"),
     }
 }
 

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value as Json};
 
 use super::error::{ArgumentError, ArgumentProblem, ValuePath};
-use super::lower::{positional, position};
 use super::types::{MethodOf, Types};
+use super::wording::{position, positional};
 use crate::schema::Type;
 
 /// Turns `key=value` words into the object that [`arguments`](super::arguments) takes.
@@ -26,7 +26,10 @@ pub fn words<'a>(
     for word in words {
         let Some((key, value)) = word.split_once('=') else {
             let problem = positional(types, method.params);
-            return Err(ArgumentError { path: ValuePath::default(), problem });
+            return Err(ArgumentError {
+                path: ValuePath::default(),
+                problem,
+            });
         };
         let field = position(method.params, key).and_then(|at| method.params.fields.get(at));
         let value = field.map_or_else(|| Json::from(value), |field| read(&field.ty, value));
@@ -34,7 +37,10 @@ pub fn words<'a>(
             let mut path = ValuePath::default();
             path.push_field(key);
             let (first, second) = (key.to_owned(), key.to_owned());
-            return Err(ArgumentError { path, problem: ArgumentProblem::Twice { first, second } });
+            return Err(ArgumentError {
+                path,
+                problem: ArgumentProblem::Twice { first, second },
+            });
         }
     }
     Ok(Json::Object(object))

@@ -52,16 +52,18 @@ fn point<R>(
         Target::Record(Record { size, slots }) => {
             fill(&mut writer.structure(at, (*size).into())?, slots, reference)
         }
-        Target::Voids(count) => {
-            writer.list(at, Element::Void, *count as usize).map(|_| ())
-        }
+        Target::Voids(count) => writer.list(at, Element::Void, *count as usize).map(|_| ()),
         Target::Bits { log2, values } => {
             let mut list = writer.list(at, Element::Bits(*log2), values.len())?;
-            (0_u32..).zip(values).try_for_each(|(at, value)| list.bits(*log2, at, *value))
+            (0_u32..)
+                .zip(values)
+                .try_for_each(|(at, value)| list.bits(*log2, at, *value))
         }
         Target::Pointers(targets) => {
             let mut list = writer.list(at, Element::Pointer, targets.len())?;
-            (0_u32..).zip(targets).try_for_each(|(at, to)| point(&mut list, at, to, reference))
+            (0_u32..)
+                .zip(targets)
+                .try_for_each(|(at, to)| point(&mut list, at, to, reference))
         }
         Target::Records { size, slots } => {
             let mut list = writer.list(at, Element::Struct((*size).into()), slots.len())?;
@@ -74,6 +76,9 @@ fn point<R>(
 
 impl From<Size> for data::Size {
     fn from(size: Size) -> Self {
-        Self { data: size.data_words, pointers: size.pointers }
+        Self {
+            data: size.data_words,
+            pointers: size.pointers,
+        }
     }
 }

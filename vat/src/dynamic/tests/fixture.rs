@@ -8,9 +8,7 @@ use crate::dynamic::types::bits_log2;
 use crate::dynamic::{
     ArgumentError, Limits, MethodOf, RefSource, ResultError, Types, arguments, results,
 };
-use crate::schema::{
-    Description, Enum, Enumerant, Field, Interface, Method, Struct, Type, Value,
-};
+use crate::schema::{Description, Enum, Enumerant, Field, Interface, Method, Struct, Type, Value};
 
 /// A field before it has a place.
 #[derive(Clone, Debug, Default)]
@@ -25,23 +23,39 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn new(name: &str, ty: Type) -> Self {
-        Self { name: name.to_owned(), ty, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            ty,
+            ..Self::default()
+        }
     }
 
     pub(super) fn optional(self) -> Self {
-        Self { optional: true, ..self }
+        Self {
+            optional: true,
+            ..self
+        }
     }
 
     pub(super) fn or(self, default: Value) -> Self {
-        Self { default: Some(default), ..self }
+        Self {
+            default: Some(default),
+            ..self
+        }
     }
 
     pub(super) fn branch(self, branch: u16) -> Self {
-        Self { branch: Some((branch, None)), ..self }
+        Self {
+            branch: Some((branch, None)),
+            ..self
+        }
     }
 
     pub(super) fn in_group(self, branch: u16, group: u64) -> Self {
-        Self { branch: Some((branch, Some(group))), ..self }
+        Self {
+            branch: Some((branch, Some(group))),
+            ..self
+        }
     }
 }
 
@@ -66,7 +80,10 @@ pub(super) fn structs(
         },
         branch: part.branch.map(|(index, _)| Branch { union: 0, index }),
     };
-    let mut members = [Member { kind: Kind::Void, branch: None }; FIELDS];
+    let mut members = [Member {
+        kind: Kind::Void,
+        branch: None,
+    }; FIELDS];
     for (slot, part) in members.iter_mut().zip(parts) {
         *slot = member(part);
     }
@@ -79,7 +96,10 @@ pub(super) fn structs(
         pointers: layout.size.pointers,
         ..Struct::default()
     };
-    let mut out = vec![Struct { discriminant: layout.discriminant, ..empty(id, name) }];
+    let mut out = vec![Struct {
+        discriminant: layout.discriminant,
+        ..empty(id, name)
+    }];
     for (ordinal, (part, slot)) in (0..).zip(parts.iter().zip(layout.slots)) {
         let field = Field {
             name: part.name.clone(),
@@ -118,13 +138,17 @@ pub(super) struct Schema(pub(super) Description);
 
 impl Schema {
     pub(super) fn structure(mut self, id: u64, name: &str, parts: &[Part]) -> Self {
-        self.0.structs.extend(structs(id, name, parts, |group| format!("group{group}")));
+        self.0
+            .structs
+            .extend(structs(id, name, parts, |group| format!("group{group}")));
         self
     }
 
     pub(super) fn enumeration(mut self, id: u64, name: &str, values: &[&str]) -> Self {
-        let enumerant =
-            |name: &&str| Enumerant { name: (*name).to_owned(), ..Enumerant::default() };
+        let enumerant = |name: &&str| Enumerant {
+            name: (*name).to_owned(),
+            ..Enumerant::default()
+        };
         self.0.enums.push(Enum {
             id,
             name: name.to_owned(),
@@ -137,7 +161,12 @@ impl Schema {
     pub(super) fn interface(mut self, id: u64, name: &str, extends: &[u64]) -> Self {
         self.0.root = id;
         let (name, extends) = (name.to_owned(), extends.to_vec());
-        self.0.interfaces.push(Interface { id, name, extends, ..Interface::default() });
+        self.0.interfaces.push(Interface {
+            id,
+            name,
+            extends,
+            ..Interface::default()
+        });
         self
     }
 
@@ -163,8 +192,12 @@ impl Schema {
 
 /// A method whose parameters, and results, are this struct.
 pub(super) fn method_of(types: &Types, structure: u64) -> MethodOf<'_> {
-    static METHOD: Method =
-        Method { name: String::new(), doc: String::new(), params: 0, results: 0 };
+    static METHOD: Method = Method {
+        name: String::new(),
+        doc: String::new(),
+        params: 0,
+        results: 0,
+    };
     static INTERFACE: Interface = Interface {
         id: 0,
         name: String::new(),
@@ -186,11 +219,7 @@ pub(super) fn method_of(types: &Types, structure: u64) -> MethodOf<'_> {
 pub(super) struct Keyring;
 
 impl RefSource<String> for Keyring {
-    fn reference(
-        &mut self,
-        name: &str,
-        interface: Option<&Interface>,
-    ) -> Result<String, String> {
+    fn reference(&mut self, name: &str, interface: Option<&Interface>) -> Result<String, String> {
         match name.strip_prefix('@') {
             Some(known) => {
                 let interface = interface.map_or("any", |interface| &interface.name);
@@ -209,14 +238,28 @@ pub(super) fn encode(
 ) -> Result<Vec<u8>, ArgumentError> {
     let checked = arguments(types, method, json, &mut Keyring, Limits::default())?;
     let mut builder = message::Builder::new_default();
-    checked.write(builder.init_root(), &mut |_, _, _| panic!("no references here")).unwrap();
-    assert!(checked.size() >= builder.size_in_words() * 8, "the size was not underestimated");
+    checked
+        .write(builder.init_root(), &mut |_, _, _| {
+            panic!("no references here")
+        })
+        .unwrap();
+    assert!(
+        checked.size() >= builder.size_in_words() * 8,
+        "the size was not underestimated"
+    );
     let reader = builder.into_reader();
-    Ok(reader.canonicalize().unwrap().iter().flat_map(word_bytes).collect())
+    Ok(reader
+        .canonicalize()
+        .unwrap()
+        .iter()
+        .flat_map(word_bytes)
+        .collect())
 }
 
 fn word_bytes(word: &capnp::Word) -> [u8; 8] {
-    capnp::Word::words_to_bytes(std::slice::from_ref(word)).try_into().unwrap()
+    capnp::Word::words_to_bytes(std::slice::from_ref(word))
+        .try_into()
+        .unwrap()
 }
 
 /// Results from the bytes of a single segment.
