@@ -68,7 +68,10 @@ pub struct NodeId {
 
 impl NodeId {
     /// An id that never was anything but stale: for a reference whose engine is gone.
-    pub const STALE: Self = Self { index: u32::MAX, generation: 0 };
+    pub const STALE: Self = Self {
+        index: u32::MAX,
+        generation: 0,
+    };
 
     pub(crate) const fn new(index: u32, generation: u32) -> Self {
         Self { index, generation }

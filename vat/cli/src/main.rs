@@ -1,3 +1,74 @@
 //! The `vat` command: launcher, supervisor and operator's tool.
 
-fn main() {}
+mod args;
+mod command_error;
+mod commands;
+mod environment;
+mod findings;
+mod locate;
+mod topics;
+mod ui;
+mod uri_guard;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::args::{Cli, Command};
+use crate::command_error::{CommandError, Kind};
+use crate::environment::Environment;
+use crate::ui::Ui;
+
+fn main() -> ExitCode {
+    let environment = Environment::ambient();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Before the arguments are understood, an error has to know in which form it is wanted.
+    let json = arguments
+        .iter()
+        .skip(1)
+        .any(|argument| argument == "--json");
+    let mut ui = Ui::new(json, &environment);
+    let result = run(&arguments, &environment, &mut ui);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ui.fail(&error),
+    }
+}
+
+fn run(arguments: &[OsString], environment: &Environment, ui: &mut Ui) -> Result<(), CommandError> {
+    // First of all: no later message can then repeat a secret.
+    uri_guard::check(arguments)?;
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, ui),
+    };
+    match cli.command {
+        Command::Check(args) => commands::check::run(&args, environment, ui),
+        Command::Completions(args) => commands::completions::run(&args, ui),
+        Command::Help(args) => commands::help::run(&args, &mut Cli::command(), ui),
+        Command::Version => commands::version::run(ui),
+    }
+}
+
+/// What the argument parser did not take: a request for help, or a mistake.
+fn usage(error: &clap::Error, ui: &mut Ui) -> Result<(), CommandError> {
+    match error.kind() {
+        ErrorKind::DisplayHelp => ui.answer("help", &text_of(error), &error.render().ansi()),
+        ErrorKind::DisplayVersion => commands::version::run(ui),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Err(CommandError::new(Kind::Usage, "a command is missing")
+                .hint("`vat help` lists the commands"))
+        }
+        _ => {
+            let text = error.render().to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            Err(CommandError::new(Kind::Usage, text.trim_end()))
+        }
+    }
+}
+
+fn text_of(error: &clap::Error) -> serde_json::Value {
+    serde_json::json!({ "text": error.render().to_string() })
+}

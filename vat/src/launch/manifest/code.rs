@@ -41,20 +41,21 @@ codes! {
     Unreadable = 1, "the manifest cannot be read",
 "The manifest does not exist, is no file, or you may not read it.
 
-A command that takes a manifest wants the path of its file. Relative paths start from the working \
-directory of the command; the paths inside the manifest start from the manifest's own folder.";
+A command that takes a manifest wants the path of its file. Relative paths
+start from the working directory of the command; the paths inside the manifest
+start from the manifest's own folder.";
     /// The file is not UTF-8.
     NotText = 2, "the manifest is not text",
-"A manifest is a TOML file in UTF-8. This file contains bytes that are not UTF-8: it is probably \
-another file, or it was saved in another encoding.";
+"A manifest is a TOML file in UTF-8. This file contains bytes that are not
+UTF-8: it is probably another file, or it was saved in another encoding.";
     /// The file is too large.
     TooLarge = 3, "the manifest is too large",
-"A manifest has at most 1 MiB. This limit keeps a wrong path (a log, a disk image) from being read \
-whole into memory.";
+"A manifest has at most 1 MiB. This limit keeps a wrong path (a log, a disk
+image) from being read whole into memory.";
     /// The file is not TOML.
     Syntax = 4, "the manifest is not TOML",
-"The text breaks a rule of TOML: a quote that is not closed, a key given twice, a table opened \
-twice. Nothing else is checked until this is corrected.
+"The text breaks a rule of TOML: a quote that is not closed, a key given twice,
+a table opened twice. Nothing else is checked until this is corrected.
 
     [vat]
     name = hello        # wrong: text needs quotes
@@ -65,12 +66,13 @@ twice. Nothing else is checked until this is corrected.
 
     manifest = 1
 
-A program that does not know the version refuses the file: a guess about grants could hand out \
-more than was meant.";
+A program that does not know the version refuses the file: a guess about
+grants could hand out more than was meant.";
     /// A key or table that must be there is missing.
     MissingKey = 102, "something is missing",
-"A table lacks a key that it must have. Every manifest has [vat] with a name, and [program] with \
-`exec` or `cargo`. Every slot and every exposed reference has a `type`.
+"A table lacks a key that it must have. Every manifest has [vat] with a name,
+and [program] with `exec` or `cargo`. Every slot and every exposed reference
+has a `type`.
 
     manifest = 1
     [vat]
@@ -79,8 +81,9 @@ more than was meant.";
     exec = \"./hello\"";
     /// A key that is not known in this place.
     UnknownKey = 103, "unknown key",
-"The manifest has a key that means nothing in this place. Unknown keys are errors, because a \
-misspelt key would otherwise silently take away a limit or a check:
+"The manifest has a key that means nothing in this place. Unknown keys are
+errors, because a misspelt key would otherwise silently take away a limit or a
+check:
 
     [use.notes]
     type    = \"Directory\"
@@ -89,45 +92,52 @@ misspelt key would otherwise silently take away a limit or a check:
 The message lists the keys that are known there and names the nearest one.";
     /// A value of another type than the key wants.
     WrongType = 104, "wrong type of value",
-"The key is right, but its value has another type than it must have: a number instead of text, \
-text instead of a list.
+"The key is right, but its value has another type than it must have: a number
+instead of text, text instead of a list.
 
     listen = \"127.0.0.1:7447\"      # wrong: a list is wanted
     listen = [\"127.0.0.1:7447\"]    # right";
     /// A part of the format that this version does not have.
     NotSupported = 105, "not supported by this version",
-"The manifest uses a part of the format that this version of vat does not have. It is refused \
-rather than ignored: starting half of what a manifest says would be worse than starting nothing.
+"The manifest uses a part of the format that this version of vat does not have.
+It is refused rather than ignored: starting half of what a manifest says would
+be worse than starting nothing.
 
-This version reads manifests of one program. Remove the table or key, or use a newer version.";
+This version reads manifests of one program. Remove the table or key, or use a
+newer version.";
     /// Two things that exclude each other, or one that means nothing.
     Contradiction = 106, "contradiction",
-"Two keys exclude each other, or a value allows nothing at all. A program is named either by \
-`exec` (a file) or by `cargo` (a target that vat builds); a Cargo target is either a `bin` or an \
-`example`; a grant is either a `dir` or a `ref`; a list of rights names at least one right.";
+"Two keys exclude each other, or a value allows nothing at all. A program is
+named either by `exec` (a file) or by `cargo` (a target that vat builds); a
+Cargo target is either a `bin` or an `example`; a grant is either a `dir` or a
+`ref`; a list of rights names at least one right.";
     /// A number or duration outside of what is allowed.
     OutOfRange = 107, "value out of range",
-"A number or a duration is outside of what is allowed for its key. The message says the limits.
+"A number or a duration is outside of what is allowed for its key. The message
+says the limits.
 
-For the restarts of a supervisor: `factor` is at least 1, `jitter` lies between 0 and 1, `within` \
-is longer than nothing, and `initial` is not longer than `max`.";
+For the restarts of a supervisor: `factor` is at least 1, `jitter` lies
+between 0 and 1, `within` is longer than nothing, and `initial` is not longer
+than `max`.";
     /// A name with characters it may not have.
     BadName = 201, "malformed name",
-"Names of ensembles become names of folders: lower-case letters, digits, `-` and `_`, a letter \
-first, at most 40 characters.
+"Names of ensembles become names of folders: lower-case letters, digits, `-`
+and `_`, a letter first, at most 40 characters.
 
-Names of slots and exposed references are names of fields of the program's records: lower-case \
-letters, digits and `_`, a letter first, at most 40 characters. In Rust:
+Names of slots and exposed references are names of fields of the program's
+records: lower-case letters, digits and `_`, a letter first, at most 40
+characters. In Rust:
 
     #[derive(vat::Powers)]
     struct Granted { notes: DirectoryRef }      // the slot [use.notes]";
     /// Not the name of an interface.
     BadInterface = 202, "malformed interface name",
-"An interface is named by its package and its trait: `hello::Greeter` is the trait Greeter of the \
-package hello. Modules are not part of the name.
+"An interface is named by its package and its trait: `hello::Greeter` is the
+trait Greeter of the package hello. Modules are not part of the name.
 
-Four interfaces of the system have short names: Directory, File, LogSink, Clock. Any other \
-interface of the system is written with its package, as in `vat::Supervisor`.";
+Four interfaces of the system have short names: Directory, File, LogSink,
+Clock. Any other interface of the system is written with its package, as in
+`vat::Supervisor`.";
     /// Not one of the words allowed here.
     UnknownWord = 203, "unknown word",
 "The value is not one of the words allowed for its key. The message lists them.
@@ -138,42 +148,48 @@ interface of the system is written with its package, as in `vat::Supervisor`.";
     confinement \"L2\", \"L3\"";
     /// Not a duration.
     BadDuration = 204, "malformed duration",
-"A duration is a number and a unit, in quotes: \"200ms\", \"1.5s\", \"2m\", \"12h\", \"30d\". \
-The unit is never left out, and the longest duration is 365 days.";
+"A duration is a number and a unit, in quotes: \"200ms\", \"1.5s\", \"2m\",
+\"12h\", \"30d\". The unit is never left out, and the longest duration is 365
+days.";
     /// Not an address to listen on.
     BadAddress = 205, "malformed address",
-"The launcher listens on an IP address and a port: \"127.0.0.1:7447\", \"[::1]:7447\". Host names \
-are not looked up here, as one name can stand for several addresses. Port 0 takes a free port; the \
-launcher remembers it, so that references stay valid.";
+"The launcher listens on an IP address and a port: \"127.0.0.1:7447\",
+\"[::1]:7447\". Host names are not looked up here, as one name can stand for
+several addresses. Port 0 takes a free port; the launcher remembers it, so
+that references stay valid.";
     /// Not a usable path.
     BadPath = 206, "malformed path",
-"A path is empty, contains a NUL character, begins with `~` (which only a shell understands), or \
-is a reference instead of the file that holds it. Relative paths start from the manifest's folder.";
+"A path is empty, contains a NUL character, begins with `~` (which only a shell
+understands), or is a reference instead of the file that holds it. Relative
+paths start from the manifest's folder.";
     /// A socket's path that the kernel would not take.
     BadSocket = 207, "unusable socket path",
-"The path of a Unix socket has at most 107 bytes, counted from the root: the kernel's limit. Its \
-folder must exist, and what is already at the path must be an old socket, which is replaced.
+"The path of a Unix socket has at most 107 bytes, counted from the root: the
+kernel's limit. Its folder must exist, and what is already at the path must be
+an old socket, which is replaced.
 
 Choose a shorter path, for instance one in /run/user/<uid>.";
     /// The same address or path twice.
     Duplicate = 208, "given twice",
-"The same address or the same socket is given twice. Each listens for one thing only.";
+"The same address or the same socket is given twice. Each listens for one thing
+only.";
     /// An address that nobody else can dial.
     Undialable = 209, "an address that cannot be dialled",
-"A reference carries the addresses where its vat can be reached. 0.0.0.0 and :: mean \"every \
-address of this machine\" when listening, but nobody can dial them: a reference with such an \
-address is useless on another machine.
+"A reference carries the addresses where its vat can be reached. 0.0.0.0 and ::
+mean \"every address of this machine\" when listening, but nobody can dial
+them: a reference with such an address is useless on another machine.
 
 Listen on the address that others will dial.";
     /// A weak level of confinement.
     WeakConfinement = 210, "confinement too weak",
-"Every program is confined before its own code runs. L2 (Landlock and a strict system call \
-filter) and L3 (namespaces, an empty root and the filter) withstand the same attacks in our tests. \
-Weaker levels are not offered: `vat doctor` shows what this machine can enforce.";
+"Every program is confined before its own code runs. L2 (Landlock and a strict
+system call filter) and L3 (namespaces, an empty root and the filter)
+withstand the same attacks in our tests. Weaker levels are not offered: `vat
+doctor` shows what this machine can enforce.";
     /// A slot that nobody fills.
     Unfilled = 301, "unfilled slot",
-"The program declares a slot in [use], but nothing in [run.grants] fills it. It cannot start \
-without:
+"The program declares a slot in [use], but nothing in [run.grants] fills it. It
+cannot start without:
 
     [use.log]
     type = \"LogSink\"
@@ -184,17 +200,19 @@ without:
 If the program can do without, write `optional = true` into the slot.";
     /// A grant for a slot that does not exist.
     Unused = 302, "a grant that nobody uses",
-"[run.grants] fills a slot that [use] does not declare. The program could not even name what it is \
-granted, so the slot is misspelt or the grant is left over.";
+"[run.grants] fills a slot that [use] does not declare. The program could not
+even name what it is granted, so the slot is misspelt or the grant is left
+over.";
     /// What is granted is not what the slot takes.
     TypeMismatch = 303, "type mismatch",
-"What is granted has another interface than the slot declares. A directory fills a slot of type \
-Directory, \"launcher.log\" one of type LogSink, \"clock\" one of type Clock. A reference file can \
-fill a slot of any type: its interface is compared when the program is launched.";
+"What is granted has another interface than the slot declares. A directory
+fills a slot of type Directory, \"launcher.log\" one of type LogSink,
+\"clock\" one of type Clock. A reference file can fill a slot of any type: its
+interface is compared when the program is launched.";
     /// A grant that allows more than the slot asks for.
     TooBroad = 304, "grant broader than the use declares",
-"The grant allows more than the program says it needs. Either the program's declaration is out of \
-date, or the grant gives away too much:
+"The grant allows more than the program says it needs. Either the program's
+declaration is out of date, or the grant gives away too much:
 
     [use.notes]
     type   = \"Directory\"
@@ -206,16 +224,17 @@ date, or the grant gives away too much:
 Leave `rights` out of the grant to give exactly what the slot declares.";
     /// A grant that allows less than the slot asks for.
     TooNarrow = 305, "grant narrower than the use declares",
-"The grant allows less than the program says it needs: it would start, and fail later, at the \
-first call that the grant does not allow. Grant what the slot declares, or declare less.";
+"The grant allows less than the program says it needs: it would start, and fail
+later, at the first call that the grant does not allow. Grant what the slot
+declares, or declare less.";
     /// Rights on something that has none.
     NoRightsHere = 306, "rights do not apply",
-"Only slots of type Directory and File have `rights`. Other interfaces say with their methods what \
-can be done.";
+"Only slots of type Directory and File have `rights`. Other interfaces say with
+their methods what can be done.";
     /// A grant that is none of the known forms.
     UnknownGrant = 307, "unknown grant",
-"[run.grants] is where the operator at the shell fills the slots of a program. A grant has one of \
-these forms:
+"[run.grants] is where the operator at the shell fills the slots of a program.
+A grant has one of these forms:
 
     notes  = { dir = \"./notes\", rights = [\"read\", \"write\"] }   # a directory
     notes  = { dir = \"./notes\", create = true }                # made if it is missing
@@ -223,69 +242,80 @@ these forms:
     clock  = \"clock\"                                           # the time and timers
     friend = { ref = \"friend.cap\" }                            # what a reference file names
 
-A reference itself (vat://...) never stands in a manifest: whoever reads it has what it names.";
+A reference itself (vat://...) never stands in a manifest: whoever reads it
+has what it names.";
     /// The program's file is missing.
     ProgramMissing = 401, "the program is missing",
-"`exec` names a file that does not exist. Relative paths start from the manifest's folder; PATH is \
-not searched. While developing, let vat build the program:
+"`exec` names a file that does not exist. Relative paths start from the
+manifest's folder; PATH is not searched. While developing, let vat build the
+program:
 
     [program]
     cargo = { package = \"hello\", bin = \"hello\" }";
     /// The program's file cannot be executed.
     ProgramNotExecutable = 402, "the program cannot be executed",
-"`exec` names something that cannot be executed: a directory, a file without the permission to \
-execute it (chmod +x), or a script. A confined program is one statically linked ELF executable: an \
-interpreter and its libraries are not there where it runs.";
+"`exec` names something that cannot be executed: a directory, a file without
+the permission to execute it (chmod +x), or a script. A confined program is
+one statically linked ELF executable: an interpreter and its libraries are not
+there where it runs.";
     /// No Cargo package where the manifest is.
     NoCargoPackage = 403, "no Cargo package here",
-"`cargo` names a package to build, but neither the manifest's folder nor one above it has a \
-Cargo.toml.";
+"`cargo` names a package to build, but neither the manifest's folder nor one
+above it has a Cargo.toml.";
     /// A directory to grant is missing.
     DirectoryMissing = 404, "the directory is missing",
-"A grant names a directory that does not exist. Create it, or let the launcher do it:
+"A grant names a directory that does not exist. Create it, or let the launcher
+do it:
 
     notes = { dir = \"./notes\", create = true }";
     /// Something to grant as a directory is none, or is closed to the caller.
     DirectoryUnusable = 405, "not a usable directory",
-"A grant names something that is not a directory, or one that you may not read (or write, when the \
-grant says so) yourself. Nobody can pass on what he does not have.";
+"A grant names something that is not a directory, or one that you may not read
+(or write, when the grant says so) yourself. Nobody can pass on what he does
+not have.";
     /// The root directory is granted.
     RootGranted = 406, "the root directory cannot be granted",
-"`dir = \"/\"` (or a path that leads there) would grant the whole machine, and with it every secret \
-of every program. Grant the directory that the program works in.";
+"`dir = \"/\"` (or a path that leads there) would grant the whole machine, and
+with it every secret of every program. Grant the directory that the program
+works in.";
     /// A directory of the kernel is granted.
     KernelGranted = 407, "a directory of the kernel cannot be granted",
-"/proc, /sys and /dev are not files but doors into the kernel and into other processes: whoever \
-writes to them, or reads some of them, is no longer confined.";
+"/proc, /sys and /dev are not files but doors into the kernel and into other
+processes: whoever writes to them, or reads some of them, is no longer
+confined.";
     /// A granted directory holds something that confines or names the program.
     SelfGranted = 408, "the grant covers the program's own fence",
-"A directory that the program may write contains its own manifest, its own executable, or the \
-workspace it is built from: the program could change what it is granted at the next start. Or a \
-directory that it may read contains reference files or the places where vat keeps keys and \
-references: reading them is having what they name.
+"A directory that the program may write contains its own manifest, its own
+executable, or the workspace it is built from: the program could change what
+it is granted at the next start. Or a directory that it may read contains
+reference files or the places where vat keeps keys and references: reading
+them is having what they name.
 
 Put the program's data into a directory of its own.";
     /// Two slots may write to the same directory.
     TwoWriters = 409, "two writers on one directory",
-"Two slots are granted the right to write to the same directory, or to one inside the other. Each \
-would believe that the files are its own. Grant separate directories, or only one of them with \
-\"write\".";
+"Two slots are granted the right to write to the same directory, or to one
+inside the other. Each would believe that the files are its own. Grant
+separate directories, or only one of them with \"write\".";
     /// A reference file is missing.
     ReferenceMissing = 410, "the reference file is missing",
-"A grant names a reference file that does not exist or cannot be read. `vat up` writes one for each \
-exposed reference of a program: <name>.cap, in the directory that --refs says.";
+"A grant names a reference file that does not exist or cannot be read. `vat up`
+writes one for each exposed reference of a program: <name>.cap, in the
+directory that --refs says.";
     /// A reference file that others can read.
     ReferenceExposed = 411, "the reference file is readable by others",
-"A reference file is a secret: who can read it has what it names. It must be yours, an ordinary \
-file, and readable and writable by you alone:
+"A reference file is a secret: who can read it has what it names. It must be
+yours, an ordinary file, and readable and writable by you alone:
 
     chmod 600 friend.cap
 
-If others may have read it already, ask whoever made the reference to revoke it and to make another.";
+If others may have read it already, ask whoever made the reference to revoke
+it and to make another.";
     /// A file that is no reference file.
     ReferenceMalformed = 412, "not a reference file",
-"A reference file holds one line: one reference, beginning with vat://, exactly as it was written. \
-This file holds something else, or the reference was changed or cut off.";
+"A reference file holds one line: one reference, beginning with vat://, exactly
+as it was written. This file holds something else, or the reference was
+changed or cut off.";
 }
 
 impl Code {

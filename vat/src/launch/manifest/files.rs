@@ -83,7 +83,7 @@ pub(super) fn check_program(path: &Path, span: &Span, findings: &mut Findings) {
                     Code::ProgramMissing,
                     format!("the program {} is missing", path.display()),
                 )
-                .label(span, error.to_string())
+                .label(span, reason(&error))
                 .help("build it first, or name its package with `cargo` and let vat build it");
             return;
         }
@@ -188,7 +188,7 @@ pub(super) fn check_directory(
                     Code::DirectoryMissing,
                     format!("the directory {} is missing", path.display()),
                 )
-                .label(span, error.to_string())
+                .label(span, reason(&error))
                 .help("create it, or add `create = true` to the grant");
         }
     }
@@ -207,6 +207,13 @@ pub(super) fn check_reference(path: &Path, span: &Span, findings: &mut Findings)
     findings
         .error(code, error.to_string())
         .label(span, "cannot be granted");
+}
+
+/// What the system says, without its number.
+pub(super) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.to_owned()
 }
 
 /// What no granted directory may contain: what decides over the program, and secrets.

@@ -320,7 +320,7 @@ fn read(path: &Path) -> Result<String, (Code, String)> {
     let unreadable = |error: io::Error| {
         (
             Code::Unreadable,
-            format!("cannot read {}: {error}", path.display()),
+            format!("cannot read {}: {}", path.display(), files::reason(&error)),
         )
     };
     let mut bytes = Vec::new();

@@ -1,0 +1,35 @@
+//! The command line: global options and the commands.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{check, completions, help};
+
+/// Runs confined, supervised programs, and calls objects through references.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vat",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = "`vat help manifest`, `vat help references`, `vat help exit-codes` and \
+                  `vat help json` say more. `vat help V0103` explains the code of an error."
+)]
+pub(crate) struct Cli {
+    /// Answer in JSON: one versioned envelope per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands. The text of each is the doc comment of its arguments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Check(check::Args),
+    Completions(completions::Args),
+    Help(help::Args),
+    /// Print the version
+    Version,
+}

@@ -1,0 +1,188 @@
+//! `vat check`: what is shown of valid and of wrong manifests.
+
+use crate::run::{Folder, assert_text};
+
+const VALID: &str = r#"manifest = 1
+
+[vat]
+name    = "hello"
+summary = "Greets people; remembers names in one directory"
+
+[program]
+exec = "./hello"
+
+[use.notes]
+type   = "Directory"
+rights = ["read", "write"]
+[use.log]
+type = "LogSink"
+[use.friend]
+type     = "chat::Friend"
+optional = true
+
+[expose.greeter]
+type   = "hello::Greeter"
+socket = "greeter.sock"
+
+[run]
+listen = ["127.0.0.1:7447"]
+[run.grants]
+notes = { dir = "./notes", create = true }
+log   = "launcher.log"
+"#;
+
+#[test]
+fn a_valid_manifest_is_summed_up() {
+    let folder = Folder::new();
+    folder.write("hello.vat.toml", VALID);
+    let ran = folder.vat(&["check"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert_text(
+        &ran.stdout,
+        "\
+hello.vat.toml is valid
+
+hello: Greets people; remembers names in one directory
+  runs      [FOLDER]/hello, confined at level L2 or better
+  may use   notes: Directory, [FOLDER]/notes (read, write)
+            log: LogSink, the launcher's log
+            friend: chat::Friend, nothing (optional)
+  gives     greeter: hello::Greeter, also on [FOLDER]/greeter.sock
+  listens   127.0.0.1:7447
+  restarts  permanent; gives up after more than 3 restarts within 5s",
+    );
+    let (code, kind, data) = folder.json(&["check", "hello.vat.toml"]);
+    assert_eq!((code, kind.as_str()), (Some(0), "check"));
+    assert_eq!(data["valid"], true);
+    assert_eq!(data["manifest"]["grants"][1]["power"], "log");
+}
+
+#[test]
+fn errors_are_shown_with_their_place() {
+    let folder = Folder::new();
+    let text = VALID
+        .replace("rights =", "right =")
+        .replace("log   =", "lgo   =");
+    folder.write("hello.vat.toml", &text);
+    let ran = folder.vat_with(&["check"], &[("LANG", "C.UTF-8")]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(9), ""));
+    assert_text(
+        &ran.stderr,
+        r#"V0103
+
+  × unknown key `right` in [use.notes]
+    ╭─[hello.vat.toml:12:1]
+ 11 │ type   = "Directory"
+ 12 │ right = ["read", "write"]
+    · ──┬──
+    ·   ╰── not known here
+ 13 │ [use.log]
+    ╰────
+  help: did you mean `rights`? Known here: type, rights, optional
+
+V0301
+
+  × nobody fills the slot `log`
+    ╭─[hello.vat.toml:13:6]
+ 12 │ right = ["read", "write"]
+ 13 │ [use.log]
+    ·      ─┬─
+    ·       ╰── declared here, and not optional
+ 14 │ type = "LogSink"
+    ╰────
+  help: write into [run.grants]: log = "launcher.log"
+
+V0302
+
+  × there is no slot `lgo` to fill
+    ╭─[hello.vat.toml:27:1]
+ 26 │ notes = { dir = "./notes", create = true }
+ 27 │ lgo   = "launcher.log"
+    · ─┬─
+    ·  ╰── not declared in [use]
+    ╰────
+  help: did you mean `log`?
+
+error: 3 errors in hello.vat.toml
+hint: `vat help V0103` says more about it"#,
+    );
+}
+
+#[test]
+fn errors_are_readable_without_unicode_and_on_dumb_terminals() {
+    let folder = Folder::new();
+    folder.write(
+        "hello.vat.toml",
+        &VALID.replace("manifest = 1", "manifest = 2"),
+    );
+    let plain = folder.vat(&["check"]).stderr;
+    assert!(
+        plain.is_ascii() && plain.contains("hello.vat.toml:1:12"),
+        "{plain}"
+    );
+    let dumb = folder
+        .vat_with(&["check"], &[("TERM", "dumb"), ("LANG", "C.UTF-8")])
+        .stderr;
+    assert!(dumb.is_ascii(), "{dumb}");
+    assert!(dumb.contains("manifest version 2 is not known"), "{dumb}");
+    assert!(dumb.contains("line 1, column 12"), "{dumb}");
+}
+
+#[test]
+fn errors_are_data_with_json() {
+    let folder = Folder::new();
+    folder.write(
+        "hello.vat.toml",
+        &VALID.replace("\"LogSink\"", "\"LogSnik\""),
+    );
+    let (code, kind, data) = folder.json(&["check"]);
+    assert_eq!((code, kind.as_str()), (Some(9), "check"));
+    assert_eq!(
+        (&data["valid"], &data["manifest"]),
+        (&false.into(), &().into())
+    );
+    let found = &data["diagnostics"][0];
+    assert_eq!(
+        (&found["code"], &found["severity"]),
+        (&"V0202".into(), &"error".into())
+    );
+    assert_eq!(found["labels"][0]["from"]["line"], 14);
+    assert_eq!(found["labels"][0]["from"]["column"], 8);
+}
+
+#[test]
+fn warnings_do_not_fail() {
+    let folder = Folder::new();
+    folder.write("hello.vat.toml", &VALID.replace("127.0.0.1", "0.0.0.0"));
+    let ran = folder.vat(&["check"]);
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.stderr.contains("V0209") && ran.stdout.contains("is valid"));
+}
+
+#[test]
+fn the_manifest_is_found_when_there_is_only_one() {
+    let folder = Folder::new();
+    let ran = folder.vat(&["check"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.stderr
+            .contains("there is no manifest (*.vat.toml) here"),
+        "{}",
+        ran.stderr
+    );
+    folder.write("a.vat.toml", VALID);
+    assert_eq!(folder.vat(&["check"]).code, Some(0));
+    assert_eq!(folder.vat(&["check", "."]).code, Some(0));
+    folder.write("b.vat.toml", VALID);
+    let ran = folder.vat(&["check"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.stderr
+            .contains("name one of them: a.vat.toml, b.vat.toml"),
+        "{}",
+        ran.stderr
+    );
+    let ran = folder.vat(&["check", "c.vat.toml"]);
+    assert_eq!(ran.code, Some(9));
+    assert!(ran.stderr.contains("V0001"), "{}", ran.stderr);
+}

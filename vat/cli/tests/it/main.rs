@@ -1,0 +1,12 @@
+//! The `vat` command as its user sees it: arguments in; output and exit code out.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+mod check;
+mod frame;
+mod help;
+mod run;
