@@ -1,1 +1,30 @@
 //! Streams that carry Cap'n Proto: descriptors beside frames, TLS, the driver.
+//!
+//! A [`Stream`] is one connection of a vat, in one of three kinds: the socket that a vat inherits
+//! from its launcher or shares with a sibling, which passes descriptors and needs no encryption, as
+//! the kernel vouches for both ends; TLS over TCP or a named Unix socket; and a plain Unix socket
+//! for local programs of the same user. Everything here runs on tokio; what is confined never makes
+//! a socket itself, it gets connected ones.
+
+pub mod client_hello;
+mod descriptor;
+mod dial;
+mod handshake;
+mod listener;
+mod send_queue;
+mod socket;
+mod stream;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+
+pub use self::{
+    descriptor::MAX_DESCRIPTORS,
+    dial::{AttemptError, ConnectError, DIAL_TIMEOUT, dial},
+    handshake::{HANDSHAKE_TIMEOUT, HandshakeError},
+    listener::Listener,
+    send_queue::QueueError,
+    socket::{Peer, Socket},
+    stream::{Progress, Received, Stream},
+    tls::{Acceptor, Connector, Credentials, PeerInfo},
+};

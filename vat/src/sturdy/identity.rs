@@ -1,9 +1,8 @@
 //! A vat's private key.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use ed25519_dalek::{Signer, SigningKey};
-use zeroize::Zeroizing;
 
 use super::{Seed, VatId};
 
@@ -12,11 +11,14 @@ pub type Signature = [u8; 64];
 
 /// A vat's private key and the id that goes with it.
 ///
+/// Clones share one copy of the key, which is wiped with the last of them.
+///
 /// # Authority
 ///
 /// Whoever has it can be that vat towards everybody.
+#[derive(Clone)]
 pub struct Identity {
-    key: SigningKey,
+    key: Arc<SigningKey>,
     id: VatId,
 }
 
@@ -25,7 +27,10 @@ impl Identity {
     pub fn from_seed(seed: &Seed) -> Self {
         let key = SigningKey::from_bytes(seed.derive("identity").expose());
         let id = VatId::of_key(&key.verifying_key());
-        Self { key, id }
+        Self {
+            key: Arc::new(key),
+            id,
+        }
     }
 
     /// The public name of the vat.
@@ -36,20 +41,6 @@ impl Identity {
     /// Signs `message`, which must begin with a prefix that no other use of this key has.
     pub fn sign(&self, message: &[u8]) -> Signature {
         self.key.sign(message).to_bytes()
-    }
-
-    /// The private key as PKCS#8 version 1: the form with the private key alone, which OpenSSL 3.0
-    /// loads too (version 2 adds the public key).
-    pub(crate) fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
-        const PREFIX: [u8; 16] = [
-            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
-            0x04, 0x20,
-        ];
-        // The capacity is exact, so that no smaller copy is left behind unwiped.
-        let mut der = Zeroizing::new(Vec::with_capacity(PREFIX.len() + 32));
-        der.extend_from_slice(&PREFIX);
-        der.extend_from_slice(self.key.as_bytes());
-        der
     }
 }
 

@@ -12,6 +12,7 @@
 mod child;
 #[cfg(feature = "launch")]
 mod fork;
+pub(crate) mod inherited;
 #[cfg(feature = "launch")]
 mod raw;
 #[cfg(feature = "launch")]

@@ -1,0 +1,273 @@
+//! A connected stream socket of either family.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+use super::descriptor;
+
+/// A connected TCP or Unix stream socket, without anything spoken on it yet.
+///
+/// Its values are bound to the tokio runtime in which they were made.
+#[derive(Debug)]
+pub struct Socket {
+    kind: Kind,
+    /// Bytes that were read from the socket before, to be read once more.
+    replay: Replay,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Takes a descriptor that came from elsewhere: from the launcher, or from a peer.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] when it is anything else than a connected TCP or Unix stream
+    /// socket.
+    pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
+        let kind = match check_connected(&descriptor)? {
+            AddressFamily::UNIX => {
+                let socket = std::os::unix::net::UnixStream::from(descriptor);
+                socket.set_nonblocking(true)?;
+                Kind::Unix(UnixStream::from_std(socket)?)
+            }
+            _ => {
+                let socket = std::net::TcpStream::from(descriptor);
+                socket.set_nonblocking(true)?;
+                Kind::Tcp(TcpStream::from_std(socket)?)
+            }
+        };
+        Ok(Self {
+            kind,
+            replay: Replay::default(),
+        })
+    }
+
+    pub(super) fn from_tcp(socket: TcpStream) -> io::Result<Self> {
+        // Whole batches are written at once, so that holding back small packets only costs time.
+        socket.set_nodelay(true)?;
+        Ok(Self {
+            kind: Kind::Tcp(socket),
+            replay: Replay::default(),
+        })
+    }
+
+    pub(super) fn from_unix(socket: UnixStream) -> Self {
+        Self {
+            kind: Kind::Unix(socket),
+            replay: Replay::default(),
+        }
+    }
+
+    /// Gives the descriptor away, to be passed to the vat for which the connection is.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot let go of it.
+    pub fn into_descriptor(self) -> io::Result<OwnedFd> {
+        Ok(match self.kind {
+            Kind::Tcp(socket) => socket.into_std()?.into(),
+            Kind::Unix(socket) => socket.into_std()?.into(),
+        })
+    }
+
+    /// Lets `bytes`, which were read from it already, be read again before anything else.
+    pub(super) fn replaying(mut self, bytes: Vec<u8>) -> Self {
+        self.replay = Replay { bytes, read: 0 };
+        self
+    }
+
+    /// Who is at the other end, as far as the kernel knows.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone already.
+    pub fn peer(&self) -> io::Result<Peer> {
+        match &self.kind {
+            Kind::Tcp(socket) => Ok(Peer::Network(socket.peer_addr()?)),
+            Kind::Unix(socket) => Ok(Peer::User(socket.peer_cred()?.uid())),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            Kind::Tcp(socket) => socket.as_fd(),
+            Kind::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    /// Fails when a descriptor arrives on a Unix socket: whoever reads bytes alone expects none.
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.replay.read_into(buf) {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.kind {
+            Kind::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Kind::Unix(socket) => {
+                let receive = |socket: &UnixStream| {
+                    descriptor::receive_plain(socket, buf.initialize_unfilled())
+                };
+                let count = ready!(poll_io(socket, cx, Interest::READABLE, receive))?;
+                buf.advance(count);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.kind {
+            Kind::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Kind::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.kind {
+            Kind::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Kind::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.kind {
+            Kind::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Kind::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Who is at the other end of a [`Socket`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Peer {
+    /// Somebody at this address.
+    Network(SocketAddr),
+    /// A process that this user had started when it connected.
+    User(u32),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address) => write!(f, "{address}"),
+            Self::User(uid) => write!(f, "user {uid}"),
+        }
+    }
+}
+
+/// Does `operation` on the socket as soon as it is ready for it.
+pub(super) fn poll_io<T>(
+    socket: &UnixStream,
+    cx: &mut Context<'_>,
+    interest: Interest,
+    mut operation: impl FnMut(&UnixStream) -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    loop {
+        if interest == Interest::READABLE {
+            ready!(socket.poll_read_ready(cx))?;
+        } else {
+            ready!(socket.poll_write_ready(cx))?;
+        }
+        match socket.try_io(interest, || operation(socket)) {
+            // The readiness was outdated; waiting again registers the waker.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+/// The family of a connected TCP or Unix stream socket.
+pub(super) fn check_connected(descriptor: impl AsFd) -> io::Result<AddressFamily> {
+    let refuse = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    let Ok(family) = sockopt::socket_domain(&descriptor) else {
+        return refuse("the descriptor is not a socket");
+    };
+    let is_known = matches!(
+        family,
+        AddressFamily::UNIX | AddressFamily::INET | AddressFamily::INET6
+    );
+    if !is_known || sockopt::socket_type(&descriptor)? != SocketType::STREAM {
+        return refuse("the descriptor is neither a TCP nor a Unix stream socket");
+    }
+    if sockopt::socket_acceptconn(&descriptor)? {
+        return refuse("the socket listens and is not connected");
+    }
+    // A socket whose peer has gone is no mistake of whoever passed it: reading it says so.
+    match rustix::net::getpeername(&descriptor) {
+        Err(rustix::io::Errno::NOTCONN) if family == AddressFamily::UNIX => {
+            refuse("the socket is not connected")
+        }
+        _ => Ok(family),
+    }
+}
+
+/// Bytes to be read before those of the socket.
+#[derive(Default)]
+struct Replay {
+    bytes: Vec<u8>,
+    read: usize,
+}
+
+impl Replay {
+    /// Fills the buffer; whether there was anything to fill it with.
+    fn read_into(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let rest = self.bytes.get(self.read..).unwrap_or_default();
+        if rest.is_empty() {
+            *self = Self::default();
+            return false;
+        }
+        let piece = rest.get(..buf.remaining()).unwrap_or(rest);
+        buf.put_slice(piece);
+        self.read += piece.len();
+        true
+    }
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes.len().saturating_sub(self.read))
+    }
+}

@@ -1,0 +1,389 @@
+//! One connection of a vat: bytes and descriptors in, batches of messages out.
+
+use std::{
+    future::poll_fn,
+    io,
+    os::fd::OwnedFd,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use rustix::net::AddressFamily;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::UnixStream,
+    time::{Sleep, sleep},
+};
+use tokio_rustls::TlsStream;
+
+use super::{
+    Acceptor, Connector, HandshakeError, Peer, PeerInfo, QueueError, Socket, descriptor, handshake,
+    handshake::HANDSHAKE_TIMEOUT,
+    send_queue::SendQueue,
+    socket::{check_connected, poll_io},
+};
+use crate::sys;
+
+/// One connection of a vat.
+///
+/// Both directions go on independently in one task: messages to send are [queued](Self::queue) and
+/// written by [`poll_flush`](Self::poll_flush), bytes received by [`poll_recv`](Self::poll_recv), or
+/// both at once by [`progress`](Self::progress). It keeps how far it got itself, so that every
+/// method is cancel safe.
+///
+/// After an error the stream is of no further use and should be dropped.
+#[derive(Debug)]
+pub struct Stream {
+    transport: Transport,
+    queue: SendQueue,
+    /// Set while the kernel has too many descriptors under way to take more.
+    pause: Option<Pin<Box<Sleep>>>,
+    /// The transport holds bytes that are not on their way yet.
+    needs_flush: bool,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Descriptors(UnixStream),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// What came in one piece.
+///
+/// The descriptors belong to the last message that begins within the bytes of this piece: a message
+/// with descriptors is sent alone from its first byte on, and the kernel ends a piece after it.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Received {
+    /// How many bytes were received; 0 means that the peer sends no more.
+    pub bytes: usize,
+    /// The descriptors that came with them, close-on-exec. They are input from the peer like any
+    /// other: nothing is known about what they are.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// What [`Stream::progress`] achieved.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a stream does two things")]
+pub enum Progress {
+    /// Something arrived, or the peer sends no more.
+    Received(Received),
+    /// All that was queued is sent.
+    Flushed,
+}
+
+impl Stream {
+    /// The stream on descriptor 3, which a vat inherits from its launcher.
+    ///
+    /// # Authority
+    ///
+    /// It is the one descriptor that the launcher gave to this program, and all that the program
+    /// may do comes through it. To be called once, before the program opens anything.
+    ///
+    /// # Errors
+    ///
+    /// When descriptor 3 is not a connected Unix stream socket, most likely because the program was
+    /// not started by a launcher, or when it was taken before.
+    pub fn inherited() -> io::Result<Self> {
+        Self::from_socketpair(sys::inherited::take_socket()?)
+    }
+
+    /// The stream on one end of a socket pair, which passes descriptors.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] when it is not a connected Unix stream socket.
+    pub fn from_socketpair(descriptor: OwnedFd) -> io::Result<Self> {
+        if check_connected(&descriptor)? != AddressFamily::UNIX {
+            let what = "the descriptor is not a Unix socket";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        let socket = std::os::unix::net::UnixStream::from(descriptor);
+        socket.set_nonblocking(true)?;
+        Ok(Self::on(Transport::Descriptors(UnixStream::from_std(
+            socket,
+        )?)))
+    }
+
+    /// The stream on a Unix socket of a local program that speaks Cap'n Proto alone.
+    ///
+    /// There is no encryption: the kernel vouches that the peer runs as the same user as we.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::PermissionDenied`] when the peer is another user,
+    /// [`io::ErrorKind::InvalidInput`] when it is no Unix socket.
+    pub fn plain(socket: Socket) -> io::Result<Self> {
+        let own = rustix::process::geteuid().as_raw();
+        match socket.peer()? {
+            Peer::User(user) if user == own => Ok(Self::on(Transport::Plain(socket))),
+            Peer::User(user) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("the peer runs as user {user}; only user {own} may use this socket"),
+            )),
+            Peer::Network(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "without TLS only Unix sockets can be used",
+            )),
+        }
+    }
+
+    /// Answers a call: TLS as `acceptor` on a connected TCP or Unix socket, of which `already_read`
+    /// was read before. It takes at most [`HANDSHAKE_TIMEOUT`].
+    ///
+    /// # Errors
+    ///
+    /// See [`HandshakeError`]. The connection is closed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn accept_tls(
+        socket: OwnedFd,
+        already_read: Vec<u8>,
+        acceptor: &Acceptor,
+    ) -> Result<(Self, PeerInfo), HandshakeError> {
+        let socket = Socket::from_descriptor(socket).map_err(HandshakeError::Socket)?;
+        handshake::accept(socket.replaying(already_read), acceptor, HANDSHAKE_TIMEOUT).await
+    }
+
+    /// Calls a vat: TLS as `connector` on a connected TCP or Unix socket. It takes at most
+    /// [`HANDSHAKE_TIMEOUT`].
+    ///
+    /// That it succeeds shows who the peer is. Whether the peer takes *our* key is known with the
+    /// first byte that it sends.
+    ///
+    /// # Errors
+    ///
+    /// See [`HandshakeError`]. The connection is closed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn connect_tls(
+        socket: OwnedFd,
+        connector: &Connector,
+    ) -> Result<(Self, PeerInfo), HandshakeError> {
+        let socket = Socket::from_descriptor(socket).map_err(HandshakeError::Socket)?;
+        handshake::connect(socket, connector, HANDSHAKE_TIMEOUT).await
+    }
+
+    pub(super) fn tls(stream: TlsStream<Socket>) -> Self {
+        Self::on(Transport::Tls(Box::new(stream)))
+    }
+
+    fn on(transport: Transport) -> Self {
+        Self {
+            transport,
+            queue: SendQueue::default(),
+            pause: None,
+            needs_flush: false,
+        }
+    }
+
+    /// Adds a message, or several ones in a row, to what is to be sent.
+    ///
+    /// Nothing is sent before the stream is flushed; everything queued until then is written
+    /// together. `descriptors` travel with the first of the bytes, and belong to the message that
+    /// begins there: queue such a message by itself.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueueError`]; nothing is queued then.
+    pub fn queue(&mut self, bytes: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<(), QueueError> {
+        if !descriptors.is_empty() && !self.passes_descriptors() {
+            return Err(QueueError::NoDescriptors);
+        }
+        self.queue.push(bytes, descriptors)
+    }
+
+    /// Receives what is there into `buffer`, which must not be empty.
+    ///
+    /// # Errors
+    ///
+    /// When the connection failed, or the peer sent descriptors where none are taken, or more than
+    /// [`super::MAX_DESCRIPTORS`] or than this process has room for. All descriptors of the piece
+    /// are closed then.
+    pub fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Received>> {
+        match &mut self.transport {
+            Transport::Descriptors(socket) => {
+                let receive = |socket: &UnixStream| descriptor::receive(socket, &mut *buffer);
+                let (bytes, descriptors) =
+                    ready!(poll_io(socket, cx, Interest::READABLE, receive))?;
+                Poll::Ready(Ok(Received { bytes, descriptors }))
+            }
+            Transport::Plain(socket) => poll_read(socket, cx, buffer),
+            Transport::Tls(stream) => match ready!(poll_read(&mut **stream, cx, buffer)) {
+                // The peer closed without saying so in TLS. Where messages end is known by their
+                // own length, so that nothing can be cut off unnoticed.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    Poll::Ready(Ok(Received::default()))
+                }
+                result => Poll::Ready(result),
+            },
+        }
+    }
+
+    /// Sends what is queued, and is ready when all of it is sent.
+    ///
+    /// # Errors
+    ///
+    /// When the connection failed.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.queue.is_empty() {
+            let count = ready!(self.poll_send(cx))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.queue.advance(count);
+            self.needs_flush = true;
+        }
+        if self.needs_flush {
+            if let Transport::Tls(stream) = &mut self.transport {
+                ready!(Pin::new(stream).poll_flush(cx))?;
+            }
+            self.needs_flush = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Receives the next piece. Nothing is sent meanwhile; see [`Self::progress`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::poll_recv`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn recv(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        poll_fn(|cx| self.poll_recv(cx, buffer)).await
+    }
+
+    /// Sends all that is queued. Nothing is received meanwhile, so that two peers that both only
+    /// send may wait for each other; see [`Self::progress`].
+    ///
+    /// # Errors
+    ///
+    /// When the connection failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the rest in the queue.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Sends and receives at the same time until a piece has arrived or, if there was something to
+    /// send, all of it is sent.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::poll_recv`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn progress(&mut self, buffer: &mut [u8]) -> io::Result<Progress> {
+        poll_fn(|cx| {
+            if self.has_unsent() && self.poll_flush(cx)?.is_ready() {
+                return Poll::Ready(Ok(Progress::Flushed));
+            }
+            self.poll_recv(cx, buffer).map_ok(Progress::Received)
+        })
+        .await
+    }
+
+    /// Sends all that is queued and tells the peer that no more follows.
+    ///
+    /// # Errors
+    ///
+    /// When the connection failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn close(mut self) -> io::Result<()> {
+        self.flush().await?;
+        poll_fn(|cx| match &mut self.transport {
+            Transport::Descriptors(socket) => Pin::new(socket).poll_shutdown(cx),
+            Transport::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        })
+        .await
+    }
+
+    /// Whether messages on it may carry descriptors.
+    pub fn passes_descriptors(&self) -> bool {
+        matches!(self.transport, Transport::Descriptors(_))
+    }
+
+    /// Bytes that are queued and not sent yet.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Whether flushing has anything to do.
+    pub fn has_unsent(&self) -> bool {
+        !self.queue.is_empty() || self.needs_flush
+    }
+
+    /// Does one system call's worth of sending.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        let batch = self.queue.batch();
+        match &mut self.transport {
+            Transport::Descriptors(socket) => {
+                let send = |socket: &UnixStream| {
+                    descriptor::send(socket, batch.slices(), &batch.descriptors)
+                };
+                match ready!(poll_io(socket, cx, Interest::WRITABLE, send)) {
+                    // Descriptors under way count against the user, and are not read fast enough.
+                    // No event tells when there are fewer.
+                    Err(error) if is_too_many_references(&error) => {
+                        let mut pause = Box::pin(sleep(REFERENCES_PAUSE));
+                        // A new timer must be polled once before it wakes anybody.
+                        let pending = pause.as_mut().poll(cx).is_pending();
+                        self.pause = Some(pause);
+                        if !pending {
+                            cx.waker().wake_by_ref();
+                        }
+                        Poll::Pending
+                    }
+                    result => Poll::Ready(result),
+                }
+            }
+            Transport::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, batch.slices()),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, batch.slices()),
+        }
+    }
+}
+
+/// How long to wait when the kernel takes no more descriptors for now.
+const REFERENCES_PAUSE: Duration = Duration::from_millis(10);
+
+fn is_too_many_references(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
+}
+
+fn poll_read(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<Received>> {
+    let mut buffer = ReadBuf::new(buffer);
+    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(Received {
+        bytes: buffer.filled().len(),
+        descriptors: Vec::new(),
+    }))
+}
