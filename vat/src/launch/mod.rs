@@ -1,5 +1,6 @@
 //! The launcher: manifests, confinement, brokers, supervised children.
 
+pub mod broker;
 pub mod confine;
 pub mod manifest;
 pub mod places;
