@@ -24,7 +24,9 @@ pub use crate::core::{
     AnyCall, Cx, Dynamic, Exposed, Exposure, Grants, Interface, Near, Object, Outcome, Powers,
     Promise, Ref, Resolver, Slot, Turn, Vat, VatConfig, WeakNear,
 };
+pub use crate::data::Data;
 pub use crate::error::{Error, ErrorKind, Result};
+pub use vat_macros::Data;
 
 /// What almost every program uses: `use vat::prelude::*`.
 pub mod prelude {

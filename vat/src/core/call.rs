@@ -306,8 +306,7 @@ impl super::turn::Work for Refusal {
 /// Reads what came in a payload whose references are `caps`.
 fn read<R: Record>(payload: &Payload, caps: &[Ref]) -> Result<R> {
     let content = payload.content().map_err(|error| unreadable(&error))?;
-    let _ = caps;
-    Ok(R::read_root(content)?)
+    Ok(R::read_root(content, caps)?)
 }
 
 /// A message whose structure is broken. The details are the sender's business, and name internals.

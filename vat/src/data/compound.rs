@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::layout::{Layout, Member, Solved, solve};
 use super::{Data, Element, Fault, Kind, Reader, Result, Size, Writer};
-use crate::core::{NoFields, Promise};
+use crate::core::{NoFields, Promise, Ref};
 use crate::schema::{FieldShape, Registry, Type};
 
 impl Data for String {
@@ -76,6 +76,12 @@ impl<T: Data> Data for Vec<T> {
         const { must_be_listable::<T>() };
         T::describe_list(types)
     }
+
+    fn refs(&mut self, visit: &mut dyn FnMut(&mut Ref)) {
+        for item in self {
+            item.refs(visit);
+        }
+    }
 }
 
 /// Refuses lists that Cap'n Proto does not have, at compile time.
@@ -105,6 +111,10 @@ impl<T: Data> Data for Box<T> {
 
     fn describe(types: &mut Registry) -> Type {
         T::describe(types)
+    }
+
+    fn refs(&mut self, visit: &mut dyn FnMut(&mut Ref)) {
+        T::refs(self, visit);
     }
 }
 
@@ -146,6 +156,12 @@ impl<T: Data> Data for Option<T> {
         }
         let field = FieldShape::new::<T>("value", "", 0, ty.clone());
         types.helper("Optional", &[ty], Boxed::<T>::LAYOUT, vec![field])
+    }
+
+    fn refs(&mut self, visit: &mut dyn FnMut(&mut Ref)) {
+        if let Some(value) = self {
+            value.refs(visit);
+        }
     }
 }
 
@@ -201,6 +217,13 @@ impl<K: Data + Ord, V: Data> Data for BTreeMap<K, V> {
         ];
         let entry = types.helper("Entry", &[key, value], Entry::<K, V>::LAYOUT, fields);
         Type::List(Box::new(entry))
+    }
+
+    /// A key cannot hold references: they have no order.
+    fn refs(&mut self, visit: &mut dyn FnMut(&mut Ref)) {
+        for value in self.values_mut() {
+            value.refs(visit);
+        }
     }
 }
 

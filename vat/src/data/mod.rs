@@ -25,8 +25,11 @@
 //! that gives its number.
 
 mod compound;
+#[cfg(test)]
+mod derived;
 mod error;
 mod layout;
+mod reference;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -40,7 +43,7 @@ pub use wire::{Element, MEMORY_LIMIT, NESTING_LIMIT, Reader, Source, Writer};
 
 use capnp::any_pointer;
 
-use crate::core::{Fields, Promisable};
+use crate::core::{Fields, Promisable, Ref};
 use crate::schema::{FieldShape, Registry, Type};
 
 /// What reading and writing give.
@@ -50,6 +53,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Implemented for the types in the [module's table](self), and by `#[derive(vat::Data)]`; an
 /// implementation by hand has to keep `KIND`, `ELEMENT`, `write`, `read` and `describe` consistent.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument or a result",
+    label = "not data",
+    note = "put `#[derive(Clone, vat::Data)]` before a struct or enum of your own; the documentation \
+            of `vat::data` lists what else is data"
+)]
 pub trait Data: Clone + Sized + 'static {
     /// What a caller gets at once for a result of this type: a promise for values, the reference
     /// itself for references.
@@ -84,6 +93,11 @@ pub trait Data: Clone + Sized + 'static {
 
     /// Registers the type and what it reaches, and says how Cap'n Proto calls it.
     fn describe(types: &mut Registry) -> Type;
+
+    /// Visits the references inside the value, in a fixed order.
+    fn refs(&mut self, visit: &mut dyn FnMut(&mut Ref)) {
+        let _ = visit;
+    }
 
     /// Writes a list of values.
     ///
@@ -157,12 +171,13 @@ pub trait Record: Data {
         self.write_fields(&mut Writer::root(to, Self::LAYOUT.size))
     }
 
-    /// Reads the value from the root of a message.
+    /// Reads the value from the root of a message whose capability pointers stand for these
+    /// references.
     ///
     /// # Errors
     ///
     /// As [`Data::read`].
-    fn read_root(from: any_pointer::Reader<'_>) -> Result<Self> {
-        Self::read_fields(&Reader::root(from, &Source::default())?)
+    fn read_root(from: any_pointer::Reader<'_>, references: &[Ref]) -> Result<Self> {
+        Self::read_fields(&Reader::root(from, &Source::new(references))?)
     }
 }

@@ -23,7 +23,7 @@ fn there_and_back<T: Data + PartialEq + Debug>(value: T) {
     };
     let mut writer = Writer::root(message.init_root(), size);
     value.write(&mut writer, 0).unwrap();
-    let source = Source::default();
+    let source = Source::new(&[]);
     let reader = Reader::root(message.get_root_as_reader().unwrap(), &source).unwrap();
     assert_eq!(T::read(&reader, 0).unwrap(), value);
 }
@@ -106,7 +106,7 @@ fn a_key_that_comes_twice_is_an_error() {
     for at in 0..2 {
         list.structure(at, entry).unwrap().text(0, "same").unwrap();
     }
-    let source = Source::default();
+    let source = Source::new(&[]);
     let reader = Reader::root(message.get_root_as_reader().unwrap(), &source).unwrap();
     let error = BTreeMap::<String, u64>::read(&reader, 0).unwrap_err();
     assert_eq!(
@@ -130,7 +130,7 @@ fn a_small_message_cannot_make_a_large_value() {
             .list(0, Element::Struct(Size::default()), 1 << 22)
             .unwrap(),
     );
-    let source = Source::default();
+    let source = Source::new(&[]);
     let reader = Reader::root(message.get_root_as_reader().unwrap(), &source).unwrap();
     let error = reader
         .list(0, Element::Struct(Size::default()), 1000)

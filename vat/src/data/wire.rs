@@ -18,6 +18,7 @@ use raw::{Pointer, PointerSlot, Struct};
 
 use super::error::{Error, Fault};
 use super::layout::{Kind, Size};
+use crate::core::Ref;
 
 /// How deep a value may be nested, written or read: 64 levels, as in the other implementations.
 pub const NESTING_LIMIT: u16 = 64;
@@ -195,16 +196,18 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes a capability pointer to a node of the engine that sends the message.
+    /// Writes a reference: a capability pointer to its node of the engine that sends the message.
     ///
     /// # Errors
     ///
     /// [`Fault::NoReferencesHere`] and [`Fault::NoSlot`].
-    pub fn capability(&mut self, at: u32, node: captp::NodeId) -> Result<()> {
+    pub fn reference(&mut self, at: u32, reference: &Ref) -> Result<()> {
         if !self.rules.references {
             return Err(Fault::NoReferencesHere.into());
         }
-        self.to.pointer(at)?.set_capability(captp::cap_hook(node));
+        self.to
+            .pointer(at)?
+            .set_capability(captp::cap_hook(reference.node()));
         Ok(())
     }
 
@@ -308,15 +311,18 @@ fn struct_size(size: Size) -> StructSize {
     }
 }
 
-/// What reading one value needs beside the bytes.
+/// What reading one value needs beside its bytes.
 #[derive(Debug)]
-pub struct Source {
+pub struct Source<'a> {
+    references: &'a [Ref],
     memory: Cell<usize>,
 }
 
-impl Default for Source {
-    fn default() -> Self {
+impl<'a> Source<'a> {
+    /// For a message whose capability pointers stand for these references.
+    pub const fn new(references: &'a [Ref]) -> Self {
         Self {
+            references,
             memory: Cell::new(MEMORY_LIMIT),
         }
     }
@@ -328,7 +334,7 @@ impl Default for Source {
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
     from: From<'a>,
-    source: &'a Source,
+    source: &'a Source<'a>,
 }
 
 #[derive(Clone, Copy)]
@@ -345,7 +351,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// [`Fault::Malformed`] if it is not a struct.
-    pub fn root(from: any_pointer::Reader<'a>, source: &'a Source) -> Result<Self> {
+    pub fn root(from: any_pointer::Reader<'a>, source: &'a Source<'a>) -> Result<Self> {
         let Pointer(pointer) = from.get_as()?;
         Ok(Self {
             from: From::Struct(pointer.get_struct(None)?),
@@ -414,19 +420,25 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// A capability pointer: an index into the references of the message that is read.
+    /// Reads a reference.
     ///
     /// # Errors
     ///
-    /// [`Fault::MissingReference`] if it is null, [`Fault::UnknownReference`] and
+    /// [`Fault::MissingReference`] if the pointer is null, [`Fault::UnknownReference`] and
     /// [`Fault::Malformed`].
-    pub fn capability(&self, at: u32) -> Result<usize> {
+    pub fn reference(&self, at: u32) -> Result<Ref> {
         let pointer = self.pointer(at).ok_or(Fault::NoSlot { at })?;
         if pointer.is_null() {
             return Err(Fault::MissingReference.into());
         }
         let hook = pointer.get_capability()?;
-        captp::cap_index(&*hook).ok_or_else(|| Fault::UnknownReference.into())
+        let index = captp::cap_index(&*hook).ok_or(Fault::UnknownReference)?;
+        let reference = self
+            .source
+            .references
+            .get(index)
+            .ok_or(Fault::UnknownReference)?;
+        Ok(reference.clone())
     }
 
     /// A struct: behind a pointer, or an element of a list of structs. Null is the struct whose

@@ -432,6 +432,7 @@ fn promised(record: &Record) -> (TokenStream, TokenStream) {
         let at = offset(field.ordinal);
         quote!(&[#at as u16])
     });
+    let indexes = 0..references.len();
     let structure = quote! {
         #[doc = #doc]
         #[derive(Debug)]
@@ -442,8 +443,11 @@ fn promised(record: &Record) -> (TokenStream, TokenStream) {
             const PATHS: &'static [&'static [u16]] = &[#(#paths),*];
 
             fn new(promised: &[#krate::Ref]) -> Self {
-                let mut promised = ::core::iter::Iterator::cloned(promised.iter());
-                Self { #(#members: #krate::__private::next_promised(&mut promised)),* }
+                Self {
+                    #(#members: ::core::convert::From::from(
+                        ::core::clone::Clone::clone(&promised[#indexes])
+                    )),*
+                }
             }
 
             fn of(value: &#ident) -> ::std::vec::Vec<::core::option::Option<#krate::Ref>> {

@@ -49,7 +49,7 @@ fn structure(
         Fields::Unnamed(unnamed) => return transparent(input, unnamed, &attributes, errors),
         Fields::Named(_) | Fields::Unit => fields,
     };
-    let mut ordinals = Ordinals::default();
+    let mut ordinals = Ordinals::new(&input.ident);
     let mut read = Vec::new();
     for (position, field) in fields.iter().enumerate() {
         read.push(self::field(field, position, &mut ordinals, errors));
@@ -153,7 +153,7 @@ fn enumeration(
              use a struct, or add the variant that is to come",
         );
     }
-    let shape = Shape::Union(union(variants, &attributes.reserved, errors));
+    let shape = Shape::Union(union(input, variants, &attributes.reserved, errors));
     Some(Item::Record(record(input, attributes, shape, errors)))
 }
 
@@ -163,7 +163,7 @@ fn plain(
     attributes: TypeAttributes,
     errors: &mut Errors,
 ) -> Plain {
-    let mut ordinals = Ordinals::default();
+    let mut ordinals = Ordinals::new(&input.ident);
     let mut enumerants = Vec::new();
     for variant in variants {
         let own = FieldAttributes::read(&variant.attrs, errors);
@@ -207,8 +207,13 @@ fn plain(
     }
 }
 
-fn union(variants: &[&syn::Variant], reserved: &[Reserved], errors: &mut Errors) -> Vec<Variant> {
-    let mut ordinals = Ordinals::default();
+fn union(
+    input: &DeriveInput,
+    variants: &[&syn::Variant],
+    reserved: &[Reserved],
+    errors: &mut Errors,
+) -> Vec<Variant> {
+    let mut ordinals = Ordinals::new(&input.ident);
     let mut read: Vec<Variant> = variants
         .iter()
         .map(|variant| self::variant(variant, &mut ordinals, errors))
@@ -246,7 +251,7 @@ fn union(variants: &[&syn::Variant], reserved: &[Reserved], errors: &mut Errors)
     read
 }
 
-fn variant(variant: &syn::Variant, ordinals: &mut Ordinals, errors: &mut Errors) -> Variant {
+fn variant(variant: &syn::Variant, ordinals: &mut Ordinals<'_>, errors: &mut Errors) -> Variant {
     let own = FieldAttributes::read(&variant.attrs, errors);
     own.refuse_default(errors);
     let name = own.name(&variant.ident, errors);
@@ -303,7 +308,7 @@ fn variant(variant: &syn::Variant, ordinals: &mut Ordinals, errors: &mut Errors)
 fn field(
     field: &syn::Field,
     position: usize,
-    ordinals: &mut Ordinals,
+    ordinals: &mut Ordinals<'_>,
     errors: &mut Errors,
 ) -> Field {
     let own = FieldAttributes::read(&field.attrs, errors);
@@ -321,7 +326,7 @@ fn field(
         name,
         doc: doc(&field.attrs),
         ordinal: ordinals.push(own.ordinal, field.span()),
-        ty: field.ty.clone(),
+        ty: types::without_self(&field.ty, ordinals.ident),
         default: own.default,
     }
 }
@@ -340,13 +345,21 @@ fn unique<'a>(names: impl Iterator<Item = (&'a str, Span)>, errors: &mut Errors)
 }
 
 /// The ordinals of a type: either none are given, and the position counts, or all.
-#[derive(Default)]
-struct Ordinals {
+struct Ordinals<'a> {
+    ident: &'a Ident,
     given: Vec<(Option<u16>, Span)>,
     assigned: Vec<u16>,
 }
 
-impl Ordinals {
+impl<'a> Ordinals<'a> {
+    fn new(ident: &'a Ident) -> Self {
+        Self {
+            ident,
+            given: Vec::new(),
+            assigned: Vec::new(),
+        }
+    }
+
     /// Notes the next member; gives its position among all.
     fn push(&mut self, ordinal: Option<(u16, Span)>, span: Span) -> u16 {
         let position = u16::try_from(self.given.len()).unwrap_or(u16::MAX);

@@ -1,6 +1,7 @@
 //! What can be said of a field's type from its tokens: types that Cap'n Proto does not have are
 //! refused here, with what to write instead.
 
+use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{GenericArgument, PathArguments, Type};
 
@@ -140,6 +141,27 @@ pub(crate) fn lists_of_options(ty: &Type) -> Vec<&Type> {
         found.extend(arguments.iter().find(optional).copied());
     }
     found
+}
+
+/// The type with its own name for `Self`, which constants beside the type do not know.
+pub(crate) fn without_self(ty: &Type, ident: &Ident) -> Type {
+    let tokens = replace_self(ty.to_token_stream(), ident);
+    syn::parse2(tokens).unwrap_or_else(|_| ty.clone())
+}
+
+fn replace_self(tokens: TokenStream, ident: &Ident) -> TokenStream {
+    let replaced = tokens.into_iter().map(|token| match token {
+        TokenTree::Ident(name) if name == "Self" => {
+            TokenTree::Ident(Ident::new(&ident.to_string(), name.span()))
+        }
+        TokenTree::Group(group) => {
+            let mut inner = Group::new(group.delimiter(), replace_self(group.stream(), ident));
+            inner.set_span(group.span());
+            TokenTree::Group(inner)
+        }
+        other => other,
+    });
+    replaced.collect()
 }
 
 fn is(ty: &Type, name: &str) -> bool {
