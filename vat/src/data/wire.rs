@@ -328,6 +328,12 @@ impl<'a> Source<'a> {
     }
 }
 
+impl Default for Source<'_> {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
 /// Reads one struct or one list.
 ///
 /// What is not there reads as zero, false, empty or null: a struct of an older version.
