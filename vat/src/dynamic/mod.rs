@@ -34,6 +34,7 @@ mod error;
 mod lower;
 mod name;
 mod read;
+pub mod render;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -52,7 +53,7 @@ pub use error::{
 };
 pub use lower::arguments;
 pub use name::{closest, shown};
-pub use read::results;
+pub use read::{Answer, AnswerRef, results};
 pub use types::{MethodOf, Types};
 pub use words::words;
 

@@ -10,12 +10,34 @@ use super::name::shown;
 use super::scalar::{from_bits, from_bytes};
 use super::types::{MethodOf, Types, bits_log2, default_bits};
 use super::wording::is_union;
+use crate::core::Ref;
 use crate::data::{self, Element, Reader, Source};
 use crate::schema::{Field, Struct, Type};
 
 type Result<T> = std::result::Result<T, ResultError>;
 
+/// A result as JSON, with the references in it.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The [JSON form](super).
+    pub value: Json,
+    /// What stands as `{"ref": …}` in it, in the same order.
+    pub references: Vec<AnswerRef>,
+}
+
+/// A reference in a result.
+#[derive(Debug, Clone)]
+pub struct AnswerRef {
+    /// Where it is.
+    pub path: ValuePath,
+    /// Its interface, unless it may be of any.
+    pub interface: Option<u64>,
+    /// The reference itself.
+    pub reference: Ref,
+}
+
 /// Turns the results struct of `method` into JSON; see the [module](super) for the form.
+/// `references` are those that came with the message.
 ///
 /// # Errors
 ///
@@ -24,22 +46,26 @@ pub fn results(
     types: &Types,
     method: MethodOf<'_>,
     content: any_pointer::Reader<'_>,
+    references: &[Ref],
     limits: Limits,
-) -> Result<Json> {
-    let source = Source::default();
+) -> Result<Answer> {
+    let source = Source::new(references);
     let mut read = Read {
         types,
         limits,
         path: ValuePath::default(),
         depth: 0,
         left: limits.values,
+        references: Vec::new(),
     };
     let reader = Reader::root(content, &source).map_err(|error| read.malformed(&error))?;
-    match only_value(method.results) {
-        Some(value) => read.field(value, &reader),
-        None if method.results.fields.is_empty() => Ok(Json::Null),
-        None => read.composite(method.results, &reader),
-    }
+    let value = match only_value(method.results) {
+        Some(value) => read.field(value, &reader)?,
+        None if method.results.fields.is_empty() => Json::Null,
+        None => read.composite(method.results, &reader)?,
+    };
+    let references = read.references;
+    Ok(Answer { value, references })
 }
 
 struct Read<'a> {
@@ -49,6 +75,7 @@ struct Read<'a> {
     depth: usize,
     /// How many more values may be read.
     left: usize,
+    references: Vec<AnswerRef>,
 }
 
 impl<'a> Read<'a> {
@@ -155,10 +182,27 @@ impl<'a> Read<'a> {
                     .types
                     .interface(*id)
                     .map_err(|error| self.broken(error))?;
-                Ok(json!({ "ref": interface.name }))
+                self.reference(Some(interface.id), &interface.name, reader, at)
             }
-            _ => Ok(json!({ "ref": "Capability" })),
+            _ => self.reference(None, "Capability", reader, at),
         }
+    }
+
+    fn reference(
+        &mut self,
+        interface: Option<u64>,
+        name: &str,
+        reader: &Reader<'_>,
+        at: u32,
+    ) -> Result<Json> {
+        let reference = self.ok(reader.reference(at))?;
+        let path = self.path.clone();
+        self.references.push(AnswerRef {
+            path,
+            interface,
+            reference,
+        });
+        Ok(json!({ "ref": name }))
     }
 
     fn list(&mut self, element: &Type, reader: &Reader<'_>, at: u32) -> Result<Json> {

@@ -3,21 +3,19 @@
 use capnp::any_pointer;
 
 use super::body::{Arguments, Record, Size, Slot, Target};
+use crate::core::Ref;
 use crate::data::{self, Element, Error, Writer};
 
-/// How a reference is written: into which place, and which one.
-pub(super) type WriteRef<'a, R> = dyn FnMut(&mut Writer<'_>, u32, &R) -> Result<(), Error> + 'a;
-
 impl<R> Arguments<R> {
-    /// Writes the parameters struct.
+    /// Writes the parameters struct; `reference` gives the reference that an `R` stands for.
     ///
     /// # Errors
     ///
-    /// Those of `reference`; the arguments themselves were checked when they were made.
+    /// None that follow from the arguments: they were checked when they were made.
     pub fn write(
         &self,
         to: any_pointer::Builder<'_>,
-        reference: &mut WriteRef<'_, R>,
+        reference: &dyn Fn(&R) -> &Ref,
     ) -> Result<(), Error> {
         let Record { size, slots } = &self.root;
         fill(&mut Writer::root(to, (*size).into()), slots, reference)
@@ -27,7 +25,7 @@ impl<R> Arguments<R> {
 fn fill<R>(
     writer: &mut Writer<'_>,
     slots: &[Slot<R>],
-    reference: &mut WriteRef<'_, R>,
+    reference: &dyn Fn(&R) -> &Ref,
 ) -> Result<(), Error> {
     for slot in slots {
         match slot {
@@ -42,13 +40,13 @@ fn point<R>(
     writer: &mut Writer<'_>,
     at: u32,
     to: &Target<R>,
-    reference: &mut WriteRef<'_, R>,
+    reference: &dyn Fn(&R) -> &Ref,
 ) -> Result<(), Error> {
     match to {
         Target::Null => Ok(()),
         Target::Text(text) => writer.text(at, text),
         Target::Data(bytes) => writer.data(at, bytes),
-        Target::Reference(target) => reference(writer, at, target),
+        Target::Reference(target) => writer.reference(at, reference(target)),
         Target::Record(Record { size, slots }) => {
             fill(&mut writer.structure(at, (*size).into())?, slots, reference)
         }

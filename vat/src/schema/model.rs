@@ -5,7 +5,7 @@
 //! compiled interface are encoded by, so that nobody else has to compute a layout.
 
 /// An interface with everything it reaches.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, vat_macros::Data)]
 pub struct Description {
     /// Id of the interface (or, when a type alone was asked for, of the struct or enum) that was
     /// described. The others are here because it reaches them.
@@ -19,7 +19,7 @@ pub struct Description {
 }
 
 /// An interface: a Rust trait as it is on the wire.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, vat_macros::Data)]
 pub struct Interface {
     /// What a call names it by.
     pub id: u64,
@@ -34,7 +34,7 @@ pub struct Interface {
 }
 
 /// A method of an interface.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, vat_macros::Data)]
 pub struct Method {
     /// lowerCamelCase, unique in its interface.
     pub name: String,
@@ -47,7 +47,7 @@ pub struct Method {
 }
 
 /// A struct, a group of one, or the implicit struct of a parameter or result list.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, vat_macros::Data)]
 pub struct Struct {
     /// Its id; for a group and an implicit struct the one that the `capnp` compiler computes.
     pub id: u64,
@@ -68,7 +68,7 @@ pub struct Struct {
 }
 
 /// A field of a struct.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, vat_macros::Data)]
 pub struct Field {
     /// lowerCamelCase, unique in its struct.
     pub name: String,
@@ -93,7 +93,7 @@ pub struct Field {
 }
 
 /// An enum without payloads.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, vat_macros::Data)]
 pub struct Enum {
     /// Its id.
     pub id: u64,
@@ -106,7 +106,7 @@ pub struct Enum {
 }
 
 /// A value of an enum.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, vat_macros::Data)]
 pub struct Enumerant {
     /// lowerCamelCase, unique in its enum.
     pub name: String,
@@ -115,7 +115,7 @@ pub struct Enumerant {
 }
 
 /// What a field, a list element, a parameter or a result holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, vat_macros::Data)]
 pub enum Type {
     /// Nothing.
     #[default]
@@ -161,7 +161,7 @@ pub enum Type {
 }
 
 /// A default value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, vat_macros::Data)]
 pub enum Value {
     /// Of a `Bool`.
     Bool(bool),

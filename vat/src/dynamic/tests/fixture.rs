@@ -239,7 +239,7 @@ pub(super) fn encode(
     let checked = arguments(types, method, json, &mut Keyring, Limits::default())?;
     let mut builder = message::Builder::new_default();
     checked
-        .write(builder.init_root(), &mut |_, _, _| {
+        .write(builder.init_root(), &|_| {
             panic!("no references here")
         })
         .unwrap();
@@ -274,7 +274,9 @@ pub(super) fn decode(
     let segments = message::SegmentArray::new(&segments);
     let reader = message::Reader::new(segments, message::ReaderOptions::default());
     match reader.get_root() {
-        Ok(content) => results(types, method, content, Limits::default()),
+        Ok(content) => {
+            results(types, method, content, &[], Limits::default()).map(|answer| answer.value)
+        }
         Err(_) => Ok(Json::Null),
     }
 }
