@@ -4,3 +4,4 @@ pub mod broker;
 pub mod confine;
 pub mod manifest;
 pub mod places;
+pub mod state;

@@ -7,6 +7,7 @@
 //! a socket itself, it gets connected ones.
 
 pub mod client_hello;
+pub mod driver;
 mod descriptor;
 mod dial;
 mod handshake;

@@ -1,0 +1,381 @@
+//! One supervised child: what is known of it, and its lives one after the other.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::broker::log::Log;
+use super::confine::{self, Launch, Level, Report, SealedProgram, Spawner};
+use super::output;
+use crate::net::driver::{Attach, Driver};
+use crate::net::Stream;
+use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, StreamRef};
+use crate::prelude::*;
+use crate::sturdy::{Identity, Seed, VatId};
+use crate::supervisor::{ExitReason, Terminate};
+
+/// How many accepted connections are held for a child that is down; more are closed at once.
+const HELD: usize = 64;
+/// How long a connection is held for a child that is down.
+const HELD_FOR: Duration = Duration::from_secs(10);
+
+/// What a child is made of, the same for all its lives.
+pub(crate) struct ChildPlan {
+    pub(crate) name: String,
+    pub(crate) program: SealedProgram,
+    pub(crate) require: Level,
+    pub(crate) allow_weak: bool,
+    pub(crate) seed: Seed,
+    pub(crate) powers: Vec<Grant>,
+    pub(crate) args: Vec<String>,
+    /// The interface each expose name must have.
+    pub(crate) exposes: BTreeMap<String, String>,
+    /// How long it may take until it is ready; no limit for a program that exposes nothing.
+    pub(crate) ready_within: Option<Duration>,
+    /// Whether its standard output goes to ours, line by line, as well as into the log.
+    pub(crate) echo: bool,
+}
+
+/// A supervised child.
+pub(crate) struct Child {
+    plan: ChildPlan,
+    vat: VatId,
+    state: watch::Sender<ChildState>,
+    now: RefCell<Now>,
+}
+
+/// What changes from life to life.
+struct Now {
+    pid: u32,
+    lives: u32,
+    ready_since: Option<Instant>,
+    last_exit: Option<ExitReason>,
+    exit_code: Option<i32>,
+    report: Option<Report>,
+    program: Option<ProgramRef>,
+    commands: Option<mpsc::UnboundedSender<Terminate>>,
+    exposed: Vec<Exposed>,
+    held: VecDeque<Incoming>,
+}
+
+/// A connected stream for a child, with what was read of it.
+pub(crate) struct Incoming {
+    pub(crate) stream: OwnedFd,
+    pub(crate) head: Vec<u8>,
+    /// The expose name it leads to, if it is a plain one.
+    pub(crate) plain: Option<String>,
+    since: Instant,
+}
+
+impl Incoming {
+    pub(crate) fn new(stream: OwnedFd, head: Vec<u8>, plain: Option<String>) -> Self {
+        Self { stream, head, plain, since: Instant::now() }
+    }
+}
+
+/// What a life needs of its launcher.
+pub(crate) struct Surroundings {
+    pub(crate) driver: Driver,
+    pub(crate) spawner: Spawner,
+    pub(crate) log: Log,
+}
+
+/// How far one life got, for whoever supervises it.
+pub(crate) enum Life {
+    /// The process could not be started.
+    NotStarted(confine::SpawnError),
+    /// The process ended.
+    Ended(ExitReason),
+}
+
+impl Child {
+    pub(crate) fn new(plan: ChildPlan) -> Self {
+        let vat = Identity::from_seed(&plan.seed).id();
+        let now = Now {
+            pid: 0,
+            lives: 0,
+            ready_since: None,
+            last_exit: None,
+            exit_code: None,
+            report: None,
+            program: None,
+            commands: None,
+            exposed: Vec::new(),
+            held: VecDeque::new(),
+        };
+        Self { plan, vat, state: watch::Sender::new(ChildState::Starting), now: RefCell::new(now) }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    pub(crate) fn vat(&self) -> VatId {
+        self.vat
+    }
+
+    pub(crate) fn seed(&self) -> &Seed {
+        &self.plan.seed
+    }
+
+    pub(crate) fn exposes(&self) -> impl Iterator<Item = &str> {
+        self.plan.exposes.keys().map(String::as_str)
+    }
+
+    pub(crate) fn set_state(&self, state: ChildState) {
+        self.state.send_replace(state);
+    }
+
+    pub(crate) fn state(&self) -> ChildState {
+        *self.state.borrow()
+    }
+
+    /// Sees every change of the state.
+    pub(crate) fn watch_state(&self) -> watch::Receiver<ChildState> {
+        self.state.subscribe()
+    }
+
+    /// The exit code (or 128 + signal) of the last life.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        self.now.borrow().exit_code
+    }
+
+    pub(crate) fn status(&self) -> ChildStatus {
+        let now = self.now.borrow();
+        let report = now.report.as_ref();
+        ChildStatus {
+            path: self.plan.name.clone(),
+            vat: self.vat.to_string(),
+            state: self.state(),
+            pid: now.pid,
+            restarts: now.lives.saturating_sub(1),
+            up_ms: now.ready_since.map_or(0, |since| millis(since.elapsed())),
+            last_exit: now.last_exit.as_ref().map(ToString::to_string).unwrap_or_default(),
+            confinement: report.map(|report| report.level.to_string()).unwrap_or_default(),
+            enforced: report.map(|report| mechanisms(report, true)).unwrap_or_default(),
+            missing: report.map(|report| mechanisms(report, false)).unwrap_or_default(),
+            exposes: self.plan.exposes.keys().cloned().collect(),
+        }
+    }
+
+    /// Asks the present life to end, or ends it.
+    pub(crate) fn terminate(&self, how: Terminate) {
+        self.set_state(ChildState::Stopping);
+        if let Some(commands) = &self.now.borrow().commands {
+            let _ = commands.send(how); // already gone: then there is nothing to end
+        }
+    }
+
+    /// Hands a connected stream to the child, or holds it while the child is down.
+    pub(crate) fn accept(&self, incoming: Incoming) {
+        let mut now = self.now.borrow_mut();
+        match (self.state(), &now.program) {
+            (ChildState::Running, Some(program)) => hand_over(program, incoming),
+            (ChildState::Ended | ChildState::GaveUp | ChildState::Stopping, _) => drop(incoming),
+            _ => {
+                now.held.retain(|held| held.since.elapsed() < HELD_FOR);
+                if now.held.len() < HELD {
+                    now.held.push_back(incoming);
+                }
+            }
+        }
+    }
+
+    /// Closes the connections that were held too long.
+    pub(crate) fn drop_stale(&self) {
+        self.now.borrow_mut().held.retain(|held| held.since.elapsed() < HELD_FOR);
+    }
+
+    /// One life: from the start of the process, when `spawned` is called, to its end.
+    pub(crate) async fn live(&self, around: &Surroundings, spawned: impl FnOnce()) -> Life {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        {
+            self.set_state(ChildState::Starting);
+            let mut now = self.now.borrow_mut();
+            now.lives += 1;
+            now.commands = Some(commands);
+        }
+        let life = match self.spawn(around).await {
+            Ok(process) => {
+                spawned();
+                Life::Ended(self.attend(around, process, inbox).await)
+            }
+            Err(error) => Life::NotStarted(error),
+        };
+        let mut now = self.now.borrow_mut();
+        now.pid = 0;
+        now.ready_since = None;
+        now.report = None;
+        now.program = None;
+        now.commands = None;
+        now.exposed.clear();
+        if self.state() != ChildState::Stopping {
+            self.set_state(ChildState::Waiting);
+        }
+        if let Life::Ended(reason) = &life {
+            now.last_exit = Some(reason.clone());
+        }
+        life
+    }
+
+    async fn spawn(&self, around: &Surroundings) -> Result<confine::Child, confine::SpawnError> {
+        let plan = &self.plan;
+        let (stdout, stderr) = output::capture(&around.log, &plan.name, plan.echo)?;
+        let process = around
+            .spawner
+            .spawn(Launch {
+                program: plan.program.clone(),
+                name: plan.name.clone(),
+                require: plan.require,
+                allow_weak: plan.allow_weak,
+                stdout,
+                stderr,
+                limits: confine::Limits::default(),
+            })
+            .await?;
+        let mut now = self.now.borrow_mut();
+        now.pid = process.pid();
+        now.report = Some(process.report().clone());
+        Ok(process)
+    }
+
+    /// Starts the program in its process and stays with it until the process is gone.
+    async fn attend(
+        &self,
+        around: &Surroundings,
+        mut process: confine::Child,
+        mut inbox: mpsc::UnboundedReceiver<Terminate>,
+    ) -> ExitReason {
+        let connection = match process.take_socket().map(Stream::from_socketpair) {
+            Some(Ok(stream)) => around.driver.attach(stream, Attach::sibling(None)),
+            _ => return ExitReason::Abnormal("there is no socket to it".to_owned()),
+        };
+        let Some(program) = connection.bootstrap().map(ProgramRef::from) else {
+            return ExitReason::Abnormal("the launcher ends".to_owned());
+        };
+        let plan = &self.plan;
+        let names = plan.exposes.keys().cloned().collect();
+        let start =
+            program.start(plan.seed.expose().to_vec(), plan.powers.clone(), plan.args.clone(), names);
+        let mut start = Some(start);
+        let deadline = tokio::time::sleep(plan.ready_within.unwrap_or(Duration::MAX / 4));
+        tokio::pin!(deadline);
+        let mut cause: Option<String> = None;
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                exit = process.wait() => {
+                    return self.ended(exit, asked, cause);
+                }
+                started = async { start.as_mut().expect("guarded").await }, if start.is_some() => {
+                    start = None;
+                    if let Err(error) = self.started(&program, started) {
+                        cause = Some(error);
+                        let _ = process.kill();
+                    }
+                }
+                () = &mut deadline, if start.is_some() && plan.ready_within.is_some() => {
+                    start = None;
+                    let within = plan.ready_within.unwrap_or_default();
+                    cause = Some(format!("it was not ready within {within:?}"));
+                    let _ = process.kill();
+                }
+                Some(how) = inbox.recv() => {
+                    asked = true;
+                    match how {
+                        Terminate::Ask => program.stop().detach(),
+                        Terminate::Kill => { let _ = process.kill(); }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The program answered `start`: it is ready, if what it exposes is what the manifest says.
+    fn started(&self, program: &ProgramRef, started: Result<Vec<Exposed>>) -> Result<(), String> {
+        let exposed = match started {
+            Ok(exposed) => exposed,
+            // The process is about to end, and its end says why.
+            Err(error) if error.kind() == ErrorKind::Disconnected => return Ok(()),
+            Err(error) => return Err(format!("its main failed: {error}")),
+        };
+        self.check_exposed(&exposed)?;
+        let mut now = self.now.borrow_mut();
+        now.ready_since = Some(Instant::now());
+        now.program = Some(program.clone());
+        now.exposed = exposed;
+        let held = std::mem::take(&mut now.held);
+        self.set_state(ChildState::Running);
+        for incoming in held.into_iter().filter(|held| held.since.elapsed() < HELD_FOR) {
+            hand_over(program, incoming);
+        }
+        Ok(())
+    }
+
+    /// What the program gives back must be what the manifest declares, by name and interface.
+    fn check_exposed(&self, exposed: &[Exposed]) -> Result<(), String> {
+        for (name, interface) in &self.plan.exposes {
+            match exposed.iter().find(|exposed| exposed.name == *name) {
+                None => return Err(format!("it does not expose {name}, as its manifest says")),
+                Some(exposed) if exposed.interface_name != *interface => {
+                    return Err(format!(
+                        "it exposes {name} as {}; its manifest says {interface}",
+                        exposed.interface_name
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(
+        &self,
+        exit: std::io::Result<confine::Exit>,
+        asked: bool,
+        cause: Option<String>,
+    ) -> ExitReason {
+        self.now.borrow_mut().exit_code = match &exit {
+            Ok(confine::Exit::Code(code)) => Some(*code),
+            Ok(confine::Exit::Signal(signal)) => Some(128 + signal),
+            Err(_) => None,
+        };
+        match (exit, cause) {
+            (_, Some(cause)) => ExitReason::Abnormal(cause),
+            (_, None) if asked => ExitReason::Shutdown,
+            (Ok(confine::Exit::Code(0)), None) => ExitReason::Normal,
+            (Ok(exit), None) => ExitReason::Abnormal(exit.to_string()),
+            (Err(error), None) => ExitReason::Abnormal(format!("cannot wait for it: {error}")),
+        }
+    }
+}
+
+/// The mechanisms of a report that are enforced, or are not, for people.
+fn mechanisms(report: &Report, enforced: bool) -> Vec<String> {
+    let chosen = report.mechanisms.iter().filter(|mechanism| mechanism.enforced == enforced);
+    chosen.map(|mechanism| format!("{}: {}", mechanism.name, mechanism.detail)).collect()
+}
+
+/// Passes a stream's descriptor to the program, attached to a reference.
+fn hand_over(vat: &Vat, program: &ProgramRef, incoming: Incoming) {
+    let Incoming { stream, head, plain, .. } = incoming;
+    let carrier = vat.turn(|turn| {
+        Ok(Ref::from(StreamRef::from(&turn.spawn(Carrier))).with_fd(Rc::new(stream)))
+    });
+    if let Ok(carrier) = carrier {
+        program.accept(StreamRef::from(carrier), head, plain).detach();
+    }
+}
+
+/// What a stream's descriptor is attached to on its way.
+#[derive(Clone, vat::Object)]
+struct Carrier;
+
+impl crate::power::Stream for Carrier {}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,400 @@
+//! The launcher: one ensemble from its manifest to its end.
+//!
+//! It is a vat of its own, the only unconfined process of the ensemble. It opens what the manifest
+//! grants, listens for connections and routes each one to the vat whose key it asks for, starts the
+//! program and supervises it, and offers the operator a [`Supervisor`](crate::power::Supervisor)
+//! reference in `control.cap`.
+
+use std::cell::{Cell, RefCell};
+use PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::broker::log::Log;
+use super::child::{Child, ChildPlan, Life, Surroundings};
+use super::confine::{SealedProgram, Spawner};
+use super::control::Control;
+use super::grants::{self, GrantError};
+use super::manifest::Manifest;
+use super::places::Places;
+use super::route::{ListenError, Listeners};
+use super::state::{State, StateError};
+use crate::net::Credentials;
+use crate::net::driver::Driver;
+use crate::power::{ChildState, SupervisorRef};
+use crate::prelude::*;
+use crate::sturdy::{
+    Address, Exposures, Identity, ReferenceFileError, RestorerRef, Seed, SturdyRef, SwissNumber,
+    VatId, reference_file,
+};
+use crate::supervisor::{
+    Action, ChildId, ChildSpec, Event, Incarnation, Outcome, Shutdown, Supervision,
+    SupervisorSpec,
+};
+
+/// How often held connections are looked through, and how long the last answers may take to leave.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How an ensemble is to be run.
+#[derive(Debug)]
+pub struct Options {
+    /// The sealed program of the manifest.
+    pub program: SealedProgram,
+    /// Arguments for the program's `main`; they travel over the bootstrap socket.
+    pub args: Vec<String>,
+    /// Where the reference files of exposed references go; `None` writes none.
+    pub refs: Option<PathBuf>,
+    /// Whether less confinement than the manifest requires is accepted.
+    pub allow_weak: bool,
+    /// Run once, in the foreground: no listeners without exposures, never restarted, output shown.
+    pub once: bool,
+}
+
+/// A running ensemble.
+pub struct Launcher {
+    pub(super) name: String,
+    pub(super) manifest: Manifest,
+    pub(super) started: Instant,
+    pub(super) driver: Driver,
+    pub(super) log: Log,
+    pub(super) child: Rc<Child>,
+    pub(super) credentials: Credentials,
+    pub(super) restorer: RestorerRef,
+    spawner: Spawner,
+    state: Option<State>,
+    addresses: RefCell<Vec<Address>>,
+    events: mpsc::UnboundedSender<Event>,
+    inbox: RefCell<Option<mpsc::UnboundedReceiver<Event>>>,
+    gone: Notify,
+    outcome: RefCell<Option<Outcome>>,
+    stopping: Cell<bool>,
+    written: RefCell<Vec<PathBuf>>,
+    once: bool,
+}
+
+impl Launcher {
+    /// Opens everything the manifest needs and begins to listen. Nothing of the program runs yet.
+    ///
+    /// Must be called inside a tokio `LocalSet`.
+    ///
+    /// # Authority
+    /// Opens the directories, files and ports that the manifest names with the rights of this
+    /// process.
+    ///
+    /// # Errors
+    /// When anything the manifest asks for cannot be had.
+    pub async fn prepare(
+        manifest: Manifest,
+        places: &Places,
+        options: Options,
+    ) -> Result<Rc<Self>, LaunchError> {
+        let name = manifest.name.as_str().to_owned();
+        let durable = !options.once || !manifest.exposes.is_empty();
+        let state = durable.then(|| State::open(places, &name, &manifest.path)).transpose()?;
+        let seed = match &state {
+            Some(state) => state.seed().derive("ensemble"),
+            None => Seed::generate().map_err(LaunchError::Io)?,
+        };
+        let log = match &state {
+            Some(state) => Log::open(&state.dir().join("log")).map_err(LaunchError::Log)?,
+            None => Log::discard(),
+        };
+        let driver = Driver::new(Vat::new(VatConfig::new(name.clone())));
+        let powers = grants::open(&manifest, &driver, &log, options.once).await?;
+        let identity = Identity::from_seed(&seed.derive("launcher"));
+        let credentials = Credentials::new(&identity).map_err(|e| LaunchError::Key(e.to_string()))?;
+        let exposes = manifest.exposes.iter();
+        let child = Child::new(ChildPlan {
+            name: name.clone(),
+            program: options.program.clone(),
+            require: manifest.program.confinement.into(),
+            allow_weak: options.allow_weak,
+            seed: seed.derive(&format!("child/{name}")),
+            powers,
+            args: options.args.clone(),
+            exposes: exposes.map(|e| (e.name.to_string(), e.interface.full())).collect(),
+            ready_within: (!manifest.exposes.is_empty())
+                .then_some(manifest.supervision.start_timeout),
+            echo: options.once,
+        });
+        let (events, inbox) = mpsc::unbounded_channel();
+        let restorer = driver.vat().turn(|turn| Ok(RestorerRef::new(turn, Exposures::default())))?;
+        let launcher = Rc::new(Self {
+            name,
+            manifest,
+            started: Instant::now(),
+            driver,
+            log,
+            child: Rc::new(child),
+            credentials,
+            restorer,
+            spawner: Spawner::start().map_err(LaunchError::Io)?,
+            state,
+            addresses: RefCell::default(),
+            events,
+            inbox: RefCell::new(Some(inbox)),
+            gone: Notify::new(),
+            outcome: RefCell::default(),
+            stopping: Cell::new(false),
+            written: RefCell::default(),
+            once: options.once,
+        });
+        launcher.open_to_the_outside(&seed, options.refs.as_deref()).await?;
+        Ok(launcher)
+    }
+
+    /// Listens, and writes the reference files that lead here.
+    async fn open_to_the_outside(
+        self: &Rc<Self>,
+        seed: &Seed,
+        refs: Option<&Path>,
+    ) -> Result<(), LaunchError> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let listeners = Listeners::open(&self.manifest, state).await?;
+        self.addresses.replace(listeners.addresses().to_vec());
+        let swiss = SwissNumber::exposed(&seed.derive("launcher"), "control", 0);
+        let launcher = Rc::downgrade(self);
+        self.driver.vat().turn(|turn| {
+            let control = SupervisorRef::new(turn, Control::new(launcher));
+            let Some(exposures) = self.restorer.downcast::<Exposures>(turn) else {
+                return Err(Error::failed("the restorer is our own object"));
+            };
+            exposures.with(turn, |exposures| exposures.expose(&swiss, control.into()))
+        })?;
+        self.write_reference(&state.runtime().join("control.cap"), self.credentials.id(), swiss)?;
+        for expose in self.manifest.exposes.iter().filter(|_| refs.is_some()) {
+            let name = expose.name.as_str();
+            let swiss = SwissNumber::exposed(self.child.seed(), name, 0);
+            let path = refs.unwrap_or(Path::new(".")).join(format!("{name}.cap"));
+            self.write_reference(&path, self.child.vat(), swiss)?;
+        }
+        listeners.serve(self);
+        Ok(())
+    }
+
+    fn write_reference(
+        &self,
+        path: &Path,
+        vat: VatId,
+        swiss: SwissNumber,
+    ) -> Result<(), LaunchError> {
+        let reference = SturdyRef::new(vat, swiss, self.addresses.borrow().clone())
+            .map_err(|error| LaunchError::Address(error.to_string()))?;
+        reference_file::write(path, &reference)?;
+        self.written.borrow_mut().push(path.to_owned());
+        Ok(())
+    }
+
+    /// The reference files that were written for the exposed references.
+    pub fn reference_files(&self) -> Vec<PathBuf> {
+        let control = self.state.as_ref().map(|state| state.runtime().join("control.cap"));
+        let written = self.written.borrow();
+        written.iter().filter(|path| Some(*path) != control.as_ref()).cloned().collect()
+    }
+
+    /// Where the launcher listens.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.addresses.borrow().clone()
+    }
+
+    /// What the operator sees of the child now.
+    pub fn child_status(&self) -> crate::power::ChildStatus {
+        self.child.status()
+    }
+
+    /// The exit code of the child's last life (128 + signal if a signal ended it).
+    pub fn exit_code(&self) -> Option<i32> {
+        self.child.exit_code()
+    }
+
+    /// Waits until the child is ready, or will never be; says which.
+    pub async fn ready(&self) -> ChildState {
+        let settled = |state: &ChildState| {
+            matches!(state, ChildState::Running | ChildState::Ended | ChildState::GaveUp)
+        };
+        match self.child.watch_state().wait_for(settled).await {
+            Ok(state) => *state,
+            Err(_) => ChildState::Ended,
+        }
+    }
+
+    /// Begins an ordered stop: the child is asked, and killed after its grace.
+    pub fn stop(&self) {
+        self.stopping.set(true);
+        let _ = self.events.send(Event::Stop); // nobody listens: it has ended already
+    }
+
+    /// Ends the child now.
+    pub fn kill(&self) {
+        self.stopping.set(true);
+        let _ = self.events.send(Event::Kill);
+    }
+
+    /// Waits until no child is left and none will be started.
+    pub async fn ended(&self) -> Outcome {
+        loop {
+            let gone = self.gone.notified();
+            if let Some(outcome) = self.outcome.borrow().clone() {
+                return outcome;
+            }
+            gone.await;
+        }
+    }
+
+    /// Runs the ensemble to its end: starts the child, restarts it, stops it when asked.
+    ///
+    /// A supervisor that gave up stays, with the child's state `gave_up`, until it is stopped: the
+    /// caller decides by the outcome.
+    ///
+    /// # Panics
+    /// When it is called twice.
+    pub async fn run(self: &Rc<Self>) -> Outcome {
+        #[expect(clippy::expect_used, reason = "documented under Panics")]
+        let mut inbox = self.inbox.take().expect("a launcher runs once");
+        let (mut supervision, id) = self.supervision();
+        supervision.handle(Duration::ZERO, 0.0, Event::Start);
+        loop {
+            while let Some(action) = supervision.poll_action() {
+                self.perform(&action, id);
+                if let Action::Finished(outcome) = action {
+                    self.outcome.replace(Some(outcome.clone()));
+                    self.gone.notify_waiters();
+                    self.driver.flushed(TICK).await;
+                    return outcome;
+                }
+            }
+            let event = tokio::select! {
+                event = inbox.recv() => event.unwrap_or(Event::Stop),
+                () = sleep_until(self.started, supervision.next_timeout()) => Event::TimerFired,
+                () = tokio::time::sleep(TICK) => { self.child.drop_stale(); continue; }
+            };
+            supervision.handle(self.started.elapsed(), roll(), event);
+        }
+    }
+
+    fn supervision(&self) -> (Supervision, ChildId) {
+        let manifest = &self.manifest.supervision;
+        let spec = SupervisorSpec::default()
+            .with_intensity(manifest.intensity.into())
+            .with_backoff(manifest.backoff.into());
+        let restart = if self.once { crate::supervisor::RestartKind::Temporary } else { manifest.restart.into() };
+        let child = ChildSpec::new(self.name.clone())
+            .with_restart(restart)
+            .with_shutdown(Shutdown::Grace(manifest.stop_grace))
+            .with_start_within(None);
+        let mut supervision = Supervision::new(spec);
+        #[expect(clippy::expect_used, reason = "it is the only one")]
+        let id = supervision.add(child).expect("no other child has this name");
+        (supervision, id)
+    }
+
+    fn perform(self: &Rc<Self>, action: &Action, id: ChildId) {
+        match action {
+            Action::Start { incarnation, attempt, .. } => {
+                self.log.note(&self.name, &format!("starts (attempt {attempt})"));
+                tokio::task::spawn_local(self.clone().life(id, *incarnation));
+            }
+            Action::Terminate { how, .. } => self.child.terminate(*how),
+            Action::Died { reason, .. } => self.log.note(&self.name, &reason.to_string()),
+            Action::NotStarted { reason, .. } => {
+                self.log.note(&self.name, &format!("did not start: {reason}"));
+            }
+            Action::GaveUp(gave_up) => {
+                self.child.set_state(ChildState::GaveUp);
+                self.log.note(&self.name, &gave_up.to_string());
+            }
+            Action::Finished(_) if self.child.state() != ChildState::GaveUp => {
+                self.child.set_state(ChildState::Ended);
+            }
+            _ => {}
+        }
+    }
+
+    /// One life of the child, reported to the supervision.
+    ///
+    /// A process that runs counts as started; that it is not ready in time ends it. So a program
+    /// that crashes at once uses up the restart intensity, as a child that dies later does.
+    async fn life(self: Rc<Self>, child: ChildId, incarnation: Incarnation) {
+        let around = Surroundings {
+            driver: self.driver.clone(),
+            spawner: self.spawner.clone(),
+            log: self.log.clone(),
+        };
+        let events = self.events.clone();
+        let spawned = || {
+            let _ = events.send(Event::Started { child, incarnation });
+        };
+        let event = match self.child.live(&around, spawned).await {
+            Life::NotStarted(error) => {
+                Event::StartFailed { child, incarnation, reason: error.to_string() }
+            }
+            Life::Ended(reason) => Event::Exited { child, incarnation, reason },
+        };
+        let _ = self.events.send(event); // nobody listens: the launcher ends
+    }
+}
+
+impl Drop for Launcher {
+    /// The references die with the launcher's listeners; `control.cap` says that it runs.
+    fn drop(&mut self) {
+        if let Some(state) = &self.state {
+            let _ = std::fs::remove_file(state.runtime().join("control.cap"));
+        }
+    }
+}
+
+impl std::fmt::Debug for Launcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Launcher").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+async fn sleep_until(start: Instant, due: Option<Duration>) {
+    match due {
+        Some(due) => tokio::time::sleep_until((start + due).into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A random number from 0 to 1, for the jitter of restarts.
+fn roll() -> f64 {
+    let mut bytes = [0_u8; 4];
+    // Without randomness there is no jitter; nothing depends on it.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+/// Why an ensemble could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// Its state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// What the manifest grants cannot be had.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// It cannot listen where the manifest says.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A reference file cannot be written.
+    #[error(transparent)]
+    ReferenceFile(#[from] ReferenceFileError),
+    /// An address does not fit into a sturdy ref.
+    #[error("{0}")]
+    Address(String),
+    /// The launcher's key cannot be used.
+    #[error("{0}")]
+    Key(String),
+    /// The log cannot be written.
+    #[error("cannot open the log")]
+    Log(#[source] std::io::Error),
+    /// The operating system refused.
+    #[error("cannot start the launcher")]
+    Io(#[source] std::io::Error),
+    /// The launcher's own vat refused.
+    #[error(transparent)]
+    Vat(#[from] Error),
+}

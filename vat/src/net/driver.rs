@@ -1,0 +1,405 @@
+//! The driver: one vat with its connections on tokio's current-thread runtime.
+//!
+//! The vat's core knows no socket and no runtime. The driver feeds it what arrives, lets it run its
+//! turns, and writes what the turns produced: one write per connection for everything that a batch
+//! of turns said.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use captp::{ConnId, ConnOptions, Transmit};
+use tokio::sync::Notify;
+
+use super::Stream;
+use crate::core::{Ref, Vat};
+
+/// Turns that run before connections are served again.
+const TURNS: usize = 1_000;
+/// Pieces read from one connection before the vat runs and other connections have their turn.
+const PIECES: usize = 16;
+/// Size of a piece: what a connection holds of memory while it is idle.
+const PIECE: usize = 16 << 10;
+/// How long the last bytes of a closed connection may take to leave.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A vat with its connections. Cloning gives another handle to the same.
+///
+/// It lives in a tokio `LocalSet`; its tasks end when the last handle is dropped.
+#[derive(Clone)]
+pub struct Driver(Rc<Inner>);
+
+struct Inner {
+    vat: Vat,
+    wake: Arc<Notify>,
+    links: RefCell<BTreeMap<ConnId, Rc<Link>>>,
+    /// A connection has sent everything, or is gone.
+    progress: Notify,
+}
+
+/// What the driver and a connection's task share.
+#[derive(Default)]
+struct Link {
+    transmit: RefCell<Transmit>,
+    waker: RefCell<Option<Waker>>,
+    /// The stream holds bytes that the transport has not taken.
+    unsent: Cell<bool>,
+    closed: Cell<bool>,
+    gone: Notify,
+}
+
+impl Link {
+    fn is_flushed(&self) -> bool {
+        self.transmit.borrow().is_empty() && !self.unsent.get()
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// How a stream is to be used as a connection.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Attach {
+    /// What the peer gets as bootstrap reference; nothing if `None`.
+    pub bootstrap: Option<Ref>,
+    /// Whether the two speak our hello first.
+    pub hello: bool,
+}
+
+impl Attach {
+    /// A socketpair between launcher and child, or between siblings: hello and descriptors.
+    #[must_use]
+    pub fn sibling(bootstrap: Option<Ref>) -> Self {
+        Self {
+            bootstrap,
+            hello: true,
+        }
+    }
+
+    /// A network connection; `vat_protocol` is whether the peer speaks `vat/1`.
+    #[must_use]
+    pub fn network(bootstrap: Option<Ref>, vat_protocol: bool) -> Self {
+        Self {
+            bootstrap,
+            hello: vat_protocol,
+        }
+    }
+
+    /// A plain Cap'n Proto peer.
+    #[must_use]
+    pub fn plain(bootstrap: Option<Ref>) -> Self {
+        Self {
+            bootstrap,
+            hello: false,
+        }
+    }
+}
+
+impl Driver {
+    /// Drives `vat` from now on.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio `LocalSet`.
+    pub fn new(vat: Vat) -> Self {
+        let wake = Arc::new(Notify::new());
+        let waking = wake.clone();
+        vat.on_wake(Arc::new(move || waking.notify_one()));
+        let inner = Rc::new(Inner {
+            vat,
+            wake: wake.clone(),
+            links: RefCell::default(),
+            progress: Notify::new(),
+        });
+        let weak = Rc::downgrade(&inner);
+        tokio::task::spawn_local(async move {
+            loop {
+                wake.notified().await;
+                let Some(inner) = weak.upgrade() else { return };
+                inner.pump();
+            }
+        });
+        inner.wake.notify_one();
+        Self(inner)
+    }
+
+    /// The vat.
+    pub fn vat(&self) -> &Vat {
+        &self.0.vat
+    }
+
+    /// Makes `stream` a connection of the vat.
+    ///
+    /// # Authority
+    ///
+    /// The peer gets the bootstrap reference, and whatever that gives it.
+    pub fn attach(&self, stream: Stream, attach: Attach) -> Connection {
+        let vat = &self.0.vat;
+        let mut options = ConnOptions::default()
+            .with_hello(attach.hello)
+            .with_descriptors(stream.passes_descriptors());
+        if let Some(bootstrap) = &attach.bootstrap {
+            options = options.with_bootstrap(vat.node(bootstrap));
+        }
+        let conn = vat.engine(|engine| engine.open(options));
+        let link = Rc::new(Link::default());
+        self.0.links.borrow_mut().insert(conn, link.clone());
+        let task = Task {
+            inner: Rc::downgrade(&self.0),
+            conn,
+            stream,
+            link: link.clone(),
+        };
+        tokio::task::spawn_local(task.run());
+        self.0.wake.notify_one();
+        Connection {
+            inner: Rc::downgrade(&self.0),
+            conn,
+            link,
+        }
+    }
+
+    /// Waits until every connection has sent what it had to send, at most `limit`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn flushed(&self, limit: Duration) {
+        let all_sent = async {
+            loop {
+                let progress = self.0.progress.notified();
+                self.0.pump();
+                if self.0.links.borrow().values().all(|link| link.is_flushed()) {
+                    return;
+                }
+                progress.await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, all_sent).await; // what is stuck stays behind
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("vat", &self.0.vat)
+            .field("connections", &self.0.links.borrow().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Runs the vat and hands what it said to the connections.
+    fn pump(&self) {
+        if self.vat.run(TURNS) == TURNS {
+            self.wake.notify_one(); // there is more: after the others
+        }
+        for (conn, reason) in self.vat.take_closed() {
+            tracing::debug!(%conn, err = %reason, "connection closed");
+            if let Some(link) = self.links.borrow().get(&conn) {
+                link.closed.set(true);
+                link.wake();
+            }
+        }
+        while let Some(conn) = self.vat.engine(|engine| engine.pending_transmit()) {
+            let links = self.links.borrow();
+            let mut orphan = Transmit::new();
+            match links.get(&conn) {
+                Some(link) => {
+                    let mut transmit = link.transmit.borrow_mut();
+                    self.vat
+                        .engine(|engine| engine.poll_transmit(conn, &mut transmit));
+                    link.wake();
+                }
+                None => {
+                    self.vat
+                        .engine(|engine| engine.poll_transmit(conn, &mut orphan));
+                }
+            }
+        }
+    }
+}
+
+/// One connection of a driven vat. Dropping it leaves the connection open.
+#[derive(Clone)]
+pub struct Connection {
+    inner: Weak<Inner>,
+    conn: ConnId,
+    link: Rc<Link>,
+}
+
+impl Connection {
+    /// What the peer offers to whoever connects: a promise reference.
+    pub fn bootstrap(&self) -> Option<Ref> {
+        let inner = self.inner.upgrade()?;
+        let node = inner.vat.engine(|engine| engine.bootstrap(self.conn));
+        inner.wake.notify_one();
+        Some(inner.vat.adopt(node))
+    }
+
+    /// Ends the connection; everything through it breaks.
+    pub fn close(&self) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.vat.engine(|engine| engine.close(self.conn, None));
+            inner.wake.notify_one();
+        }
+    }
+
+    /// Waits until the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn gone(&self) {
+        loop {
+            let gone = self.link.gone.notified();
+            let listed = self.inner.upgrade().is_some_and(|inner| {
+                let links = inner.links.borrow();
+                links
+                    .get(&self.conn)
+                    .is_some_and(|link| Rc::ptr_eq(link, &self.link))
+            });
+            if !listed {
+                return;
+            }
+            gone.await;
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.conn).finish()
+    }
+}
+
+/// The task of one connection: it alone touches the stream.
+struct Task {
+    inner: Weak<Inner>,
+    conn: ConnId,
+    stream: Stream,
+    link: Rc<Link>,
+}
+
+/// What a look at the stream brought.
+enum Step {
+    /// Something arrived: the vat has to run.
+    Received,
+    /// The connection ends.
+    End(Result<(), io::Error>),
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut buffer = vec![0; PIECE];
+        let ended = loop {
+            let step = std::future::poll_fn(|cx| self.poll(cx, &mut buffer)).await;
+            match step {
+                Step::Received => match self.inner.upgrade() {
+                    Some(inner) => inner.pump(),
+                    None => break Ok(()),
+                },
+                Step::End(result) => break result,
+            }
+            // Other connections have their turn, also when this one always has something to say.
+            tokio::task::yield_now().await;
+        };
+        self.end(&ended);
+        if self.link.closed.get() {
+            let flush = std::future::poll_fn(|cx| self.poll_write(cx));
+            let _ = tokio::time::timeout(LINGER, flush).await; // the peer may be gone already
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Step> {
+        self.link.waker.replace(Some(cx.waker().clone()));
+        let written = match self.poll_write(cx) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Step::End(Err(error))),
+            Poll::Ready(Ok(())) => true,
+            Poll::Pending => false,
+        };
+        if self.link.closed.get() {
+            return if written {
+                Poll::Ready(Step::End(Ok(())))
+            } else {
+                Poll::Pending
+            };
+        }
+        self.poll_read(cx, buffer)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut transmit = self.link.transmit.borrow_mut();
+        while let Some((run, fds)) = transmit.head() {
+            let fds = fds
+                .iter()
+                .map(|fd| fd.try_clone())
+                .collect::<io::Result<_>>()?;
+            let sent = run.len();
+            self.stream
+                .queue(run.to_vec(), fds)
+                .map_err(io::Error::other)?;
+            transmit.advance(sent);
+        }
+        let flushed = self.stream.poll_flush(cx);
+        self.link.unsent.set(flushed.is_pending());
+        if flushed.is_ready()
+            && let Some(inner) = self.inner.upgrade()
+        {
+            inner.progress.notify_waiters();
+        }
+        flushed
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Step> {
+        let Some(inner) = self.inner.upgrade() else {
+            return Poll::Ready(Step::End(Ok(())));
+        };
+        for piece in 0..PIECES {
+            match self.stream.poll_recv(cx, buffer) {
+                Poll::Ready(Ok(received)) if received.bytes > 0 => {
+                    let bytes = buffer.get(..received.bytes).unwrap_or_default();
+                    let fds = received.descriptors;
+                    inner
+                        .vat
+                        .engine(|engine| engine.handle_bytes(self.conn, bytes, fds));
+                }
+                Poll::Ready(Ok(_)) if piece > 0 => return Poll::Ready(Step::Received),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Step::End(Ok(()))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Step::End(Err(error))),
+                Poll::Pending if piece > 0 => return Poll::Ready(Step::Received),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Step::Received)
+    }
+
+    /// The stream is of no further use: tells the vat, unless it was the vat that closed it.
+    fn end(&self, ended: &Result<(), io::Error>) {
+        let Some(inner) = self.inner.upgrade() else {
+            return;
+        };
+        if !self.link.closed.get() {
+            let reason = match ended {
+                Ok(()) => "the peer closed the connection".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            inner
+                .vat
+                .engine(|engine| engine.handle_closed(self.conn, &reason));
+        }
+        inner.links.borrow_mut().remove(&self.conn);
+        inner.pump();
+        inner.progress.notify_waiters();
+        self.link.gone.notify_waiters();
+    }
+}

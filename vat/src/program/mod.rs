@@ -1,0 +1,76 @@
+//! A launched program: what happens in its process around its `main`.
+//!
+//! The launcher starts it confined, with nothing but a socket on descriptor 3. What it gets over
+//! that socket (its identity, its powers, connected streams) is all it ever has.
+
+mod launched;
+
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::LocalSet;
+
+use crate::core::{Main, Vat, VatConfig};
+use crate::net::Stream;
+use crate::net::driver::{Attach, Driver};
+use crate::power::ProgramRef;
+use launched::{End, Launched};
+
+/// How long the last answers may take to leave when the program ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Stack of the thread that runs the vat. On a thread of its own, a stack overflow says so; on the
+/// main thread of a confined process it would be a bare signal.
+const STACK: usize = 8 << 20;
+
+/// Runs `main` as a launched program; the `main` function that `#[vat::main]` writes calls this.
+pub fn program_main(main: fn() -> Main) -> ExitCode {
+    let vat = std::thread::Builder::new().name("vat".into()).stack_size(STACK);
+    let code = vat.spawn(move || run(main)).map(std::thread::JoinHandle::join);
+    match code {
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(_)) => ExitCode::from(101),
+        Err(error) => fail(&format!("cannot start the vat's thread: {error}")),
+    }
+    .into()
+}
+
+fn run(main: fn() -> Main) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail_code(&format!("cannot start the event loop: {error}")),
+    };
+    LocalSet::new().block_on(&runtime, live(main))
+}
+
+async fn live(main: fn() -> Main) -> u8 {
+    let stream = match Stream::inherited() {
+        Ok(stream) => stream,
+        Err(error) => {
+            return fail_code(&format!(
+                "this is a vat program; start it with `vat run <manifest>` ({error})"
+            ));
+        }
+    };
+    crate::sys::process::forbid_dumping();
+    let driver = Driver::new(Vat::new(VatConfig::new("program")));
+    let end = Rc::new(End::default());
+    let launched = Launched::new(main(), driver.clone(), end.clone());
+    let program = match driver.vat().turn(|turn| launched.into_reference(turn)) {
+        Ok(program) => program,
+        Err(error) => return fail_code(&error.to_string()),
+    };
+    let connection = driver.attach(stream, Attach::sibling(Some(ProgramRef::into(program))));
+    let code = tokio::select! {
+        code = end.wait() => code,
+        () = connection.gone() => return fail_code("the launcher is gone"),
+    };
+    driver.flushed(LAST_WORDS).await;
+    code
+}
+
+#[expect(clippy::print_stderr, reason = "the launcher captures it; there is nobody else to tell")]
+fn fail_code(what: &str) -> u8 {
+    eprintln!("{what}");
+    2
+}
