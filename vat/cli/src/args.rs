@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, completions, help};
+use crate::commands::{check, completions, doctor, help};
 
 /// Runs confined, supervised programs, and calls objects through references.
 #[derive(Debug, Parser)]
@@ -29,6 +29,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Check(check::Args),
     Completions(completions::Args),
+    Doctor(doctor::Args),
     Help(help::Args),
     /// Print the version
     Version,

@@ -24,7 +24,8 @@ pub(crate) struct Look {
     narrated: bool,
     colours: bool,
     unicode: bool,
-    width: usize,
+    /// Columns of the terminal.
+    pub(crate) width: usize,
 }
 
 impl Look {

@@ -47,6 +47,7 @@ fn run(arguments: &[OsString], environment: &Environment, ui: &mut Ui) -> Result
     match cli.command {
         Command::Check(args) => commands::check::run(&args, environment, ui),
         Command::Completions(args) => commands::completions::run(&args, ui),
+        Command::Doctor(args) => commands::doctor::run(&args, ui),
         Command::Help(args) => commands::help::run(&args, &mut Cli::command(), ui),
         Command::Version => commands::version::run(ui),
     }

@@ -66,6 +66,11 @@ impl Ui {
         self.json
     }
 
+    /// How many columns a line may have.
+    pub(crate) fn width(&self) -> usize {
+        self.look.width
+    }
+
     /// Prints an answer: `data` as JSON, or `text`.
     pub(crate) fn answer(
         &mut self,

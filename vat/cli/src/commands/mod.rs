@@ -2,5 +2,6 @@
 
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod doctor;
 pub(crate) mod help;
 pub(crate) mod version;

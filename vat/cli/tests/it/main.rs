@@ -7,6 +7,7 @@
 )]
 
 mod check;
+mod doctor;
 mod frame;
 mod help;
 mod run;

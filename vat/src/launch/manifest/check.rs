@@ -13,6 +13,7 @@ use super::{
     Builtin, CargoTarget, Code, Expose, Grant, InterfaceName, Manifest, Power, Program, Rights,
     Source, TargetKind, Use,
 };
+use crate::launch::build::package_folder;
 use crate::launch::places::Places;
 
 const READ_ONLY: Rights = Rights {
@@ -109,7 +110,7 @@ fn check_source(source: SourceDraft, folder: &Path, findings: &mut Findings) -> 
             target,
             span,
         } => {
-            if files::cargo_folder(folder).is_none() {
+            if package_folder(folder).is_none() {
                 findings
                     .error(Code::NoCargoPackage, "there is no Cargo.toml here or above")
                     .label(&span, "nothing to build it from");

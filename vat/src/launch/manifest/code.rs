@@ -254,10 +254,8 @@ program:
     cargo = { package = \"hello\", bin = \"hello\" }";
     /// The program's file cannot be executed.
     ProgramNotExecutable = 402, "the program cannot be executed",
-"`exec` names something that cannot be executed: a directory, a file without
-the permission to execute it (chmod +x), or a script. A confined program is
-one statically linked ELF executable: an interpreter and its libraries are not
-there where it runs.";
+"`exec` names something that cannot be executed: a directory, or a file that
+you may not read or execute (chmod +x).";
     /// No Cargo package where the manifest is.
     NoCargoPackage = 403, "no Cargo package here",
 "`cargo` names a package to build, but neither the manifest's folder nor one
@@ -316,6 +314,21 @@ it and to make another.";
 "A reference file holds one line: one reference, beginning with vat://, exactly
 as it was written. This file holds something else, or the reference was
 changed or cut off.";
+    /// The program is of a kind that cannot be confined.
+    ProgramUnsuitable = 413, "the program cannot be confined",
+"A confined program can open no file: neither the libraries of a dynamically
+linked program nor the interpreter of a script are there where it runs. It is
+one statically linked, position-independent executable. For a Cargo package:
+
+    cargo rustc -p hello --bin hello -- -C target-feature=+crt-static
+
+or name the package in the manifest, and vat builds it so:
+
+    [program]
+    cargo = { package = \"hello\", bin = \"hello\" }
+
+A program with code that is writable, or with an executable stack, is refused
+too: it would be easier to take over.";
 }
 
 impl Code {

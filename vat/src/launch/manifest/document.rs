@@ -6,12 +6,13 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::Code;
+use super::Rights;
 use super::diagnostic::Findings;
 use super::grant::{self, GrantDraft};
 use super::name::{InterfaceName, NameError, SlotName, VatName};
 use super::supervise::{self, SupervisionRules};
 use super::table::{At, Entry, Known, Later, Table, word};
-use super::{Level, Rights};
+use crate::launch::confine::Level;
 
 /// What the text says, each part as far as it could be read.
 #[derive(Debug, Default)]
@@ -263,30 +264,7 @@ fn read_program(root: &Table<'_, '_>, draft: &mut Draft, findings: &mut Findings
     let Some(program) = entry.table(PROGRAM, findings) else {
         return;
     };
-    let levels = [
-        ("L2", Some(Level::L2)),
-        ("L3", Some(Level::L3)),
-        ("L1", None),
-        ("L0", None),
-    ];
-    let level = program
-        .entry("confinement")
-        .and_then(|entry| entry.word(&levels, findings));
-    match level {
-        Some(At {
-            value: Some(level), ..
-        }) => draft.confinement = level,
-        Some(At { value: None, span }) => {
-            findings
-                .error(
-                    Code::WeakConfinement,
-                    "no program starts below confinement level L2",
-                )
-                .label(&span, "too weak")
-                .help("write \"L2\" or \"L3\", or leave it out: the default is \"L2\"");
-        }
-        None => {}
-    }
+    read_confinement(&program, draft, findings);
     let (exec, cargo) = (program.entry("exec"), program.entry("cargo"));
     match (exec, cargo) {
         (Some(exec), None) => draft.source = read_exec(&exec, findings),
@@ -307,6 +285,31 @@ fn read_program(root: &Table<'_, '_>, draft: &mut Draft, findings: &mut Findings
                 .help("exec = \"./hello\", or cargo = { package = \"hello\", bin = \"hello\" }");
         }
     }
+}
+
+/// L2 and L3; the weaker levels are words too, but nothing starts with them.
+fn read_confinement(program: &Table<'_, '_>, draft: &mut Draft, findings: &mut Findings) {
+    let levels = [
+        ("L2", Level::L2),
+        ("L3", Level::L3),
+        ("L1", Level::L1),
+        ("L0", Level::L0),
+    ];
+    let entry = program.entry("confinement");
+    let Some(level) = entry.and_then(|entry| entry.word(&levels, findings)) else {
+        return;
+    };
+    if level.value >= Level::L2 {
+        draft.confinement = level.value;
+        return;
+    }
+    findings
+        .error(
+            Code::WeakConfinement,
+            "no program starts below confinement level L2",
+        )
+        .label(&level.span, "too weak")
+        .help("write \"L2\" or \"L3\", or leave it out: the default is \"L2\"");
 }
 
 fn read_exec(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<SourceDraft> {

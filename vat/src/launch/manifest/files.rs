@@ -1,7 +1,6 @@
 //! What the file system says about the paths in a manifest.
 
 use std::fs;
-use std::io::Read;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
@@ -13,6 +12,8 @@ use super::diagnostic::Findings;
 use super::grant::{GrantDraft, PowerDraft};
 use super::table::At;
 use super::{Code, Rights, Source};
+use crate::launch::build::package_folder;
+use crate::launch::confine::{Reason, SealedProgram, Unsuitable};
 use crate::launch::places::Places;
 use crate::sturdy::{ReferenceFileProblem, reference_file};
 
@@ -67,62 +68,43 @@ pub(super) fn canonical(path: &Path) -> PathBuf {
     }
 }
 
-/// The folder of the `Cargo.toml` that is nearest above.
-pub(super) fn cargo_folder(folder: &Path) -> Option<&Path> {
-    folder
-        .ancestors()
-        .find(|folder| folder.join("Cargo.toml").is_file())
-}
-
 pub(super) fn check_program(path: &Path, span: &Span, findings: &mut Findings) {
-    let meta = match fs::metadata(path) {
-        Ok(meta) => meta,
-        Err(error) => {
+    if let Err(error) = fs::metadata(path) {
+        findings
+            .error(
+                Code::ProgramMissing,
+                format!("the program {} is missing", path.display()),
+            )
+            .label(span, reason(&error))
+            .help("build it first, or name its package with `cargo` and let vat build it");
+        return;
+    }
+    let error = match SealedProgram::load(path) {
+        Err(error) => error,
+        Ok(_) if rustix::fs::access(path, Access::EXEC_OK).is_ok() => return,
+        Ok(_) => {
             findings
                 .error(
-                    Code::ProgramMissing,
-                    format!("the program {} is missing", path.display()),
+                    Code::ProgramNotExecutable,
+                    format!("you may not execute {}", path.display()),
                 )
-                .label(span, reason(&error))
-                .help("build it first, or name its package with `cargo` and let vat build it");
+                .label(span, "not executable")
+                .help(format!("chmod +x {}", path.display()));
             return;
         }
     };
-    if !meta.is_file() {
-        findings
-            .error(
-                Code::ProgramNotExecutable,
-                format!("{} is not a file", path.display()),
-            )
-            .label(span, "cannot be executed");
-    } else if rustix::fs::access(path, Access::EXEC_OK).is_err() {
-        findings
-            .error(
-                Code::ProgramNotExecutable,
-                format!("you may not execute {}", path.display()),
-            )
-            .label(span, "not executable")
-            .help(format!("chmod +x {}", path.display()));
-    } else if starts_with(path, b"#!") {
-        findings
-            .error(
-                Code::ProgramNotExecutable,
-                format!("{} is a script", path.display()),
-            )
-            .label(
-                span,
-                "needs an interpreter, which is not there where it runs",
-            )
-            .help("a confined program is one statically linked executable");
+    let (code, why) = match &error.reason {
+        Reason::Unsuitable(Unsuitable::NotFile) => {
+            (Code::ProgramNotExecutable, Unsuitable::NotFile.to_string())
+        }
+        Reason::Unsuitable(unsuitable) => (Code::ProgramUnsuitable, unsuitable.to_string()),
+        Reason::Io { source, .. } => (Code::ProgramNotExecutable, reason(source)),
+    };
+    let finding = findings.error(code, format!("{} cannot be started", path.display()));
+    finding.label(span, why);
+    if let Some(remedy) = error.remedy() {
+        finding.help(remedy);
     }
-}
-
-fn starts_with(path: &Path, magic: &[u8; 2]) -> bool {
-    let mut head = [0; 2];
-    fs::File::open(path)
-        .and_then(|mut file| file.read_exact(&mut head))
-        .is_ok()
-        && head == *magic
 }
 
 pub(super) fn check_socket(path: &Path, span: &Span, findings: &mut Findings) {
@@ -239,7 +221,7 @@ impl Fence {
                 deciding.push((canonical(program), "its own executable"));
             }
             Some(Source::Cargo(target)) => {
-                let workspace = cargo_folder(&target.folder).unwrap_or(folder);
+                let workspace = package_folder(&target.folder).unwrap_or(folder);
                 deciding.push((canonical(workspace), "the package it is built from"));
             }
             None => {}

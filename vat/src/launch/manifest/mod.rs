@@ -70,6 +70,7 @@ pub use name::{Builtin, InterfaceName, MAX_NAME, NameError, SlotName, VatName};
 pub use supervise::SupervisionRules;
 pub use units::{DurationError, HumanDuration, parse_duration};
 
+use super::confine::Level;
 use super::places::Places;
 use diagnostic::Findings;
 
@@ -125,7 +126,7 @@ impl Manifest {
 pub struct Program {
     /// Where it comes from.
     pub source: Source,
-    /// The least confinement it may run at; below, the launcher refuses to start it.
+    /// The least confinement it may run at, at least L2; below, the launcher refuses to start it.
     pub confinement: Level,
 }
 
@@ -160,16 +161,6 @@ pub enum TargetKind {
     Bin(String),
     /// An `[[example]]` target.
     Example(String),
-}
-
-/// A level of confinement, ordered from weak to strong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum Level {
-    /// Landlock and a strict system call filter, no namespaces.
-    #[default]
-    L2,
-    /// Namespaces, an empty root and a strict system call filter.
-    L3,
 }
 
 /// A slot: something that the program needs.

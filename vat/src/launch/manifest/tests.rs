@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::launch::confine::Level;
 use crate::sturdy::{Seed, SturdyRef, SwissNumber, reference_file};
 use crate::supervisor::{Intensity, RestartKind};
 
@@ -21,7 +22,7 @@ impl Bench {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let at = |name: &str| folder.path().join(name);
-        fs::write(at("hello"), b"\x7fELF").unwrap();
+        fs::write(at("hello"), static_program()).unwrap();
         fs::set_permissions(at("hello"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(at("notes")).unwrap();
         fs::create_dir(at("vat")).unwrap();
@@ -61,6 +62,29 @@ impl Bench {
         let sturdy = SturdyRef::new(vat, swiss, [address]).unwrap();
         reference_file::write(self.path(name), &sturdy).unwrap();
     }
+}
+
+/// The headers of a static, position-independent program: what is looked at before a start.
+fn static_program() -> Vec<u8> {
+    let machine = if cfg!(target_arch = "x86_64") {
+        62
+    } else {
+        183
+    };
+    let mut program = vec![0_u8; 64 + 56];
+    program[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    for (at, byte) in [
+        (16, 3),
+        (18, machine),
+        (32, 64),
+        (54, 56),
+        (56, 1),
+        (64, 1),
+        (68, 5),
+    ] {
+        program[at] = byte;
+    }
+    program
 }
 
 /// A minimal manifest with more text after it; the text begins on line 6.
@@ -461,13 +485,16 @@ fn programs_must_be_executable_files() {
     let bench = Bench::new();
     fs::write(bench.path("script"), "#!/bin/sh\n").unwrap();
     fs::set_permissions(bench.path("script"), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(bench.path("data"), "x").unwrap();
+    fs::write(bench.path("text"), "x").unwrap();
+    fs::write(bench.path("data"), static_program()).unwrap();
     fs::set_permissions(bench.path("data"), fs::Permissions::from_mode(0o644)).unwrap();
     for (exec, code) in [
         ("./missing", "V0401"),
         ("./notes", "V0402"),
         ("./data", "V0402"),
-        ("./script", "V0402"),
+        ("./script", "V0413"),
+        ("./text", "V0413"),
+        ("/proc/self/exe", "V0413"),
     ] {
         let text = with("").replace("./hello", exec);
         assert_eq!(bench.findings(&text), [format!("5:8 {code}")], "{exec}");
