@@ -63,7 +63,7 @@ pub(crate) fn doc(attributes: &[Attribute]) -> String {
             _ => None,
         });
     let text: Vec<String> = lines
-        .flat_map(|text| text.lines().map(ToOwned::to_owned).collect::<Vec<_>>())
+        .flat_map(|text| text.split('\n').map(ToOwned::to_owned).collect::<Vec<_>>())
         .map(|line| {
             line.strip_prefix(' ')
                 .unwrap_or(&line)

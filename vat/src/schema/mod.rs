@@ -3,6 +3,9 @@
 pub mod id;
 mod model;
 mod registry;
+#[cfg(test)]
+mod tests;
+pub mod text;
 
 pub use model::{Description, Enum, Enumerant, Field, Interface, Method, Struct, Type, Value};
 pub use registry::{FieldShape, InterfaceShape, Registry};
