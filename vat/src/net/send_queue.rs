@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     io::IoSlice,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
@@ -9,7 +10,7 @@ use std::{
 use super::MAX_DESCRIPTORS;
 
 /// Messages to send. It remembers how far the first one is sent, so that a sender may stop anywhere.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct SendQueue {
     messages: VecDeque<Message>,
     /// Bytes of the first message that are sent already.
@@ -18,7 +19,6 @@ pub(super) struct SendQueue {
     bytes: usize,
 }
 
-#[derive(Debug)]
 struct Message {
     bytes: Vec<u8>,
     /// To go with the first byte; empty afterwards.
@@ -113,6 +113,18 @@ impl SendQueue {
             self.sent_of_first = 0;
             self.messages.pop_front();
         }
+    }
+}
+
+impl fmt::Debug for SendQueue {
+    /// Shows how much there is, never what: messages may contain secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} bytes in {} messages",
+            self.bytes,
+            self.messages.len()
+        )
     }
 }
 

@@ -104,6 +104,23 @@ impl Socket {
             Kind::Unix(socket) => Ok(Peer::User(socket.peer_cred()?.uid())),
         }
     }
+
+    /// Makes sure that the peer is a process of the user that this process runs as.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::PermissionDenied`] for everybody else, root included, and for a TCP socket,
+    /// of which nobody knows whose it is.
+    pub fn check_same_user(&self) -> io::Result<()> {
+        let own = rustix::process::geteuid().as_raw();
+        match self.peer()? {
+            Peer::User(user) if user == own => Ok(()),
+            peer => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("the caller is {peer}, and only user {own} may use this socket"),
+            )),
+        }
+    }
 }
 
 impl AsFd for Socket {

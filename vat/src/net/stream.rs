@@ -1,6 +1,7 @@
 //! One connection of a vat: bytes and descriptors in, batches of messages out.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     os::fd::OwnedFd,
@@ -33,7 +34,6 @@ use crate::sys;
 /// method is cancel safe.
 ///
 /// After an error the stream is of no further use and should be dropped.
-#[derive(Debug)]
 pub struct Stream {
     transport: Transport,
     queue: SendQueue,
@@ -43,7 +43,6 @@ pub struct Stream {
     needs_flush: bool,
 }
 
-#[derive(Debug)]
 enum Transport {
     Descriptors(UnixStream),
     Plain(Socket),
@@ -109,20 +108,15 @@ impl Stream {
 
     /// The stream on a Unix socket of a local program that speaks Cap'n Proto alone.
     ///
-    /// There is no encryption: the kernel vouches that the peer runs as the same user as we.
+    /// There is no encryption. Whoever accepted the connection must have checked who it is from,
+    /// with [`Socket::check_same_user`]; a confined vat, which may run as a user of its own, cannot.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::PermissionDenied`] when the peer is another user,
     /// [`io::ErrorKind::InvalidInput`] when it is no Unix socket.
     pub fn plain(socket: Socket) -> io::Result<Self> {
-        let own = rustix::process::geteuid().as_raw();
         match socket.peer()? {
-            Peer::User(user) if user == own => Ok(Self::on(Transport::Plain(socket))),
-            Peer::User(user) => Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("the peer runs as user {user}; only user {own} may use this socket"),
-            )),
+            Peer::User(_) => Ok(Self::on(Transport::Plain(socket))),
             Peer::Network(_) => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "without TLS only Unix sockets can be used",
@@ -365,6 +359,20 @@ impl Stream {
             Transport::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, batch.slices()),
             Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, batch.slices()),
         }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.transport {
+            Transport::Descriptors(_) => "passing descriptors",
+            Transport::Plain(_) => "plain",
+            Transport::Tls(_) => "TLS",
+        };
+        f.debug_struct("Stream")
+            .field("kind", &kind)
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }
 

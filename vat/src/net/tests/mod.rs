@@ -4,9 +4,14 @@
     reason = "numbers of the tests are small"
 )]
 
+mod bad_peers;
 mod client_hello;
 mod descriptors;
 mod handshake;
+mod inherited;
+mod listener;
+mod python;
+mod redaction;
 
 use std::{os::fd::OwnedFd, os::unix::net::UnixStream};
 
