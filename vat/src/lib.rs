@@ -26,7 +26,7 @@ pub use crate::core::{
 };
 pub use crate::data::Data;
 pub use crate::error::{Error, ErrorKind, Result};
-pub use vat_macros::Data;
+pub use vat_macros::{Data, Exposed, Object, Powers, interface, main};
 
 /// What almost every program uses: `use vat::prelude::*`.
 pub mod prelude {
@@ -40,7 +40,7 @@ pub mod __private {
     pub use crate::core::{
         Delivery, Dispatch, Exposed, Exposure, Fields, Grants, Interface, Main, Method, Near,
         NoFields, Object, Outcome, Power, Powers, Promisable, Promise, Ref, Results, Returned,
-        Shared, Slot, Turn, reference,
+        Serves, Shared, Slot, Turn, describe, reference,
     };
     pub use crate::data;
     pub use crate::error::{Error, Result};

@@ -1,7 +1,8 @@
 //! Attributes that several macros read: doc comments, and errors gathered on the way.
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Expr, Lit, Meta};
+use syn::ext::IdentExt;
+use syn::{Attribute, Data, DeriveInput, Expr, Field, Fields, Lit, LitStr, Meta, Path};
 
 /// Errors that are gathered, so that all of them are reported at once.
 #[derive(Default)]
@@ -72,4 +73,62 @@ pub(crate) fn doc(attributes: &[Attribute]) -> String {
         })
         .collect();
     text.join("\n").trim_matches('\n').to_owned()
+}
+
+/// The path to the crate `vat`: what `#[name(crate = "…")]` says, or `::vat`.
+pub(crate) fn crate_path(attributes: &[Attribute], name: &str, errors: &mut Errors) -> Path {
+    let mut krate = syn::parse_quote!(::vat);
+    for attribute in attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident(name))
+    {
+        let parsed = attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("crate") {
+                krate = meta.value()?.parse::<LitStr>()?.parse()?;
+                return Ok(());
+            }
+            Err(meta.error("unknown; there may be `crate = \"…\"` and nothing else"))
+        });
+        errors.keep(parsed);
+    }
+    krate
+}
+
+/// All fields of a type, of all variants.
+pub(crate) fn fields(data: &Data) -> Vec<&Field> {
+    match data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Enum(data) => data
+            .variants
+            .iter()
+            .flat_map(|variant| &variant.fields)
+            .collect(),
+        Data::Union(data) => data.fields.named.iter().collect(),
+    }
+}
+
+/// The named fields of a plain struct, with their names.
+pub(crate) fn named_fields<'a>(
+    input: &'a DeriveInput,
+    what: &str,
+    errors: &mut Errors,
+) -> Vec<(&'a Field, String)> {
+    if !input.generics.params.is_empty() {
+        errors.at(&input.generics, format!("{what} cannot be generic"));
+    }
+    let named = match &input.data {
+        Data::Struct(data) if !matches!(data.fields, Fields::Unnamed(_)) => &data.fields,
+        _ => {
+            errors.at(
+                &input.ident,
+                format!("{what} are a struct with named fields"),
+            );
+            return Vec::new();
+        }
+    };
+    let with_name = |field: &'a Field| {
+        let name = field.ident.as_ref()?.unraw().to_string();
+        Some((field, name))
+    };
+    named.iter().filter_map(with_name).collect()
 }

@@ -26,6 +26,8 @@ use syn::{DeriveInput, Path};
 
 pub(crate) use expand::{expand_record, expand_reference};
 pub(crate) use model::{Field, Record};
+pub(crate) use parse::id as explicit_id;
+pub(crate) use types::is_reference;
 
 use crate::attributes::Errors;
 

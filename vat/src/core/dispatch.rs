@@ -12,8 +12,9 @@ use super::reference::{Interface, Ref};
 use super::task;
 use super::turn::{Cx, Turn};
 use super::vat::Shared;
+use crate::data::Data;
 use crate::error::{Error, Result};
-use crate::schema::Description;
+use crate::schema::{Description, Registry};
 
 /// How messages reach an object. Made by `#[vat::interface]` only; not stable.
 #[derive(Debug)]
@@ -34,9 +35,30 @@ pub struct Delivery {
     dispatch: &'static Dispatch,
 }
 
-/// Makes the reference to `near` for an interface.
-pub fn reference<R: Interface, T: Object>(near: &Near<T>, dispatch: &'static Dispatch) -> R {
-    R::from(facet_reference(near, std::any::TypeId::of::<R>(), dispatch))
+/// A reference type whose interface objects of type `T` have. Implemented by `#[vat::interface]`
+/// only; not stable.
+pub trait Serves<T: Object>: Interface {
+    /// How messages reach the object.
+    const DISPATCH: &'static Dispatch;
+
+    /// Does what a message says.
+    fn deliver(delivery: Delivery);
+}
+
+/// The reference to an object for one of its interfaces.
+pub fn reference<R: Serves<T>, T: Object>(near: &Near<T>) -> R {
+    R::from(facet_reference(
+        near,
+        std::any::TypeId::of::<R>(),
+        R::DISPATCH,
+    ))
+}
+
+/// Describes an interface with all it reaches.
+pub fn describe<R: Interface + Data>() -> Description {
+    let mut types = Registry::default();
+    R::describe(&mut types);
+    types.into_description(R::ID)
 }
 
 impl Delivery {
@@ -236,7 +258,7 @@ impl Shared {
 
 fn give<T, R>(vat: &Rc<Shared>, answer: Resolver<T>, result: Result<R>)
 where
-    T: crate::data::Data,
+    T: Data,
     R: Returned<T>,
 {
     match result {

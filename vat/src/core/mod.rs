@@ -13,10 +13,13 @@ mod task;
 mod turn;
 mod vat;
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use call::{AnyCall, Method};
-pub use dispatch::{Delivery, Dispatch, Dynamic, reference};
+pub use dispatch::{Delivery, Dispatch, Dynamic, Serves, describe, reference};
 pub use heap::Object;
 pub use near::{Near, WeakNear};
 pub use program::{Exposed, Exposure, Grants, Main, Outcome, Power, Powers, Slot};

@@ -213,6 +213,18 @@ impl From<&Self> for Ref {
     }
 }
 
+impl AsRef<Self> for Ref {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl AsMut<Self> for Ref {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
+}
+
 /// Every `XRef`, and `Ref` itself, is its own promise.
 impl<R: Data + From<Ref> + Into<Ref>> Promisable<R> for R {
     fn promised(vat: &Rc<Shared>) -> (Self, Resolver<R>) {

@@ -580,7 +580,7 @@ fn expand_transparent(transparent: &Transparent) -> TokenStream {
 }
 
 /// `Data` of a reference type: a newtype of `Ref` that has `From<Ref>`, `Into<Ref>` and
-/// `as_ref_mut(&mut self) -> &mut Ref`. `describe` is the body of the function of that name, which
+/// `AsMut<Ref>`. `describe` is the body of the function of that name, which
 /// gets `types: &mut Registry` and gives a `Type`.
 pub(crate) fn expand_reference(krate: &Path, ty: &Type, describe: &TokenStream) -> TokenStream {
     quote! {
@@ -608,7 +608,7 @@ pub(crate) fn expand_reference(krate: &Path, ty: &Type, describe: &TokenStream) 
             }
 
             fn refs(&mut self, visit: &mut dyn FnMut(&mut #krate::Ref)) {
-                visit(self.as_ref_mut());
+                visit(::core::convert::AsMut::as_mut(self));
             }
         }
     }

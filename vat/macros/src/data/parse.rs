@@ -480,7 +480,8 @@ impl TypeAttributes {
     }
 }
 
-fn id(literal: &LitInt) -> syn::Result<u64> {
+/// An id given by hand.
+pub(crate) fn id(literal: &LitInt) -> syn::Result<u64> {
     let id: u64 = literal.base10_parse()?;
     if id >> 63 == 0 {
         return Err(syn::Error::new(
