@@ -18,7 +18,7 @@ pub enum Durability {
 
 /// What is remembered about a file between appends, by all its holders together.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(in crate::launch::broker) struct Tail {
     /// Cutting the file back failed; it should end here.
     torn_at: Option<u64>,
     /// A sync failed. The kernel reports a lost write once and then forgets it, so that a later
@@ -27,7 +27,7 @@ pub(super) struct Tail {
 }
 
 /// What an append does to the file. Real files do it with system calls, tests may let it fail.
-pub(super) trait Target {
+pub(in crate::launch::broker) trait Target {
     fn length(&self) -> Result<u64, Errno>;
     fn write(&self, data: &[u8]) -> Result<usize, Errno>;
     fn cut(&self, length: u64) -> Result<(), Errno>;
@@ -36,7 +36,7 @@ pub(super) trait Target {
 
 impl Tail {
     /// Appends all of `data` and answers with the file's new length, or leaves the file as it was.
-    pub(super) fn append(
+    pub(in crate::launch::broker) fn append(
         &mut self,
         file: &impl Target,
         data: &[u8],
@@ -66,7 +66,7 @@ impl Tail {
     }
 
     /// How long the file is for its readers: a torn end does not count.
-    pub(super) fn visible(&self, length: u64) -> u64 {
+    pub(in crate::launch::broker) fn visible(&self, length: u64) -> u64 {
         self.torn_at.map_or(length, |torn| length.min(torn))
     }
 
@@ -92,10 +92,10 @@ fn write_all(file: &impl Target, mut data: &[u8]) -> Result<(), Errno> {
 }
 
 /// A real file, opened for appending.
-pub(super) struct OnDisk<'fd>(BorrowedFd<'fd>);
+pub(in crate::launch::broker) struct OnDisk<'fd>(BorrowedFd<'fd>);
 
 impl<'fd> OnDisk<'fd> {
-    pub(super) fn new(file: &'fd impl AsFd) -> Self {
+    pub(in crate::launch::broker) fn new(file: &'fd impl AsFd) -> Self {
         Self(file.as_fd())
     }
 }

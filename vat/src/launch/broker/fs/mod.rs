@@ -51,6 +51,7 @@ mod open;
 mod tests;
 
 pub use append::Durability;
+pub(super) use append::{OnDisk, Tail};
 pub use dir::{Dir, Files};
 pub use error::{FsError, Pending};
 pub use file::File;
