@@ -1,1 +1,3 @@
-//! The interfaces of the example programs, shared between them.
+//! The interfaces of the example programs, shared by those who offer them and those who use them.
+
+pub mod guestbook;

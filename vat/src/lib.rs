@@ -15,6 +15,7 @@ mod error;
 pub mod launch;
 pub mod net;
 pub mod power;
+mod program;
 pub mod schema;
 pub mod sturdy;
 pub mod supervisor;
@@ -43,6 +44,7 @@ pub mod __private {
         Serves, Shared, Slot, Turn, describe, reference,
     };
     pub use crate::data;
+    pub use crate::program::program_main;
     pub use crate::error::{Error, Result};
     pub use crate::schema;
 }

@@ -66,9 +66,13 @@ impl Listeners {
         }
         for (name, listener) in self.plain {
             spawn_accepting(listener, launcher, move |launcher, socket| {
-                // The vat looks again at whose the peer is: it gets the same socket.
-                if let Ok(stream) = socket.into_descriptor() {
-                    launcher.child.accept(Incoming::new(stream, Vec::new(), Some(name.clone())));
+                let descriptor = socket.check_same_user().and_then(|()| socket.into_descriptor());
+                match descriptor {
+                    Ok(stream) => {
+                        let incoming = Incoming::new(stream, Vec::new(), Some(name.clone()));
+                        launcher.child.accept(incoming);
+                    }
+                    Err(error) => tracing::debug!(err = %error, "a local caller was refused"),
                 }
             });
         }

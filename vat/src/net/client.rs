@@ -40,10 +40,16 @@ pub async fn enliven(
     let connector = credentials.connector(sturdy.vat());
     let (stream, peer) = Stream::connect(sturdy.addresses(), &connector).await?;
     let connection = driver.attach(stream, Attach::network(None, peer.vat_protocol));
-    let restorer = connection.bootstrap().map(RestorerRef::from).ok_or(EnlivenError::Ended)?;
+    let restorer = connection
+        .bootstrap()
+        .map(RestorerRef::from)
+        .ok_or(EnlivenError::Ended)?;
     let reference = restorer.restore(sturdy.swiss().expose().to_vec());
     match reference.settled().await {
-        Ok(()) => Ok(Enlivened { reference, connection }),
+        Ok(()) => Ok(Enlivened {
+            reference,
+            connection,
+        }),
         Err(error) if error.detail(DENIED_DETAIL).is_some() => Err(EnlivenError::Denied),
         Err(error) if error.kind() == ErrorKind::Disconnected => {
             Err(EnlivenError::Disconnected(error))

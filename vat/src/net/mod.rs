@@ -6,6 +6,7 @@
 //! for local programs of the same user. Everything here runs on tokio; what is confined never makes
 //! a socket itself, it gets connected ones.
 
+pub mod client;
 pub mod client_hello;
 pub mod driver;
 mod descriptor;

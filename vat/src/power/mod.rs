@@ -1,1 +1,5 @@
 //! The system capabilities as interfaces.
+
+mod program;
+
+pub use program::{Exposed, Grant, Program, ProgramRef, Stream, StreamRef};

@@ -60,7 +60,12 @@ struct Open {
 
 impl Launched {
     pub(super) fn new(main: Main, driver: Driver, end: Rc<End>) -> Self {
-        Self { main: Some(main), driver, end, open: None }
+        Self {
+            main: Some(main),
+            driver,
+            end,
+            open: None,
+        }
     }
 
     /// Names what `main` gave back, and makes it reachable by its swiss numbers.
@@ -77,7 +82,10 @@ impl Launched {
         let mut by_name = BTreeMap::new();
         for exposure in exposures {
             let name = name_of(&exposure, names)?;
-            by_digest.expose(&SwissNumber::exposed(seed, &name, 0), exposure.reference.clone());
+            by_digest.expose(
+                &SwissNumber::exposed(seed, &name, 0),
+                exposure.reference.clone(),
+            );
             by_name.insert(name.clone(), exposure.reference.clone());
             exposed.push(Exposed {
                 name,
@@ -125,12 +133,15 @@ impl Program for Launched {
         let seed = seed.map_err(|_| Error::failed("a seed has 32 bytes"))?;
         let (main, end) = this.with(cx, |launched| (launched.main.take(), launched.end.clone()))?;
         let main = main.ok_or_else(|| Error::failed("the program was started already"))?;
-        let grants = powers.into_iter().fold(Grants::new().with_args(args), |grants, grant| {
-            grants.with_untyped(grant.slot, grant.power, grant.interface)
-        });
+        let grants = powers
+            .into_iter()
+            .fold(Grants::new().with_args(args), |grants, grant| {
+                grants.with_untyped(grant.slot, grant.power, grant.interface)
+            });
         let started = match main.run(cx, grants).await {
-            Ok(outcome) => this
-                .call(cx, |launched| launched.publish(cx, &seed, outcome.exposed, &exposes)),
+            Ok(outcome) => this.call(cx, |launched| {
+                launched.publish(cx, &seed, outcome.exposed, &exposes)
+            }),
             Err(error) => Err(error),
         };
         match &started {
@@ -148,13 +159,17 @@ impl Program for Launched {
         head: Vec<u8>,
         plain: Option<String>,
     ) -> Result<()> {
-        let open = self.open.as_ref().ok_or_else(|| Error::failed("not started yet"))?;
+        let open = self
+            .open
+            .as_ref()
+            .ok_or_else(|| Error::failed("not started yet"))?;
         let descriptor = descriptor_of(&stream)?;
         match plain {
             Some(name) => {
                 let bootstrap = open.exposed.get(&name).cloned();
-                let bootstrap = bootstrap
-                    .ok_or_else(|| Error::failed(format!("no exposed reference is called {name}")))?;
+                let bootstrap = bootstrap.ok_or_else(|| {
+                    Error::failed(format!("no exposed reference is called {name}"))
+                })?;
                 let stream = Socket::from_descriptor(descriptor).and_then(Stream::plain);
                 let stream = stream.map_err(Error::of)?;
                 self.driver.attach(stream, Attach::plain(Some(bootstrap)));
@@ -184,7 +199,9 @@ impl Program for Launched {
 
 /// The stream's descriptor, for ourselves: the engine keeps its own until the reference goes.
 fn descriptor_of(stream: &Ref) -> Result<OwnedFd> {
-    let attached = stream.fd().ok_or_else(|| Error::failed("no descriptor came with the stream"))?;
+    let attached = stream
+        .fd()
+        .ok_or_else(|| Error::failed("no descriptor came with the stream"))?;
     match Rc::try_unwrap(attached) {
         Ok(owned) => Ok(owned),
         Err(shared) => shared.try_clone().map_err(Error::of),

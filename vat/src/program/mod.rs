@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::process::DumpableBehavior;
 use tokio::task::LocalSet;
 
 use crate::core::{Main, Vat, VatConfig};
@@ -25,20 +26,26 @@ const STACK: usize = 8 << 20;
 
 /// Runs `main` as a launched program; the `main` function that `#[vat::main]` writes calls this.
 pub fn program_main(main: fn() -> Main) -> ExitCode {
-    let vat = std::thread::Builder::new().name("vat".into()).stack_size(STACK);
-    let code = vat.spawn(move || run(main)).map(std::thread::JoinHandle::join);
-    match code {
-        Ok(Ok(code)) => ExitCode::from(code),
-        Ok(Err(_)) => ExitCode::from(101),
+    let vat = std::thread::Builder::new()
+        .name("vat".into())
+        .stack_size(STACK);
+    let code = vat
+        .spawn(move || run(main))
+        .map(std::thread::JoinHandle::join);
+    ExitCode::from(match code {
+        Ok(Ok(code)) => code,
+        Ok(Err(_)) => 101, // it panicked, and has said so
         Err(error) => fail(&format!("cannot start the vat's thread: {error}")),
-    }
-    .into()
+    })
 }
 
 fn run(main: fn() -> Main) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return fail_code(&format!("cannot start the event loop: {error}")),
+        Err(error) => return fail(&format!("cannot start the event loop: {error}")),
     };
     LocalSet::new().block_on(&runtime, live(main))
 }
@@ -47,30 +54,34 @@ async fn live(main: fn() -> Main) -> u8 {
     let stream = match Stream::inherited() {
         Ok(stream) => stream,
         Err(error) => {
-            return fail_code(&format!(
+            return fail(&format!(
                 "this is a vat program; start it with `vat run <manifest>` ({error})"
             ));
         }
     };
-    crate::sys::process::forbid_dumping();
+    // What it holds is not for core dumps, nor for other processes of its user.
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let driver = Driver::new(Vat::new(VatConfig::new("program")));
     let end = Rc::new(End::default());
     let launched = Launched::new(main(), driver.clone(), end.clone());
     let program = match driver.vat().turn(|turn| launched.into_reference(turn)) {
         Ok(program) => program,
-        Err(error) => return fail_code(&error.to_string()),
+        Err(error) => return fail(&error.to_string()),
     };
     let connection = driver.attach(stream, Attach::sibling(Some(ProgramRef::into(program))));
     let code = tokio::select! {
         code = end.wait() => code,
-        () = connection.gone() => return fail_code("the launcher is gone"),
+        () = connection.gone() => return fail("the launcher is gone"),
     };
     driver.flushed(LAST_WORDS).await;
     code
 }
 
-#[expect(clippy::print_stderr, reason = "the launcher captures it; there is nobody else to tell")]
-fn fail_code(what: &str) -> u8 {
+#[expect(
+    clippy::print_stderr,
+    reason = "the launcher captures it; there is nobody else to tell"
+)]
+fn fail(what: &str) -> u8 {
     eprintln!("{what}");
     2
 }

@@ -10,6 +10,7 @@ mod base32;
 mod identity;
 mod random;
 pub mod reference_file;
+mod restorer;
 mod seed;
 mod sturdy_ref;
 mod swiss;
@@ -20,6 +21,7 @@ pub use self::{
     address::{Address, AddressError, Host, HostError, UnixPath, UnixPathError},
     identity::{Identity, Signature},
     reference_file::{ReferenceFileError, ReferenceFileProblem},
+    restorer::{DENIED_DETAIL, Exposures, NO_SUCH_REFERENCE, Restorer, RestorerRef},
     seed::Seed,
     sturdy_ref::SturdyRef,
     swiss::{SwissDigest, SwissDigestError, SwissError, SwissNumber},

@@ -29,9 +29,13 @@ impl Exposures {
 
 impl Restorer for Exposures {
     fn restore(&self, _turn: &Turn, swiss: Vec<u8>) -> Result<Ref> {
-        SwissNumber::try_from(swiss.as_slice())
+        <[u8; SwissNumber::LEN]>::try_from(swiss.as_slice())
             .ok()
-            .and_then(|swiss| self.by_digest.get(&swiss.digest()).cloned())
+            .and_then(|swiss| {
+                self.by_digest
+                    .get(&SwissNumber::from_bytes(swiss).digest())
+                    .cloned()
+            })
             .ok_or_else(|| Error::failed(NO_SUCH_REFERENCE).with_detail(DENIED_DETAIL, Vec::new()))
     }
 }
