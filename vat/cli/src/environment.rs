@@ -11,6 +11,8 @@ use crate::command_error::{CommandError, Kind};
 pub(crate) struct Environment {
     /// The directory that relative paths start from, as `.` means it.
     pub(crate) directory: PathBuf,
+    /// The `cargo` that builds packages.
+    pub(crate) cargo: PathBuf,
     /// The terminal cannot do more than print lines.
     pub(crate) dumb_terminal: bool,
     /// The terminal shows characters beyond ASCII.
@@ -33,6 +35,7 @@ impl Environment {
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
         Self {
             directory: PathBuf::from("."),
+            cargo: std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from),
             dumb_terminal: text("TERM").is_some_and(|term| term == "dumb"),
             unicode: locale.contains("utf-8") || locale.contains("utf8"),
             places: Places::ambient(),

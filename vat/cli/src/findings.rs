@@ -22,7 +22,7 @@ const DEFAULT_WIDTH: usize = 100;
 pub(crate) struct Look {
     /// In sentences, for terminals that only print lines.
     narrated: bool,
-    colours: bool,
+    pub(crate) colours: bool,
     unicode: bool,
     /// Columns of the terminal.
     pub(crate) width: usize,

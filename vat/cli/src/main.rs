@@ -1,11 +1,17 @@
 //! The `vat` command: launcher, supervisor and operator's tool.
 
 mod args;
+#[cfg_attr(not(test), expect(dead_code, reason = "for `vat call`"))]
+mod chain;
 mod command_error;
 mod commands;
 mod environment;
 mod findings;
 mod locate;
+mod program;
+mod progress;
+#[cfg_attr(not(test), expect(dead_code, reason = "for `vat call`"))]
+mod reference;
 mod topics;
 mod ui;
 mod uri_guard;

@@ -42,14 +42,13 @@ fn exit_codes() -> String {
 const JSON: &str = "\
 With --json, every line of the answer is one JSON object, the envelope:
 
-  {\"vat\":\"v1\",\"kind\":\"version\",\"data\":{\"version\":\"0.1.0\"}}
+  {\"vat\":\"v1\",\"kind\":\"version\",\"version\":\"0.1.0\"}
 
   vat   the version of the envelope. Within v1 fields are added, never removed or changed.
-  kind  what `data` is; usually the name of the command
-  data  the answer
+  kind  what the other fields mean; usually the name of the command
 
 A command that fails answers with kind \"error\", unless its own answer says what is wrong (as
-`vat check` does). Its data:
+`vat check` does). It has one field more, `error`, with
 
   kind         the kind of failure, as a word
   exit         the exit code; see `vat help exit-codes`
@@ -72,7 +71,7 @@ It is a TOML file, by convention <name>.vat.toml. Paths in it start from its own
 
   [program]
   exec  = \"./hello\"                # a statically linked executable; or, while developing:
-  # cargo = { package = \"hello\", bin = \"hello\" }       (or example = ...)
+  # cargo = { package = \"hello\", bin = \"hello\" }       (or example = ...; folder = ...)
   # confinement = \"L3\"             # the least level it may run at; default \"L2\"
 
   [use.notes]                      # a slot: what the program needs

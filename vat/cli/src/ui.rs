@@ -28,15 +28,21 @@ pub(crate) struct Ui {
     stderr: AutoStream<Stderr>,
 }
 
-/// One line of JSON output.
+/// One line of JSON output: what is common to all, and the answer's own fields beside it.
 #[derive(Serialize)]
 struct Envelope<'a, T> {
     vat: &'static str,
     kind: &'a str,
-    data: T,
+    #[serde(flatten)]
+    fields: T,
 }
 
-/// The data of the envelope of kind `error`.
+/// The field of the envelope of kind `error`.
+#[derive(Serialize)]
+struct Failed<'a> {
+    error: Failure<'a>,
+}
+
 #[derive(Serialize)]
 struct Failure<'a> {
     kind: Kind,
@@ -66,12 +72,17 @@ impl Ui {
         self.json
     }
 
+    /// Whether stderr shows colours.
+    pub(crate) fn shows_colours(&self) -> bool {
+        self.look.colours
+    }
+
     /// How many columns a line may have.
     pub(crate) fn width(&self) -> usize {
         self.look.width
     }
 
-    /// Prints an answer: `data` as JSON, or `text`.
+    /// Prints an answer: as JSON the fields of `data`, which is a struct or map; or `text`.
     pub(crate) fn answer(
         &mut self,
         kind: &str,
@@ -96,7 +107,7 @@ impl Ui {
         let envelope = Envelope {
             vat: ENVELOPE,
             kind,
-            data,
+            fields: data,
         };
         let mut line = serde_json::to_vec(&envelope)?;
         line.push(b'\n');
@@ -124,7 +135,10 @@ impl Ui {
                 hints: &error.hints,
                 diagnostics: error.report.as_deref().map(Report::diagnostics),
             };
-            if self.write_envelope("error", &failure).is_ok() {
+            if self
+                .write_envelope("error", &Failed { error: failure })
+                .is_ok()
+            {
                 return code;
             }
         }

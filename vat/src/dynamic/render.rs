@@ -17,7 +17,10 @@ use crate::schema::{Enum, Field, Interface, Struct, Type};
 /// It ends with a newline. Nothing in it is coloured, and no line is broken that the docs do not
 /// break.
 pub fn text(types: &Types) -> String {
-    let mut page = Page { types, out: String::new() };
+    let mut page = Page {
+        types,
+        out: String::new(),
+    };
     let used = Used::by_root(types);
     if let Some(root) = types.root() {
         page.root(root);
@@ -39,10 +42,19 @@ pub fn text(types: &Types) -> String {
 pub fn json(types: &Types) -> Json {
     let sheet = Sheet { types };
     let used = Used::by_root(types);
-    let structs = used.structs.iter().map(|structure| sheet.structure(structure));
-    let enums = used.enums.iter().map(|enumeration| sheet.enumeration(enumeration));
+    let structs = used
+        .structs
+        .iter()
+        .map(|structure| sheet.structure(structure));
+    let enums = used
+        .enums
+        .iter()
+        .map(|enumeration| sheet.enumeration(enumeration));
     let interfaces = used.interfaces.iter().map(|interface| {
-        let own = types.methods(interface.id).into_iter().map(|method| sheet.method(method));
+        let own = types
+            .methods(interface.id)
+            .into_iter()
+            .map(|method| sheet.method(method));
         json!({
             "kind": "interface",
             "name": interface.name,
@@ -73,8 +85,11 @@ pub fn json(types: &Types) -> Json {
 /// A method as one line: `page(from: UInt64 = 0, count: UInt64) -> List(Entry)`.
 pub fn signature(types: &Types, method: MethodOf<'_>) -> String {
     let list = |structure: &Struct| {
-        let members: Vec<String> =
-            structure.fields.iter().map(|field| member(types, field)).collect();
+        let members: Vec<String> = structure
+            .fields
+            .iter()
+            .map(|field| member(types, field))
+            .collect();
         members.join(", ")
     };
     let head = format!("{}({})", shown(&method.method.name), list(method.params));
@@ -104,8 +119,11 @@ fn field_type(types: &Types, field: &Field) -> String {
     match ty {
         Type::Group(id) => match types.structure(*id) {
             Ok(group) => {
-                let members: Vec<String> =
-                    group.fields.iter().map(|field| member(types, field)).collect();
+                let members: Vec<String> = group
+                    .fields
+                    .iter()
+                    .map(|field| member(types, field))
+                    .collect();
                 format!("{{ {} }}", members.join(", "))
             }
             Err(_) => types.type_name(ty),
@@ -116,7 +134,9 @@ fn field_type(types: &Types, field: &Field) -> String {
 
 /// The type of a field without what carries an optional number, and `?` if it may be absent.
 fn plain_type<'a>(types: &'a Types, field: &'a Field) -> (&'a Type, &'static str) {
-    let ty = types.optional_scalar(field).map_or(&field.ty, |carried| &carried.ty);
+    let ty = types
+        .optional_scalar(field)
+        .map_or(&field.ty, |carried| &carried.ty);
     (ty, if field.optional { "?" } else { "" })
 }
 
@@ -197,7 +217,10 @@ impl<'a> Used<'a> {
 }
 
 fn members<'a>(types: &'a Types, structure: &'a Struct) -> impl Iterator<Item = Type> + use<'a> {
-    structure.fields.iter().map(|field| plain_type(types, field).0.clone())
+    structure
+        .fields
+        .iter()
+        .map(|field| plain_type(types, field).0.clone())
 }
 
 /// Adds what is not there yet, and says so.
@@ -244,15 +267,26 @@ impl Page<'_> {
         let name = short_name(&structure.name);
         let is_union = is_union(structure);
         self.blank();
-        self.line(0, &format!("{} {name}", if is_union { "one of" } else { "struct" }));
+        self.line(
+            0,
+            &format!("{} {name}", if is_union { "one of" } else { "struct" }),
+        );
         self.doc(1, &structure.doc);
-        for field in structure.fields.iter().filter(|field| field.variant.is_none()) {
+        for field in structure
+            .fields
+            .iter()
+            .filter(|field| field.variant.is_none())
+        {
             self.field(1, field);
         }
         if structure.discriminant.is_some() && !is_union {
             self.line(1, "and one of");
         }
-        for field in structure.fields.iter().filter(|field| field.variant.is_some()) {
+        for field in structure
+            .fields
+            .iter()
+            .filter(|field| field.variant.is_some())
+        {
             self.field(if is_union { 1 } else { 2 }, field);
         }
     }
@@ -294,7 +328,9 @@ impl Page<'_> {
 
 /// Names and docs come from a peer: what could move the cursor of a terminal is not shown.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
+        .collect()
 }
 
 /// The JSON form.
@@ -352,7 +388,11 @@ impl Sheet<'_> {
     }
 
     fn fields(&self, structure: &Struct) -> Json {
-        structure.fields.iter().map(|field| self.field(field)).collect()
+        structure
+            .fields
+            .iter()
+            .map(|field| self.field(field))
+            .collect()
     }
 
     fn field(&self, field: &Field) -> Json {

@@ -8,9 +8,9 @@
 
 pub mod client;
 pub mod client_hello;
-pub mod driver;
 mod descriptor;
 mod dial;
+pub mod driver;
 mod handshake;
 mod listener;
 mod send_queue;

@@ -10,8 +10,8 @@ use vat::launch::manifest::{
 
 use crate::command_error::{CommandError, Kind};
 use crate::environment::Environment;
-use crate::locate;
 use crate::ui::Ui;
+use crate::{locate, program};
 
 /// Check a manifest, and show what its program would be granted
 ///
@@ -21,11 +21,18 @@ use crate::ui::Ui;
 pub(crate) struct Args {
     /// The manifest; without it, the only *.vat.toml in this directory
     manifest: Option<PathBuf>,
+
+    /// Also build a program that is named by its Cargo package, and see whether it can be confined
+    #[arg(long)]
+    build: bool,
 }
 
 pub(crate) fn run(args: &Args, environment: &Environment, ui: &mut Ui) -> Result<(), CommandError> {
     let path = locate::manifest(args.manifest.as_deref(), &environment.directory)?;
     let checked = manifest::check(&path, environment.places()?);
+    if let (true, Some(manifest)) = (args.build, &checked.manifest) {
+        program::seal(&manifest.program, false, environment, ui)?;
+    }
     if ui.is_json() {
         let valid = checked.manifest.is_some();
         let data = json!({

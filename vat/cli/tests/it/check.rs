@@ -186,3 +186,45 @@ fn the_manifest_is_found_when_there_is_only_one() {
     assert_eq!(ran.code, Some(9));
     assert!(ran.stderr.contains("V0001"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_package_can_be_built_for_the_check() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("src")).unwrap();
+    folder.write(
+        "Cargo.toml",
+        "[package]\nname = \"tiny\"\nedition = \"2024\"\n[workspace]\n",
+    );
+    folder.write("src/main.rs", "fn main() {}");
+    let manifest = VALID.replace(
+        "exec = \"./hello\"",
+        "cargo = { package = \"tiny\", bin = \"tiny\" }",
+    );
+    folder.write("hello.vat.toml", &manifest);
+    let path = std::env::var("PATH").unwrap();
+    let home = std::env::var("HOME").unwrap_or_default();
+    let environment = [
+        ("PATH", path.as_str()),
+        ("HOME", &home),
+        ("CARGO", env!("CARGO")),
+    ];
+    let ran = folder.vat_with(&["check", "--build"], &environment);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(
+        ran.stdout
+            .contains("runs      the program tiny of package tiny"),
+        "{}",
+        ran.stdout
+    );
+
+    folder.write("src/main.rs", "fn main() { let x: u8 = \"text\"; }");
+    let ran = folder.vat_with(&["check", "--build"], &environment);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(125), ""));
+    assert!(
+        ran.stderr
+            .contains("error: the package tiny cannot be built"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("src/main.rs:1:25"), "{}", ran.stderr);
+}

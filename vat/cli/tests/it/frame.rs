@@ -43,7 +43,10 @@ fn a_wrong_command_line_is_exit_2() {
     let (code, kind, data) = folder.json(&["bogus"]);
     assert_eq!((code, kind.as_str()), (Some(2), "error"));
     assert_eq!(
-        (data["kind"].as_str(), data["exit"].as_u64()),
+        (
+            data["error"]["kind"].as_str(),
+            data["error"]["exit"].as_u64()
+        ),
         (Some("usage"), Some(2))
     );
 }

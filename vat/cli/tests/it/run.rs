@@ -63,15 +63,15 @@ impl Folder {
         }
     }
 
-    /// Runs `vat … --json` and gives the exit code, and the kind and data of the only envelope.
+    /// Runs `vat … --json` and gives the exit code, and the kind and all of the only envelope.
     pub(crate) fn json(&self, arguments: &[&str]) -> (Option<i32>, String, Value) {
         let ran = self.vat(&[arguments, &["--json"]].concat());
         assert_eq!(ran.stderr, "", "with --json the error is the answer");
         assert_eq!(ran.stdout.lines().count(), 1, "one envelope is one line");
-        let mut envelope: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let envelope: Value = serde_json::from_str(&ran.stdout).unwrap();
         assert_eq!(envelope["vat"], "v1");
         let kind = envelope["kind"].as_str().unwrap().to_owned();
-        (ran.code, kind, envelope["data"].take())
+        (ran.code, kind, envelope)
     }
 }
 

@@ -239,9 +239,7 @@ pub(super) fn encode(
     let checked = arguments(types, method, json, &mut Keyring, Limits::default())?;
     let mut builder = message::Builder::new_default();
     checked
-        .write(builder.init_root(), &|_| {
-            panic!("no references here")
-        })
+        .write(builder.init_root(), &|_| panic!("no references here"))
         .unwrap();
     assert!(
         checked.size() >= builder.size_in_words() * 8,

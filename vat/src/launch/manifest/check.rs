@@ -105,12 +105,17 @@ fn check_source(source: SourceDraft, folder: &Path, findings: &mut Findings) -> 
             Some(Source::Exec(program))
         }
         SourceDraft::Cargo {
+            folder: written,
             package,
             kind,
             target,
             span,
         } => {
-            if package_folder(folder).is_none() {
+            let folder = match written {
+                Some(written) => files::resolve(folder, &written, findings)?,
+                None => folder.to_owned(),
+            };
+            if package_folder(&folder).is_none() {
                 findings
                     .error(Code::NoCargoPackage, "there is no Cargo.toml here or above")
                     .label(&span, "nothing to build it from");
@@ -119,7 +124,6 @@ fn check_source(source: SourceDraft, folder: &Path, findings: &mut Findings) -> 
                 CargoKind::Bin => TargetKind::Bin(target.value),
                 CargoKind::Example => TargetKind::Example(target.value),
             };
-            let folder = folder.to_owned();
             Some(Source::Cargo(CargoTarget {
                 folder,
                 package: package.value,

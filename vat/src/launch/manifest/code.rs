@@ -259,7 +259,9 @@ you may not read or execute (chmod +x).";
     /// No Cargo package where the manifest is.
     NoCargoPackage = 403, "no Cargo package here",
 "`cargo` names a package to build, but neither the manifest's folder nor one
-above it has a Cargo.toml.";
+above it has a Cargo.toml. If the package is elsewhere, name its folder:
+
+    cargo = { package = \"hello\", bin = \"hello\", folder = \"../hello\" }";
     /// A directory to grant is missing.
     DirectoryMissing = 404, "the directory is missing",
 "A grant names a directory that does not exist. Create it, or let the launcher

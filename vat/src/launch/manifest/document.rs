@@ -32,6 +32,8 @@ pub(super) struct Draft {
 pub(super) enum SourceDraft {
     Exec(At<String>),
     Cargo {
+        /// Where Cargo runs; without it, in the manifest's folder.
+        folder: Option<At<String>>,
         package: At<String>,
         kind: CargoKind,
         target: At<String>,
@@ -336,10 +338,14 @@ pub(super) fn path_of(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<
 }
 
 fn read_cargo(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<SourceDraft> {
-    let cargo = entry.table(Known::keys(&["package", "bin", "example"]), findings)?;
+    let cargo = entry.table(
+        Known::keys(&["package", "bin", "example", "folder"]),
+        findings,
+    )?;
     let package = cargo
         .required("package", findings)
         .and_then(|e| cargo_name(&e, findings));
+    let folder = cargo.entry("folder").map(|entry| path_of(&entry, findings));
     let (kind, target) = match (cargo.entry("bin"), cargo.entry("example")) {
         (Some(bin), None) => (CargoKind::Bin, cargo_name(&bin, findings)?),
         (None, Some(example)) => (CargoKind::Example, cargo_name(&example, findings)?),
@@ -363,7 +369,14 @@ fn read_cargo(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<SourceDr
             return None;
         }
     };
+    // A folder that could not be read must not become the manifest's.
+    let folder = match folder {
+        Some(None) => return None,
+        Some(Some(folder)) => Some(folder),
+        None => None,
+    };
     Some(SourceDraft::Cargo {
+        folder,
         package: package?,
         kind,
         target,

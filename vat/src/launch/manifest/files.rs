@@ -186,9 +186,11 @@ pub(super) fn check_reference(path: &Path, span: &Span, findings: &mut Findings)
         Problem::Io(_) => Code::ReferenceMissing,
         _ => Code::ReferenceMalformed,
     };
-    findings
-        .error(code, error.to_string())
-        .label(span, "cannot be granted");
+    let finding = findings.error(code, error.to_string());
+    finding.label(span, "cannot be granted");
+    if code == Code::ReferenceMissing {
+        finding.help("`vat up` of the program that exposes it writes the file");
+    }
 }
 
 /// What the system says, without its number.

@@ -16,7 +16,8 @@
 //! summary = "Greets people; remembers names in one directory"
 //!
 //! [program]
-//! exec        = "./hello"       # or: cargo = { package = "hello", bin = "hello" }
+//! exec        = "./hello"
+//! # instead, to have it built: cargo = { package = "hello", bin = "hello", folder = "." }
 //! confinement = "L2"            # the least level it may run at: L2 (default) or L3
 //!
 //! [use.notes]
@@ -145,7 +146,7 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CargoTarget {
-    /// The folder Cargo runs in: the manifest's.
+    /// The folder Cargo runs in: the manifest's, unless it names another.
     pub folder: PathBuf,
     /// The package's name.
     pub package: String,

@@ -189,6 +189,14 @@ fn a_cargo_target_is_named_by_package_and_target() {
         target: TargetKind::Example("e".to_owned()),
     };
     assert_eq!(bench.manifest(text).program.source, Source::Cargo(expected));
+    fs::rename(bench.path("Cargo.toml"), bench.path("vat/Cargo.toml")).unwrap();
+    assert_eq!(bench.findings(text), ["5:9 V0403"]);
+    let elsewhere = text.replace(" }", ", folder = \"./vat\" }");
+    let Source::Cargo(found) = bench.manifest(&elsewhere).program.source else {
+        panic!("not a package")
+    };
+    assert_eq!(found.folder, bench.path("vat"));
+    fs::rename(bench.path("vat/Cargo.toml"), bench.path("Cargo.toml")).unwrap();
     for (cargo, code) in [
         ("{ package = \"p\" }", "5:9 V0102"),
         ("{ bin = \"p\" }", "5:9 V0102"),
