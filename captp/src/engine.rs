@@ -1,6 +1,6 @@
 //! The engine: all connections of one vat, and all its references.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -9,11 +9,21 @@ use crate::{
     ObjectKey, Payload, Transmit, WireCall, WriteResults,
 };
 
-mod node;
+mod answering;
+mod check;
+mod closing;
+mod describe;
+mod incoming;
+pub(crate) mod node;
+mod outgoing;
 mod resolve;
 mod route;
 
-use node::{Kind, Nodes, Place};
+use node::{Far, Kind, Nodes, Place};
+
+use crate::connection::Connections;
+use crate::connection::question::Asker;
+use crate::message::encode;
 
 /// The protocol engine of one vat. See the [crate documentation](crate) for what it speaks.
 ///
@@ -49,12 +59,20 @@ use node::{Kind, Nodes, Place};
 /// deliveries between the vat's own objects, jobs and answers take turns as they arise.
 pub struct Engine<H: Host> {
     nodes: Nodes<H>,
+    connections: Connections<H>,
     outputs: VecDeque<Output<H>>,
-    /// Nodes whose backlog can move. Worked off before a method returns.
-    work: VecDeque<NodeId>,
+    /// What is still to be done before a method returns. A queue, so that no peer can make us
+    /// recurse.
+    work: VecDeque<Work<H>>,
+    /// Connections with something to transmit.
+    dirty: BTreeSet<ConnId>,
+    /// Connections whose peer does not read.
+    stuck: Vec<ConnId>,
+    /// The null reference: broken, and written as null. Lives as long as the engine.
+    null: NodeId,
+    /// Why released references are broken.
     stale: Exception,
     config: Config,
-    opened: u32,
 }
 
 /// Settings of an engine.
@@ -179,7 +197,17 @@ pub enum NodeState<'a> {
     Broken(&'a Exception),
 }
 
-/// What a call or job waits for in a queue.
+/// Something to be done before a method returns.
+enum Work<H: Host> {
+    /// Pass on what waits at a node.
+    Drain(NodeId),
+    /// This has nowhere to go.
+    Fail(Pending<H>, Exception),
+    /// Give an answer to who waits for it.
+    Return(Asker<H>, Result<Payload, Exception>),
+}
+
+/// What waits in a queue.
 pub(crate) enum Pending<H: Host> {
     /// A call of this vat.
     Local(H::Call),
@@ -193,13 +221,18 @@ impl<H: Host> Engine<H> {
     /// An engine without references and connections.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let mut nodes = Nodes::new();
+        let null = nodes.insert(Kind::Broken(Exception::failed("the reference is null")));
         Self {
-            nodes: Nodes::new(),
+            nodes,
+            connections: Connections::new(),
             outputs: VecDeque::new(),
             work: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            stuck: Vec::new(),
+            null,
             stale: Exception::failed("the reference was released"),
             config,
-            opened: 0,
         }
     }
 
@@ -343,25 +376,46 @@ impl<H: Host> Engine<H> {
     /// most once, before this method returns, and not at all if nobody wants the results any more.
     /// If it fails, the call is answered with its exception.
     pub fn answer(&mut self, answer: AnswerToken, result: Result<WriteResults<'_>, Exception>) {
-        drop((answer, result.is_ok()));
+        match result {
+            Ok(write) => self.answer_filled(answer, RESULT_WORDS, &[], write),
+            Err(reason) => self.answer_exception(answer, &reason),
+        }
         self.settle();
+    }
+
+    /// Cancels the call in whose [`Encoded::pipelined`](crate::Encoded::pipelined) this promise
+    /// stands: the peer is told, the references inside the answer break, and the reply gets an
+    /// exception. Returns whether there was anything to cancel; a call that has been answered, or
+    /// has not left the vat, is not affected. To be able to cancel a call whose results hold no
+    /// reference, give it a promise with an empty path.
+    pub fn cancel(&mut self, promise: NodeId) -> bool {
+        let place = match self.nodes.get(promise).map(|node| &node.kind) {
+            Some(Kind::Far(Far {
+                conn,
+                place: Place::Answer { question, .. },
+                ..
+            })) => Some((*conn, *question)),
+            _ => None,
+        };
+        let done = place.is_some_and(|(conn, question)| self.cancel_question(conn, question));
+        self.settle();
+        done
     }
 
     // ---- connections
 
     /// A new connection, over a transport that the driver has established.
     pub fn open(&mut self, options: ConnOptions) -> ConnId {
-        let conn = ConnId::new(self.opened, 1);
-        self.opened += 1;
-        drop(options);
+        let conn = self.open_connection(options);
+        self.settle();
         conn
     }
 
     /// A promise reference, with one count, for what the peer offers to whoever connects.
     pub fn bootstrap(&mut self, conn: ConnId) -> NodeId {
-        self.broken(Exception::disconnected(format!(
-            "connection {conn} is closed"
-        )))
+        let node = self.send_bootstrap(conn);
+        self.settle();
+        node
     }
 
     /// What the transport received, with the file descriptors that came along. Messages may be cut
@@ -370,28 +424,30 @@ impl<H: Host> Engine<H> {
     /// Descriptors belong to the last message whose first byte lies in `bytes`: hand over the bytes
     /// and descriptors of each receive call as they came, not joined or split.
     pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) {
-        tracing::trace!(%conn, bytes = bytes.len(), fds = fds.len(), "received");
+        self.receive(conn, bytes, fds);
         self.settle();
     }
 
     /// The transport has ended. Everything through the connection breaks, once, with an exception of
     /// kind `Disconnected` that gives the reason.
     pub fn handle_closed(&mut self, conn: ConnId, reason: &str) {
-        self.outputs.push_back(Output::Closed {
-            conn,
-            reason: CloseReason::Transport(reason.to_owned()),
-        });
+        self.teardown(conn, CloseReason::Transport(reason.to_owned()));
+        if let Some(row) = self.connections.any(conn) {
+            row.outbound.clear();
+        }
+        self.bury(conn);
         self.settle();
     }
 
     /// Closes a connection; with a reason, the peer is told. Everything through it breaks at once,
-    /// as if the transport had ended; what is left to transmit should still be sent.
+    /// as if the transport had ended; what is left to transmit should still be sent, and then the
+    /// transport be closed.
     pub fn close(&mut self, conn: ConnId, reason: Option<Exception>) {
-        drop(reason);
-        self.outputs.push_back(Output::Closed {
-            conn,
-            reason: CloseReason::Local,
-        });
+        if let Some(reason) = reason {
+            self.transmit(conn, &encode::abort(&reason), &[]);
+        }
+        self.teardown(conn, CloseReason::Local);
+        self.bury(conn);
         self.settle();
     }
 
@@ -405,14 +461,22 @@ impl<H: Host> Engine<H> {
     /// A connection that has something to transmit.
     #[must_use]
     pub fn pending_transmit(&self) -> Option<ConnId> {
-        None
+        self.dirty.first().copied()
     }
 
     /// Moves everything the connection has to send to the end of `out`. Returns whether that was
     /// anything.
+    ///
+    /// What has been polled no longer counts for [`Limits::outbound_bytes`]: poll again only when
+    /// the transport has taken what was polled before.
     pub fn poll_transmit(&mut self, conn: ConnId, out: &mut Transmit) -> bool {
-        tracing::trace!(%conn, bytes = out.len(), "nothing to transmit");
-        false
+        self.dirty.remove(&conn);
+        let Some(row) = self.connections.any(conn) else {
+            return false;
+        };
+        let some = out.append(&mut row.outbound);
+        self.bury(conn);
+        some
     }
 
     // ---- getters
@@ -420,17 +484,32 @@ impl<H: Host> Engine<H> {
     /// Counts of a connection; `None` if it is closed.
     #[must_use]
     pub fn stats(&self, conn: ConnId) -> Option<Stats> {
-        tracing::trace!(%conn, agent = self.config.agent, "no statistics");
-        None
+        let row = self.connections.get(conn)?;
+        Some(Stats {
+            questions: row.questions.len(),
+            answers: row.answers.len(),
+            exports: row.exports.len(),
+            imports: row.imports.len(),
+            embargoes: row.embargoes.len(),
+            call_bytes: row.call_bytes,
+            outbound_bytes: row.outbound.len(),
+            received: row.received,
+            sent: row.sent,
+        })
     }
 
     /// Whether a connection holds nothing: no call under way in either direction, no reference
     /// given or held. A closed connection holds nothing.
     #[must_use]
     pub fn is_drained(&self, conn: ConnId) -> bool {
-        self.stats(conn).is_none()
+        self.connections
+            .get(conn)
+            .is_none_or(|row| row.is_drained())
     }
 }
+
+/// First guess of the size of results, in words.
+const RESULT_WORDS: u32 = 16;
 
 /// Counts of one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -454,4 +533,42 @@ pub struct Stats {
     pub received: u64,
     /// Messages sent.
     pub sent: u64,
+}
+
+impl<H: Host> std::fmt::Debug for Engine<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("nodes", &self.live_nodes())
+            .field("connections", &self.connections.iter().count())
+            .field("outputs", &self.outputs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H: Host> std::fmt::Debug for Output<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Deliver { object, call } => f
+                .debug_struct("Deliver")
+                .field("object", object)
+                .field("call", call)
+                .finish(),
+            Self::Returned { result, .. } => f
+                .debug_struct("Returned")
+                .field("result", result)
+                .finish_non_exhaustive(),
+            Self::Failed { reason, .. } => f
+                .debug_struct("Failed")
+                .field("reason", reason)
+                .finish_non_exhaustive(),
+            Self::Run(_) => f.write_str("Run"),
+            Self::Cancelled(token) => f.debug_tuple("Cancelled").field(token).finish(),
+            Self::Dropped(object) => f.debug_tuple("Dropped").field(object).finish(),
+            Self::Closed { conn, reason } => f
+                .debug_struct("Closed")
+                .field("conn", conn)
+                .field("reason", reason)
+                .finish(),
+        }
+    }
 }

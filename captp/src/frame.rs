@@ -38,6 +38,13 @@ impl Frame {
         Self { words, ends }
     }
 
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            words: self.words.clone(),
+            ends: self.ends.clone(),
+        }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.words.len() * 8
     }

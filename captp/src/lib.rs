@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
+mod connection;
 mod engine;
 mod error;
 mod exception;
@@ -18,6 +19,7 @@ mod hook;
 mod host;
 mod id;
 mod limits;
+mod message;
 mod payload;
 mod transmit;
 
@@ -26,6 +28,8 @@ mod transmit;
     unreachable_pub,
     unused_qualifications,
     elided_lifetimes_in_paths,
+    unnameable_types,
+    missing_debug_implementations,
     dead_code,
     clippy::all,
     clippy::pedantic,
@@ -40,6 +44,8 @@ mod captp_capnp;
     unreachable_pub,
     unused_qualifications,
     elided_lifetimes_in_paths,
+    unnameable_types,
+    missing_debug_implementations,
     dead_code,
     clippy::all,
     clippy::pedantic,
@@ -59,3 +65,6 @@ pub use id::{AnswerId, ConnId, EmbargoId, ExportId, ImportId, NodeId, ObjectKey,
 pub use limits::Limits;
 pub use payload::Payload;
 pub use transmit::Transmit;
+
+#[cfg(test)]
+mod tests;

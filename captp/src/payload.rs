@@ -30,8 +30,6 @@ pub(crate) enum Place {
     Call,
     /// Results of a Return.
     Return,
-    /// The root of the message is the payload itself.
-    Root,
 }
 
 impl Payload {
@@ -97,7 +95,6 @@ pub(crate) fn payload_in(
         extra: "the message carries no payload here".to_owned(),
     };
     match place {
-        Place::Root => message.get_root(),
         Place::Call => match message.get_root::<message::Reader<'_>>()?.which() {
             Ok(message::Call(call)) => call?.get_params(),
             _ => Err(wrong()),

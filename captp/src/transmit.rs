@@ -95,6 +95,26 @@ impl Transmit {
         bytes
     }
 
+    /// Moves everything from `other`, of which nothing may have been sent yet, to the end.
+    pub(crate) fn append(&mut self, other: &mut Self) -> bool {
+        if other.is_empty() {
+            return false;
+        }
+        if self.bytes.is_empty() {
+            std::mem::swap(self, other);
+            return true;
+        }
+        let base = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.marks.extend(other.marks.drain(..).map(|mark| Mark {
+            start: mark.start + base,
+            end: mark.end + base,
+            fds: mark.fds,
+        }));
+        other.clear();
+        true
+    }
+
     /// Adds one message, given by its segments.
     pub(crate) fn push(&mut self, segments: &[&[u8]], fds: &[Rc<OwnedFd>]) {
         let start = self.bytes.len();

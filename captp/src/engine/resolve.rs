@@ -1,7 +1,7 @@
 //! References that become something, and references that nobody holds any more.
 
 use super::node::Kind;
-use super::{Engine, Output};
+use super::{Engine, Output, Work};
 use crate::{Exception, Host, NodeId};
 
 impl<H: Host> Engine<H> {
@@ -16,9 +16,14 @@ impl<H: Host> Engine<H> {
             return self.become_broken(node, self.stale.clone());
         };
         let moves = !matches!(target.kind, Kind::Promise);
-        let (backlog, waiters) = match self.nodes.get_mut(node) {
-            Some(node) => (node.take_backlog(), node.take_waiters()),
-            None => return,
+        let Some(old) = self.nodes.get_mut(node) else {
+            return;
+        };
+        let (backlog, waiters, exports) =
+            (old.take_backlog(), old.take_waiters(), old.take_exports());
+        let left = match &old.kind {
+            Kind::Far(far) if far.pins == 0 => Some(far.clone()),
+            _ => None,
         };
         let followers = self.nodes.link(node, to);
         if let Some(target) = self.nodes.get_mut(to) {
@@ -26,8 +31,14 @@ impl<H: Host> Engine<H> {
                 target.push_backlog(item);
             }
             if moves && target.has_backlog() {
-                self.work.push_back(to);
+                self.work.push_back(Work::Drain(to));
             }
+        }
+        for (conn, export) in exports {
+            self.announce(conn, export);
+        }
+        if let Some(far) = left {
+            self.leave_place(node, &far);
         }
         for _ in 0..followers {
             self.drop_count(node);
@@ -39,12 +50,18 @@ impl<H: Host> Engine<H> {
         let Some(node) = self.nodes.get_mut(id) else {
             return;
         };
-        node.kind = Kind::Broken(reason);
+        let old = std::mem::replace(&mut node.kind, Kind::Broken(reason));
         for item in node.take_waiters() {
             node.push_backlog(item);
         }
         if node.has_backlog() {
-            self.work.push_back(id);
+            self.work.push_back(Work::Drain(id));
+        }
+        for (conn, export) in node.take_exports() {
+            self.announce(conn, export);
+        }
+        if let Kind::Far(far) = old {
+            self.leave_place(id, &far);
         }
     }
 
@@ -54,17 +71,15 @@ impl<H: Host> Engine<H> {
             return;
         };
         // Calls to a promise that nobody can resolve any more have nowhere to go.
+        let reason = match &node.kind {
+            Kind::Broken(reason) => reason.clone(),
+            _ => Exception::failed("the promise was dropped without being resolved"),
+        };
         for item in node.take_backlog() {
-            self.fail(
-                item,
-                Exception::failed("the promise was dropped without being resolved"),
-            );
+            self.work.push_back(Work::Fail(item, reason.clone()));
         }
         for item in node.take_waiters() {
-            self.fail(
-                item,
-                Exception::failed("the promise was dropped without being resolved"),
-            );
+            self.work.push_back(Work::Fail(item, reason.clone()));
         }
         match node.kind {
             Kind::Object(key) => self.outputs.push_back(Output::Dropped(key)),
@@ -72,7 +87,8 @@ impl<H: Host> Engine<H> {
                 self.nodes.unfollow(to, slot);
                 self.drop_count(to);
             }
-            Kind::Promise | Kind::Far(_) | Kind::Broken(_) => {}
+            Kind::Far(far) => self.leave_place(id, &far),
+            Kind::Promise | Kind::Broken(_) => {}
         }
     }
 }

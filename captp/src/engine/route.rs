@@ -1,8 +1,8 @@
 //! Where calls go: to an object, into a queue, onto the wire, or back with an error.
 
 use super::node::Kind;
-use super::{Engine, Output, Pending};
-use crate::{Exception, Host, Incoming, NodeId};
+use super::{Engine, Output, Pending, Work};
+use crate::{Exception, Host, Incoming, NodeId, PeerMisbehaved};
 
 impl<H: Host> Engine<H> {
     /// Sends an item to a reference, behind everything that was sent to it before.
@@ -19,8 +19,19 @@ impl<H: Host> Engine<H> {
 
     /// Works off everything that can move. Every public method that changes something ends here.
     pub(super) fn settle(&mut self) {
-        while let Some(node) = self.work.pop_front() {
-            self.drain(node);
+        loop {
+            while let Some(work) = self.work.pop_front() {
+                match work {
+                    Work::Drain(node) => self.drain(node),
+                    Work::Fail(item, reason) => self.fail(item, reason),
+                    Work::Return(asker, result) => self.returned(asker, result),
+                }
+            }
+            let Some(conn) = self.stuck.pop() else { return };
+            let waiting = self.connections.get(conn).map(|row| row.outbound.len());
+            if let Some(bytes) = waiting {
+                self.abort(conn, PeerMisbehaved::NotReading(bytes));
+            }
         }
     }
 
@@ -72,7 +83,10 @@ impl<H: Host> Engine<H> {
                 let to = *to;
                 self.route(to, item);
             }
-            Kind::Far(_) => self.fail(item, self.stale.clone()),
+            Kind::Far(far) => {
+                let far = far.clone();
+                self.pass_far(at, far, item);
+            }
         }
     }
 
@@ -80,7 +94,7 @@ impl<H: Host> Engine<H> {
     pub(super) fn fail(&mut self, item: Pending<H>, reason: Exception) {
         match item {
             Pending::Local(call) => self.outputs.push_back(Output::Failed { call, reason }),
-            Pending::Wire(_call) => {}
+            Pending::Wire(call) => self.refuse(call, reason),
             Pending::Job(job) => self.outputs.push_back(Output::Run(job)),
         }
     }

@@ -1,0 +1,190 @@
+//! One connection: four tables from our point of view, embargoes, and the two streams.
+//!
+//! The tables hold state; what happens when an event arrives is decided by the engine, because it
+//! usually concerns nodes and other connections too.
+
+use std::os::fd::OwnedFd;
+
+use crate::{ConnId, ExportId, Host, Limits, NodeId, Transmit};
+
+pub(crate) mod answer;
+pub(crate) mod embargo;
+pub(crate) mod export;
+pub(crate) mod framer;
+pub(crate) mod import;
+pub(crate) mod question;
+pub(crate) mod table;
+
+use answer::Answer;
+use embargo::Embargo;
+use export::Export;
+use framer::Framer;
+use import::Import;
+use question::Question;
+use table::{PeerTable, Slab};
+
+/// One connection.
+pub(crate) struct Connection<H: Host> {
+    pub(crate) questions: Slab<Question<H>>,
+    pub(crate) answers: PeerTable<Answer<H>>,
+    pub(crate) exports: Slab<Export>,
+    pub(crate) imports: PeerTable<Import>,
+    pub(crate) embargoes: Slab<Embargo>,
+    pub(crate) framer: Framer,
+    /// Descriptors of the message that has begun to arrive.
+    pub(crate) fds: Vec<OwnedFd>,
+    pub(crate) outbound: Transmit,
+    pub(crate) limits: Limits,
+    /// The same limits for what we send, lowered to what the peer said it accepts.
+    pub(crate) send_bytes: usize,
+    pub(crate) send_caps: usize,
+    pub(crate) send_fds: usize,
+    /// What the peer gets as bootstrap. Counted.
+    pub(crate) bootstrap: Option<NodeId>,
+    pub(crate) descriptors: bool,
+    /// Whether the first message, a hello, is still to come.
+    pub(crate) awaits_hello: bool,
+    /// Closed, with bytes left to transmit.
+    pub(crate) closed: bool,
+    /// Bytes of the peer's calls that have no answer yet.
+    pub(crate) call_bytes: usize,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    serial: u64,
+}
+
+/// What a reference was described to the peer as.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    /// Counted.
+    pub(crate) node: NodeId,
+    pub(crate) way: Way,
+}
+
+/// How to get from a pin to where calls go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// To the node.
+    Plain,
+    /// To the node's place on this very connection, even if the node has resolved since.
+    Strict,
+    /// To whatever this export stands for, if it is still the same one; else to the node.
+    Export { id: ExportId, serial: u64 },
+}
+
+impl<H: Host> Connection<H> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            questions: Slab::default(),
+            answers: PeerTable::default(),
+            exports: Slab::default(),
+            imports: PeerTable::default(),
+            embargoes: Slab::default(),
+            framer: Framer::default(),
+            fds: Vec::new(),
+            outbound: Transmit::new(),
+            send_bytes: limits.message_bytes,
+            send_caps: limits.caps_per_message,
+            send_fds: limits.fds_per_message,
+            limits,
+            bootstrap: None,
+            descriptors: false,
+            awaits_hello: false,
+            closed: false,
+            call_bytes: 0,
+            received: 0,
+            sent: 0,
+            serial: 0,
+        }
+    }
+
+    /// A number that was not given before.
+    pub(crate) const fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.questions.len() == 0
+            && self.answers.len() == 0
+            && self.exports.len() == 0
+            && self.imports.len() == 0
+            && self.embargoes.len() == 0
+    }
+}
+
+/// All connections.
+pub(crate) struct Connections<H: Host> {
+    rows: Vec<Row<H>>,
+    free: Vec<u32>,
+}
+
+struct Row<H: Host> {
+    generation: u32,
+    connection: Option<Box<Connection<H>>>,
+}
+
+impl<H: Host> Connections<H> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            rows: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, connection: Connection<H>) -> ConnId {
+        let connection = Some(Box::new(connection));
+        if let Some(index) = self.free.pop()
+            && let Some(row) = self.rows.get_mut(index as usize)
+        {
+            row.connection = connection;
+            return ConnId::new(index, row.generation);
+        }
+        let index = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        self.rows.push(Row {
+            generation: 1,
+            connection,
+        });
+        ConnId::new(index, 1)
+    }
+
+    /// The connection, also a closed one with bytes left.
+    pub(crate) fn any(&mut self, id: ConnId) -> Option<&mut Connection<H>> {
+        let row = self.rows.get_mut(id.index())?;
+        if row.generation == id.generation() {
+            row.connection.as_deref_mut()
+        } else {
+            None
+        }
+    }
+
+    /// The connection, if it is open.
+    pub(crate) fn get(&self, id: ConnId) -> Option<&Connection<H>> {
+        let row = self.rows.get(id.index())?;
+        let connection = row.connection.as_deref()?;
+        (row.generation == id.generation() && !connection.closed).then_some(connection)
+    }
+
+    /// The connection, if it is open.
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection<H>> {
+        self.any(id).filter(|connection| !connection.closed)
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnId) {
+        if let Some(row) = self.rows.get_mut(id.index())
+            && row.generation == id.generation()
+            && row.connection.take().is_some()
+        {
+            row.generation = row.generation.wrapping_add(1);
+            self.free
+                .push(u32::try_from(id.index()).unwrap_or(u32::MAX));
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &Connection<H>)> {
+        (0u32..).zip(&self.rows).filter_map(|(index, row)| {
+            let connection = row.connection.as_deref()?;
+            Some((ConnId::new(index, row.generation), connection))
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! Answers: calls that the peer made on a connection.
+//!
+//! States, and what leaves them:
+//!
+//! 1. *Running*: an object has the call, or it waits for a promise. Answered → 3 or freed.
+//! 2. *Forwarded*: the call went on to another connection. Return there → 3 or freed.
+//! 3. *Returned*: kept for pipelined calls. Finish → freed.
+//!
+//! Pipelined calls name references inside the answer. In 1 they wait at a promise per path, in 2
+//! they follow the call, in 3 they go to what was returned, as it was described to the peer then
+//! (the Tribble rule).
+//!
+//! Finish may come in any state, once. In 1 and 2 it is remembered: the call goes on (only methods
+//! that can be cancelled are), its results are thrown away, calls pipelined on it still get them.
+//!
+//! Law: one Return per call, none for a call that wanted to be pipelined only; each reference in
+//! the results is given back once, by the Finish or by Releases, as the Finish says.
+
+use std::rc::Rc;
+
+use capnp::private::layout::CapTable;
+
+use super::Pin;
+use crate::connection::question::Asker;
+use crate::frame::Message;
+use crate::{ConnId, Exception, ExportId, Host, NodeId, QuestionId};
+
+/// A call that the peer made.
+pub(crate) struct Answer<H: Host> {
+    /// Tells this call from later ones with the same id.
+    pub(crate) serial: u64,
+    pub(crate) state: State,
+    pub(crate) results_to: ResultsTo,
+    /// Bytes of the call, for the limit.
+    pub(crate) bytes: usize,
+    /// Whether Finish has come early.
+    pub(crate) finished: bool,
+    /// References inside the coming answer that were named so far. Counted.
+    pub(crate) pipeline: Vec<(Rc<[u16]>, NodeId)>,
+    /// A question of ours that is answered with the results of this call.
+    pub(crate) taker: Option<Asker<H>>,
+    /// Whether the results have been promised to a taker.
+    pub(crate) taken: bool,
+}
+
+/// The numbers are those of the module's documentation.
+pub(crate) enum State {
+    /// 1.
+    Running,
+    /// 2.
+    Forwarded { conn: ConnId, question: QuestionId },
+    /// 3.
+    Returned(Results),
+}
+
+/// Where the results go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ResultsTo {
+    /// Into the Return.
+    Caller,
+    /// Nowhere: kept for a Return of the peer that refers to them.
+    Kept,
+    /// Nowhere: kept for pipelined calls.
+    Pipeline,
+}
+
+/// What was returned.
+pub(crate) enum Results {
+    /// Content with references.
+    Content {
+        message: Box<Message>,
+        /// Makes capability pointers in the content read as indexes into `caps`.
+        table: CapTable,
+        caps: Vec<Pin>,
+        /// What the Return exported.
+        exports: Vec<ExportId>,
+    },
+    /// An exception, or something else without references.
+    Nothing(Exception),
+}
+
+impl<H: Host> Answer<H> {
+    pub(crate) const fn new(serial: u64, results_to: ResultsTo, bytes: usize) -> Self {
+        Self {
+            serial,
+            state: State::Running,
+            results_to,
+            bytes,
+            finished: false,
+            pipeline: Vec::new(),
+            taker: None,
+            taken: false,
+        }
+    }
+
+    /// Whether nobody can ask for the results any more.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.finished && self.pipeline.is_empty() && self.taker.is_none()
+    }
+}

@@ -1,0 +1,38 @@
+//! Exports: references that we gave the peer.
+//!
+//! States, and what leaves them:
+//!
+//! 1. *Settled*: an object of ours, or something settled at another peer.
+//! 2. *Promise*: resolves → Resolve is sent, 3. (If it resolves to another promise that the peer
+//!    does not know yet, the entry stands for that one from then on, and nothing is sent.)
+//! 3. *Resolved*: stands for what the Resolve said, for ever, whatever becomes of that later (the
+//!    Tribble rule). Calls and disembargoes still arrive until the peer has released it.
+//!
+//! In each state Release takes counts off; the last one frees the entry.
+//!
+//! Law: `refs` is the number of times a descriptor named the entry, less what was released.
+
+use super::Pin;
+use crate::NodeId;
+
+/// A reference that we gave.
+#[derive(Debug)]
+pub(crate) struct Export {
+    /// What was exported. Counted.
+    pub(crate) node: NodeId,
+    pub(crate) refs: u32,
+    /// Tells this entry from later ones with the same id.
+    pub(crate) serial: u64,
+    pub(crate) state: State,
+}
+
+/// The numbers are those of the module's documentation.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// 1.
+    Settled,
+    /// 2.
+    Promise,
+    /// 3.
+    Resolved(Pin),
+}

@@ -1,0 +1,602 @@
+//! Answers to the peer's calls, and references inside answers.
+
+use std::rc::Rc;
+
+use capnp::any_pointer;
+use capnp::private::layout::CapTable;
+use capnp::traits::{Imbue as _, ImbueMut as _};
+
+use super::describe::Given;
+use super::incoming::TargetNode;
+use super::node::Kind;
+use super::{Engine, Work};
+use crate::captp_capnp::message;
+use crate::connection::answer::{Answer, Results, ResultsTo, State};
+use crate::connection::question::Asker;
+use crate::connection::{Pin, Way};
+use crate::frame::{Frame, Message};
+use crate::hook::{cap_hook, index_table};
+use crate::message::encode::{self, Built, ENVELOPE_WORDS};
+use crate::{
+    AnswerId, AnswerToken, ConnId, Exception, Host, NodeId, Output, Payload, PeerMisbehaved,
+    WireCall, payload,
+};
+
+/// What an answer is made of.
+type Fill<'a> = &'a mut dyn FnMut(any_pointer::Builder<'_>) -> Result<(), Exception>;
+
+impl<H: Host> Engine<H> {
+    /// The call that a token stands for, if it is still unanswered.
+    pub(super) fn answer_mut(&mut self, token: &AnswerToken) -> Option<&mut Answer<H>> {
+        let row = self.connections.get_mut(token.conn)?;
+        let entry = row.answers.get_mut(token.answer.raw())?;
+        let open = !matches!(entry.state, State::Returned(_));
+        (entry.serial == token.serial && open).then_some(entry)
+    }
+
+    /// A call that does not reach anybody.
+    pub(super) fn refuse(&mut self, mut call: WireCall, reason: Exception) {
+        for node in call.params.take_caps() {
+            self.drop_count(node);
+        }
+        self.answer_exception(call.answer, &reason);
+    }
+
+    /// Answers with results that `fill` writes; `caps` are what index hooks in it mean.
+    pub(super) fn answer_filled(
+        &mut self,
+        token: AnswerToken,
+        words: u32,
+        caps: &[NodeId],
+        fill: Fill<'_>,
+    ) {
+        let Some(entry) = self.answer_mut(&token) else {
+            return;
+        };
+        if entry.is_unwanted() && entry.results_to != ResultsTo::Kept {
+            return self.answer_unwanted(&token);
+        }
+        let to_caller = entry.results_to == ResultsTo::Caller && !entry.finished;
+        let returns_canceled = entry.results_to == ResultsTo::Caller && entry.finished;
+        let mut built = encode::new_message(ENVELOPE_WORDS.saturating_add(words));
+        let written = write_results(&mut built, token.answer, fill)
+            .and_then(|table| Self::table_nodes(&table, caps));
+        let nodes = match written {
+            Ok(nodes) => nodes,
+            Err(reason) => return self.answer_exception(token, &reason),
+        };
+        let given = if to_caller {
+            self.give(token.conn, &nodes)
+        } else {
+            Ok(self.keep(&nodes))
+        };
+        let given = match given {
+            Ok(given) => given,
+            Err(reason) => return self.answer_exception(token, &reason),
+        };
+        if let Err(reason) = complete_results(&mut built, &given, to_caller)
+            .and_then(|()| self.check_size(token.conn, &built))
+        {
+            self.take_back(token.conn, given);
+            return self.answer_exception(token, &reason);
+        }
+        let pins = self.pin_all(token.conn, &given);
+        if to_caller {
+            self.transmit(token.conn, &built, &given.fds);
+            self.sent(token.conn, &given);
+        } else if returns_canceled {
+            self.transmit(token.conn, &canceled_return(token.answer), &[]);
+        }
+        self.conclude(&token, &built, given, pins);
+    }
+
+    /// The results are where they belong: calls that were pipelined on them go on, and the entry
+    /// stays as long as there may be more.
+    fn conclude(&mut self, token: &AnswerToken, built: &Built, given: Given, pins: Vec<Pin>) {
+        let Some(entry) = self.answer_mut(token) else {
+            return self.drop_pins(token.conn, pins);
+        };
+        let pipeline = std::mem::take(&mut entry.pipeline);
+        let taker = entry.taker.take();
+        let (results_to, finished) = (entry.results_to, entry.finished);
+        let message = match (pipeline.is_empty(), pins.is_empty(), &taker) {
+            (true, true, None) => None,
+            _ => Some(keep_message(built)),
+        };
+        let table = index_table(pins.len());
+        for (path, node) in pipeline {
+            let found = match &message {
+                Some(message) => find_cap(message, &table, &path),
+                None => Ok(None),
+            };
+            self.resolve_in_answer(node, found, &given.nodes);
+            self.drop_count(node);
+        }
+        if results_to == ResultsTo::Kept {
+            self.transmit(token.conn, &results_elsewhere(token.answer), &[]);
+        }
+        let taken = taker.is_some();
+        if let (Some(asker), Some(message)) = (taker, &message) {
+            self.hand_over(token.conn, asker, message, &pins);
+        }
+        self.end_call(token);
+        let keeps = match results_to {
+            ResultsTo::Caller => !finished && !pins.is_empty(),
+            ResultsTo::Kept => !finished,
+            ResultsTo::Pipeline => !finished,
+        };
+        if !keeps {
+            self.drop_pins(token.conn, pins);
+            let done = results_to == ResultsTo::Caller || finished;
+            if done {
+                self.remove_answer(token);
+            }
+            return;
+        }
+        let message = match message {
+            Some(message) => message,
+            None => keep_message(built),
+        };
+        let results = Results::Content {
+            message: Box::new(message),
+            table,
+            caps: pins,
+            exports: given.exports,
+        };
+        if let Some(entry) = self.answer_mut(token) {
+            entry.taken |= taken;
+            entry.state = State::Returned(results);
+        }
+    }
+
+    /// A reference inside an answer that was named before the answer was there.
+    fn resolve_in_answer(
+        &mut self,
+        node: NodeId,
+        found: Result<Option<usize>, capnp::Error>,
+        nodes: &[NodeId],
+    ) {
+        if !self
+            .nodes
+            .get(node)
+            .is_some_and(|node| matches!(node.kind, Kind::Promise))
+        {
+            return;
+        }
+        match found {
+            Ok(Some(at)) if at < nodes.len() => {
+                let to = nodes.get(at).copied().unwrap_or(self.null);
+                self.become_link(node, to);
+            }
+            Ok(_) => self.become_link(node, self.null),
+            Err(error) => self.become_broken(node, Exception::from(error)),
+        }
+    }
+
+    /// Answers a call with the results of another, which the peer of that one sent.
+    pub(super) fn answer_payload(&mut self, token: AnswerToken, mut payload: Payload) {
+        let words = u32::try_from(payload.bytes() / 8).unwrap_or(u32::MAX);
+        let caps = payload.take_caps();
+        let fill: Fill<'_> = &mut |mut to: any_pointer::Builder<'_>| {
+            to.set_as::<any_pointer::Owned>(payload.content()?)?;
+            Ok(())
+        };
+        self.answer_filled(token, words, &caps, fill);
+        for node in caps {
+            self.drop_count(node);
+        }
+    }
+
+    /// Answers a Bootstrap.
+    pub(super) fn answer_with_cap(&mut self, token: AnswerToken, node: NodeId) {
+        self.answer_filled(token, 0, &[], &mut |mut to| {
+            to.set_as_capability(cap_hook(node));
+            Ok(())
+        });
+    }
+
+    pub(super) fn answer_exception(&mut self, token: AnswerToken, reason: &Exception) {
+        let Some(entry) = self.answer_mut(&token) else {
+            return;
+        };
+        let pipeline = std::mem::take(&mut entry.pipeline);
+        let taker = entry.taker.take();
+        let (results_to, finished) = (entry.results_to, entry.finished);
+        match results_to {
+            ResultsTo::Caller => {
+                self.transmit(token.conn, &exception_return(token.answer, reason), &[]);
+            }
+            ResultsTo::Kept => {
+                self.transmit(token.conn, &results_elsewhere(token.answer), &[]);
+            }
+            ResultsTo::Pipeline => {}
+        }
+        for (_, node) in pipeline {
+            if self
+                .nodes
+                .get(node)
+                .is_some_and(|node| matches!(node.kind, Kind::Promise))
+            {
+                self.become_broken(node, reason.clone());
+            }
+            self.drop_count(node);
+        }
+        if let Some(asker) = taker {
+            self.work
+                .push_back(Work::Return(asker, Err(reason.clone())));
+        }
+        self.end_call(&token);
+        if finished {
+            self.remove_answer(&token);
+        } else if let Some(entry) = self.answer_mut(&token) {
+            // Calls pipelined on it that are still on their way learn the reason as well.
+            entry.state = State::Returned(Results::Nothing(reason.clone()));
+        }
+    }
+
+    /// Nobody wants the results: only the Return itself is owed.
+    fn answer_unwanted(&mut self, token: &AnswerToken) {
+        let Some(entry) = self.answer_mut(token) else {
+            return;
+        };
+        if entry.results_to == ResultsTo::Caller {
+            self.transmit(token.conn, &canceled_return(token.answer), &[]);
+        }
+        self.end_call(token);
+        self.remove_answer(token);
+    }
+
+    /// The call no longer counts as under way.
+    fn end_call(&mut self, token: &AnswerToken) {
+        let bytes = self
+            .answer_mut(token)
+            .map_or(0, |entry| std::mem::take(&mut entry.bytes));
+        if let Some(row) = self.connections.get_mut(token.conn) {
+            row.call_bytes = row.call_bytes.saturating_sub(bytes);
+        }
+    }
+
+    fn remove_answer(&mut self, token: &AnswerToken) {
+        if let Some(row) = self.connections.get_mut(token.conn) {
+            row.answers.remove(token.answer.raw());
+        }
+    }
+
+    pub(super) fn on_finish(
+        &mut self,
+        conn: ConnId,
+        id: AnswerId,
+        release_results: bool,
+    ) -> Result<(), PeerMisbehaved> {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Ok(());
+        };
+        // A Return may have said that no Finish is needed; then it may come all the same.
+        let Some(entry) = row.answers.get_mut(id.raw()) else {
+            return Ok(());
+        };
+        if matches!(entry.state, State::Returned(_)) {
+            if let Some(entry) = row.answers.remove(id.raw()) {
+                self.free_answer(conn, entry, release_results);
+            }
+            return Ok(());
+        }
+        if entry.finished {
+            return Err(PeerMisbehaved::DuplicateFinish(id));
+        }
+        entry.finished = true;
+        let token = AnswerToken {
+            conn,
+            answer: id,
+            serial: entry.serial,
+        };
+        if matches!(entry.state, State::Running) && entry.is_unwanted() {
+            self.outputs.push_back(Output::Cancelled(token));
+        }
+        Ok(())
+    }
+
+    pub(super) fn free_answer(&mut self, conn: ConnId, entry: Answer<H>, release_results: bool) {
+        if let State::Returned(Results::Content { caps, exports, .. }) = entry.state {
+            self.drop_pins(conn, caps);
+            if release_results {
+                for export in exports {
+                    // A peer that released one of them before gave it back twice: its loss.
+                    let _: Option<()> = self.release_export(conn, export, 1);
+                }
+            }
+        }
+        for (_, node) in entry.pipeline {
+            self.drop_count(node);
+        }
+    }
+
+    // ---- references inside answers
+
+    /// Where a call to a reference inside an answer goes.
+    pub(super) fn answer_target(
+        &mut self,
+        conn: ConnId,
+        id: AnswerId,
+        path: &Rc<[u16]>,
+    ) -> TargetNode {
+        let broken = |engine: &mut Self, reason: Exception| TargetNode {
+            node: engine.nodes.insert(Kind::Broken(reason)),
+            strict: false,
+            counted: true,
+        };
+        let Some(row) = self.connections.get(conn) else {
+            return broken(self, self.stale.clone());
+        };
+        let Some(entry) = row.answers.get(id.raw()) else {
+            let reason = "a call on an answer that carries no references or was finished";
+            return broken(self, Exception::failed(reason));
+        };
+        match &entry.state {
+            State::Running | State::Forwarded { .. } => self.pipeline_node(conn, id, path),
+            State::Returned(Results::Nothing(reason)) => {
+                let reason = reason.clone();
+                broken(self, reason)
+            }
+            State::Returned(Results::Content {
+                message,
+                table,
+                caps,
+                ..
+            }) => match find_cap(message, table, path) {
+                Ok(Some(at)) => match caps.get(at) {
+                    Some(pin) => {
+                        let (node, strict) = self.follow_pin(conn, pin);
+                        TargetNode {
+                            node,
+                            strict,
+                            counted: false,
+                        }
+                    }
+                    None => TargetNode {
+                        node: self.null,
+                        strict: false,
+                        counted: false,
+                    },
+                },
+                Ok(None) => TargetNode {
+                    node: self.null,
+                    strict: false,
+                    counted: false,
+                },
+                Err(error) => broken(self, Exception::from(error)),
+            },
+        }
+    }
+
+    /// The promise that stands for a reference inside an answer which is not there yet.
+    fn pipeline_node(&mut self, conn: ConnId, id: AnswerId, path: &Rc<[u16]>) -> TargetNode {
+        let null = TargetNode {
+            node: self.null,
+            strict: false,
+            counted: false,
+        };
+        let Some(row) = self.connections.get(conn) else {
+            return null;
+        };
+        let limit = row.limits.pipeline_depth;
+        let Some(entry) = row.answers.get(id.raw()) else {
+            return null;
+        };
+        if let Some((_, node)) = entry.pipeline.iter().find(|(known, _)| known == path) {
+            return TargetNode {
+                node: *node,
+                strict: false,
+                counted: false,
+            };
+        }
+        if entry.pipeline.len() >= limit {
+            let reason = Exception::overloaded(format!("{limit} references of one answer in use"));
+            let node = self.nodes.insert(Kind::Broken(reason));
+            return TargetNode {
+                node,
+                strict: false,
+                counted: true,
+            };
+        }
+        let forwarded = match entry.state {
+            State::Forwarded { conn, question } => Some((conn, question)),
+            State::Running | State::Returned(_) => None,
+        };
+        let node = self.nodes.insert(Kind::Promise);
+        if let Some((on, question)) = forwarded {
+            if self.question_mut(on, question).is_some() {
+                self.become_pipelined(node, on, question, Rc::clone(path));
+            } else {
+                self.become_broken(node, self.stale.clone());
+            }
+        }
+        if let Some(entry) = self
+            .connections
+            .get_mut(conn)
+            .and_then(|row| row.answers.get_mut(id.raw()))
+        {
+            entry.pipeline.push((Rc::clone(path), node));
+        }
+        TargetNode {
+            node,
+            strict: false,
+            counted: false,
+        }
+    }
+
+    // ---- results that stay here
+
+    /// The peer answers our question with the results of a call that it made to us.
+    pub(super) fn take_results(
+        &mut self,
+        conn: ConnId,
+        id: AnswerId,
+        asker: Asker<H>,
+        pipelined: &[(Rc<[u16]>, NodeId)],
+    ) -> Result<(), PeerMisbehaved> {
+        let missing = PeerMisbehaved::ResultsNotThere(id);
+        let row = self.connections.get_mut(conn);
+        let entry = row.and_then(|row| row.answers.get_mut(id.raw()));
+        let Some(entry) = entry else {
+            return Err(missing);
+        };
+        if entry.results_to != ResultsTo::Kept || entry.taken {
+            return Err(missing);
+        }
+        entry.taken = true;
+        for (path, node) in pipelined {
+            let target = self.answer_target(conn, id, path);
+            self.resolve_far(*node, target.node, true);
+            if target.counted {
+                self.drop_count(target.node);
+            }
+        }
+        let row = self.connections.get_mut(conn);
+        let Some(entry) = row.and_then(|row| row.answers.get_mut(id.raw())) else {
+            return Err(missing);
+        };
+        match &mut entry.state {
+            State::Running | State::Forwarded { .. } => {
+                entry.taker = Some(asker);
+                Ok(())
+            }
+            State::Returned(Results::Nothing(reason)) => {
+                let reason = reason.clone();
+                self.returned(asker, Err(reason));
+                Ok(())
+            }
+            State::Returned(Results::Content { message, caps, .. }) => {
+                let copy = copy_message(message);
+                let nodes: Vec<NodeId> = caps.iter().map(|pin| pin.node).collect();
+                self.hand_over_nodes(asker, copy, &nodes);
+                Ok(())
+            }
+        }
+    }
+
+    fn hand_over(&mut self, conn: ConnId, asker: Asker<H>, message: &Message, pins: &[Pin]) {
+        tracing::trace!(%conn, "results taken");
+        let nodes: Vec<NodeId> = pins.iter().map(|pin| pin.node).collect();
+        let copy = copy_message(message);
+        self.hand_over_nodes(asker, copy, &nodes);
+    }
+
+    fn hand_over_nodes(&mut self, asker: Asker<H>, message: Message, nodes: &[NodeId]) {
+        for node in nodes {
+            self.nodes.retain(*node);
+        }
+        let payload = Payload::new(message, payload::Place::Return, nodes.to_vec());
+        self.work.push_back(Work::Return(asker, Ok(payload)));
+    }
+
+    /// References of results that are not sent.
+    fn keep(&self, nodes: &[Option<NodeId>]) -> Given {
+        let nodes: Vec<NodeId> = nodes
+            .iter()
+            .map(|node| self.nodes.terminal(node.unwrap_or(self.null)))
+            .collect();
+        let ways = vec![Way::Plain; nodes.len()];
+        Given {
+            nodes,
+            ways,
+            ..Given::default()
+        }
+    }
+
+    fn pin_all(&mut self, conn: ConnId, given: &Given) -> Vec<Pin> {
+        given
+            .nodes
+            .iter()
+            .zip(&given.ways)
+            .map(|(node, way)| self.pin(*node, *way, conn))
+            .collect()
+    }
+
+    pub(super) fn drop_pins(&mut self, conn: ConnId, pins: Vec<Pin>) {
+        for pin in pins {
+            self.drop_pin(conn, pin);
+        }
+    }
+}
+
+/// Messages of our own making are read without limit.
+const UNLIMITED: usize = 1 << 32;
+const KEPT_NESTING: u16 = u16::MAX;
+
+fn write_results(built: &mut Built, id: AnswerId, fill: Fill<'_>) -> Result<CapTable, Exception> {
+    let mut table = CapTable::new();
+    {
+        let mut ret = built.init_root::<message::Builder<'_>>().init_return();
+        ret.set_answer_id(id.raw());
+        ret.set_release_param_caps(false);
+        let mut content = ret.init_results().init_content();
+        content.imbue_mut(&mut table);
+        fill(content)?;
+    }
+    Ok(table)
+}
+
+/// Adds the references. Without any, nobody can pipeline on the results: the peer is told that we
+/// have forgotten the answer.
+fn complete_results(built: &mut Built, given: &Given, sent: bool) -> Result<(), Exception> {
+    let root = built.get_root::<message::Builder<'_>>()?;
+    let Ok(message::Return(Ok(mut ret))) = root.which() else {
+        return Err(Exception::failed("the message lost its envelope"));
+    };
+    if given.nodes.is_empty() {
+        ret.set_no_finish_needed(sent);
+        return Ok(());
+    }
+    if let Ok(crate::captp_capnp::return_::Results(results)) = ret.which() {
+        encode::write_caps(results?, &given.caps);
+    }
+    Ok(())
+}
+
+fn exception_return(id: AnswerId, reason: &Exception) -> Built {
+    let mut built = encode::new_message(16 + encode::text_words(reason));
+    let mut ret = built.init_root::<message::Builder<'_>>().init_return();
+    ret.set_answer_id(id.raw());
+    ret.set_release_param_caps(false);
+    encode::write_exception(ret.init_exception(), reason);
+    built
+}
+
+fn canceled_return(id: AnswerId) -> Built {
+    let mut built = encode::new_message(8);
+    let mut ret = built.init_root::<message::Builder<'_>>().init_return();
+    ret.set_answer_id(id.raw());
+    ret.set_release_param_caps(false);
+    ret.set_canceled(());
+    built
+}
+
+fn results_elsewhere(id: AnswerId) -> Built {
+    let mut built = encode::new_message(8);
+    let mut ret = built.init_root::<message::Builder<'_>>().init_return();
+    ret.set_answer_id(id.raw());
+    ret.set_release_param_caps(false);
+    ret.set_results_sent_elsewhere(());
+    built
+}
+
+/// The index of the reference at a path of a Return.
+fn find_cap(
+    message: &Message,
+    table: &CapTable,
+    path: &[u16],
+) -> Result<Option<usize>, capnp::Error> {
+    let mut content = payload::payload_in(message, payload::Place::Return)?.get_content();
+    content.imbue(table);
+    payload::follow(content, path)
+}
+
+fn keep_message(built: &Built) -> Message {
+    Frame::copy_of(&built.get_segments_for_output()).into_message(UNLIMITED, KEPT_NESTING)
+}
+
+fn copy_message(message: &Message) -> Message {
+    let frame = message.get_segments().duplicate();
+    frame.into_message(UNLIMITED, KEPT_NESTING)
+}

@@ -1,0 +1,191 @@
+//! What must hold between any two messages.
+
+use std::collections::BTreeMap;
+
+use super::Engine;
+use super::node::{Kind, Place};
+use crate::connection::answer::{Results, State as AnswerState};
+use crate::connection::export::State as ExportState;
+use crate::connection::question::State as QuestionState;
+use crate::connection::{Connection, Pin, Way};
+use crate::{ConnId, Host, NodeId};
+
+/// Counts that the engine itself holds of each node, and pins.
+#[derive(Default)]
+struct Held {
+    counts: BTreeMap<NodeId, u32>,
+    pins: BTreeMap<NodeId, u32>,
+}
+
+impl Held {
+    fn count(&mut self, node: NodeId) {
+        *self.counts.entry(node).or_default() += 1;
+    }
+
+    fn pin(&mut self, pin: &Pin) {
+        self.count(pin.node);
+        if pin.way == Way::Strict {
+            *self.pins.entry(pin.node).or_default() += 1;
+        }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Looks for a contradiction between the tables: for tests, after every input.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let mut held = Held::default();
+        held.count(self.null);
+        for (conn, row) in self.connections.iter() {
+            if row.closed {
+                if !row.is_drained() {
+                    return Err(format!("{conn:?} is closed and holds entries"));
+                }
+                continue;
+            }
+            self.check_row(conn, row, &mut held)?;
+        }
+        for (id, node) in self.nodes.iter() {
+            if let Kind::Link { to, .. } = &node.kind {
+                held.count(*to);
+                if matches!(
+                    self.nodes.get(*to).map(|to| &to.kind),
+                    None | Some(Kind::Link { .. })
+                ) {
+                    return Err(format!("{id:?} is a link to a link or to nothing"));
+                }
+            }
+        }
+        self.check_nodes(&held)?;
+        match self.work.is_empty() && self.stuck.is_empty() {
+            true => Ok(()),
+            false => Err("work was left undone".to_owned()),
+        }
+    }
+
+    /// How many references are alive in the engine, the null reference apart: for tests.
+    #[must_use]
+    pub fn live_nodes(&self) -> usize {
+        self.nodes.iter().count() - 1
+    }
+
+    fn check_nodes(&self, held: &Held) -> Result<(), String> {
+        for (node, count) in &held.counts {
+            let has = self.nodes.get(*node).map_or(0, |node| node.count);
+            if has < *count {
+                return Err(format!("{node:?} has {has} counts, but {count} holders"));
+            }
+        }
+        for (id, node) in self.nodes.iter() {
+            if node.count == 0 {
+                return Err(format!("{id:?} lives without a count"));
+            }
+            let pins = held.pins.get(&id).copied().unwrap_or(0);
+            if let Some(far) = node.far()
+                && far.pins != pins
+            {
+                return Err(format!("{id:?} has {} pins, but {pins} holders", far.pins));
+            }
+            for (conn, export) in node.exports() {
+                let entry = self
+                    .connections
+                    .get(*conn)
+                    .and_then(|row| row.exports.get(export.raw()));
+                if entry.is_none_or(|entry| entry.node != id) {
+                    return Err(format!(
+                        "{id:?} is said to be {export:?} of {conn:?}, but is not"
+                    ));
+                }
+            }
+            if let Kind::Far(far) = &node.kind
+                && !self.place_is_there(id, far.conn, &far.place)
+            {
+                return Err(format!(
+                    "{id:?} stands for {:?}, which is not there",
+                    far.place
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn place_is_there(&self, id: NodeId, conn: ConnId, place: &Place) -> bool {
+        let Some(row) = self.connections.get(conn) else {
+            return false;
+        };
+        match place {
+            Place::Import { id: import, .. } => row
+                .imports
+                .get(import.raw())
+                .is_some_and(|entry| entry.node == id),
+            Place::Answer { question, .. } => row
+                .questions
+                .get(question.raw())
+                .is_some_and(|question| question.pipelined.iter().any(|(_, node)| *node == id)),
+        }
+    }
+
+    fn check_row(&self, conn: ConnId, row: &Connection<H>, held: &mut Held) -> Result<(), String> {
+        if let Some(node) = row.bootstrap {
+            held.count(node);
+        }
+        for (id, entry) in row.exports.iter() {
+            held.count(entry.node);
+            if entry.refs == 0 {
+                return Err(format!("export {id} of {conn:?} lives without a count"));
+            }
+            if let ExportState::Resolved(pin) = &entry.state {
+                held.pin(pin);
+                continue;
+            }
+            let known = self
+                .nodes
+                .get(entry.node)
+                .and_then(|node| node.exported_as(conn));
+            if known.is_none_or(|known| known.raw() != id) {
+                return Err(format!("export {id} of {conn:?} is not known to its node"));
+            }
+        }
+        for (id, entry) in row.imports.iter() {
+            let far = self.nodes.get(entry.node).and_then(|node| node.far());
+            let fits = far.is_some_and(|far| {
+                far.conn == conn
+                    && matches!(&far.place, Place::Import { id: place, .. } if place.raw() == id)
+            });
+            if !fits || entry.refs == 0 {
+                return Err(format!("import {id} of {conn:?} does not fit its node"));
+            }
+        }
+        for (id, question) in row.questions.iter() {
+            if question.state == QuestionState::Answered && question.pins == 0 {
+                return Err(format!("question {id} of {conn:?} should be finished"));
+            }
+        }
+        for (_, entry) in row.embargoes.iter() {
+            held.count(entry.waiting);
+            held.count(entry.target);
+        }
+        let mut bytes = 0;
+        for (_, entry) in row.answers.iter() {
+            bytes += entry.bytes;
+            for (_, node) in &entry.pipeline {
+                held.count(*node);
+            }
+            if let AnswerState::Returned(Results::Content { caps, .. }) = &entry.state {
+                for pin in caps {
+                    held.pin(pin);
+                }
+            }
+        }
+        if bytes == row.call_bytes {
+            Ok(())
+        } else {
+            Err(format!(
+                "{conn:?} counts {} bytes of calls, not {bytes}",
+                row.call_bytes
+            ))
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Connections that begin and end.
+
+use super::node::Kind;
+use super::{ConnOptions, Engine, Output, Work};
+use crate::connection::Connection;
+use crate::connection::answer::{Answer, State};
+use crate::connection::question::{Asker, Question};
+use crate::frame::Message;
+use crate::message::encode;
+use crate::network_capnp::hello;
+use crate::{CloseReason, ConnId, Exception, Host, NodeId, PeerMisbehaved};
+
+/// First value of a hello.
+const HELLO_MAGIC: u32 = 0x0d74_6176;
+/// The version of everything after the hello.
+const HELLO_MAJOR: u16 = 1;
+const HELLO_MINOR: u16 = 0;
+
+impl<H: Host> Engine<H> {
+    pub(super) fn open_connection(&mut self, options: ConnOptions) -> ConnId {
+        let mut row = Connection::new(options.limits);
+        row.descriptors = options.descriptors;
+        row.awaits_hello = options.hello;
+        if let Some(node) = options.bootstrap {
+            self.nodes.retain(node);
+            row.bootstrap = Some(node);
+        }
+        let conn = self.connections.insert(row);
+        if options.hello {
+            self.say_hello(conn);
+        }
+        conn
+    }
+
+    fn say_hello(&mut self, conn: ConnId) {
+        let Some(row) = self.connections.get(conn) else {
+            return;
+        };
+        let mut built = encode::new_message(16);
+        let mut hello = built.init_root::<hello::Builder<'_>>();
+        hello.set_magic(HELLO_MAGIC);
+        hello.set_major(HELLO_MAJOR);
+        hello.set_minor(HELLO_MINOR);
+        hello.set_agent(self.config.agent.as_str());
+        let limited = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let mut limits = hello.init_limits();
+        limits.set_message_bytes(row.limits.message_bytes as u64);
+        limits.set_caps_per_message(limited(row.limits.caps_per_message));
+        limits.set_fds_per_message(limited(row.limits.fds_per_message));
+        limits.set_calls(limited(row.limits.answers_soft));
+        self.transmit(conn, &built, &[]);
+    }
+
+    pub(super) fn on_hello(
+        &mut self,
+        conn: ConnId,
+        message: &Message,
+    ) -> Result<(), PeerMisbehaved> {
+        let hello: hello::Reader<'_> = message.get_root()?;
+        if hello.get_magic() != HELLO_MAGIC {
+            return Err(PeerMisbehaved::NoHello);
+        }
+        if hello.get_major() != HELLO_MAJOR {
+            return Err(PeerMisbehaved::UnknownVersion(hello.get_major()));
+        }
+        tracing::debug!(%conn, minor = hello.get_minor(), features = hello.get_features(), "hello");
+        let limits = hello.get_limits()?;
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Ok(());
+        };
+        // What the peer would refuse is not sent.
+        if let Some(bytes) = told(limits.get_message_bytes()) {
+            row.send_bytes = row.send_bytes.min(bytes);
+        }
+        if let Some(caps) = told(limits.get_caps_per_message().into()) {
+            row.send_caps = row.send_caps.min(caps);
+        }
+        if let Some(fds) = told(limits.get_fds_per_message().into()) {
+            row.send_fds = row.send_fds.min(fds);
+        }
+        Ok(())
+    }
+
+    /// The peer broke the protocol.
+    pub(super) fn abort(&mut self, conn: ConnId, fault: PeerMisbehaved) {
+        tracing::warn!(%conn, err = %fault, "connection aborted");
+        self.transmit(conn, &encode::abort(&Exception::from(&fault)), &[]);
+        self.teardown(conn, CloseReason::PeerMisbehaved(fault));
+    }
+
+    /// Ends a connection: everything through it breaks, once.
+    pub(super) fn teardown(&mut self, conn: ConnId, reason: CloseReason) {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        row.closed = true;
+        let questions: Vec<_> = row.questions.drain().collect();
+        let answers: Vec<_> = row.answers.drain().collect();
+        let exports: Vec<_> = row.exports.drain().collect();
+        let imports: Vec<_> = row.imports.drain().collect();
+        let embargoes: Vec<_> = row.embargoes.drain().collect();
+        let bootstrap = row.bootstrap.take();
+
+        let lost = Exception::disconnected(format!("connection lost: {reason}"));
+        for (_, question) in questions {
+            self.lose_question(question, &reason, &lost);
+        }
+        for (_, import) in imports {
+            self.lose_far(import.node, &lost);
+        }
+        for (_, embargo) in embargoes {
+            // Calls before them may not have arrived, so these must not either.
+            self.become_broken(embargo.waiting, lost.clone());
+            self.drop_count(embargo.waiting);
+            self.drop_count(embargo.target);
+        }
+        for (_, answer) in answers {
+            self.lose_answer(conn, answer, &lost);
+        }
+        for (id, entry) in exports {
+            self.free_export(conn, crate::ExportId::new(id), entry);
+        }
+        if let Some(node) = bootstrap {
+            self.drop_count(node);
+        }
+        self.outputs.push_back(Output::Closed { conn, reason });
+    }
+
+    fn lose_question(&mut self, question: Question<H>, reason: &CloseReason, lost: &Exception) {
+        for (_, node) in question.pipelined {
+            self.lose_far(node, lost);
+        }
+        if let Asker::Nobody = question.asker {
+            return;
+        }
+        let text = format!("connection lost: {reason}; the call may have run");
+        self.returned(question.asker, Err(Exception::disconnected(text)));
+    }
+
+    fn lose_answer(&mut self, conn: ConnId, answer: Answer<H>, lost: &Exception) {
+        let mut answer = answer;
+        if !matches!(answer.state, State::Returned(_)) {
+            for (_, node) in &answer.pipeline {
+                let open = self.nodes.get(*node);
+                if open.is_some_and(|node| matches!(node.kind, Kind::Promise)) {
+                    self.become_broken(*node, lost.clone());
+                }
+            }
+        }
+        if let Some(asker) = answer.taker.take() {
+            self.work.push_back(Work::Return(asker, Err(lost.clone())));
+        }
+        self.free_answer(conn, answer, false);
+    }
+
+    /// A far node whose connection is gone. One that has resolved only forgets its old place.
+    fn lose_far(&mut self, id: NodeId, lost: &Exception) {
+        let Some(node) = self.nodes.get_mut(id) else {
+            return;
+        };
+        match &mut node.kind {
+            Kind::Far(_) => self.become_broken(id, lost.clone()),
+            Kind::Link { far, .. } => *far = None,
+            Kind::Object(_) | Kind::Promise | Kind::Broken(_) => {}
+        }
+    }
+
+    /// Forgets a closed connection that has nothing left to transmit.
+    pub(super) fn bury(&mut self, conn: ConnId) {
+        let done = self
+            .connections
+            .any(conn)
+            .is_some_and(|row| row.closed && row.outbound.is_empty());
+        if done {
+            self.connections.remove(conn);
+            self.dirty.remove(&conn);
+        }
+    }
+}
+
+/// A limit that the peer stated.
+fn told(value: u64) -> Option<usize> {
+    (value > 0).then(|| usize::try_from(value).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,386 @@
+//! References that leave: how they are described to a peer, and what we owe it then.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use capnp::private::layout::CapTable;
+
+use super::Engine;
+use super::node::{Kind, Place};
+use crate::connection::export::{Export, State};
+use crate::connection::{Pin, Way};
+use crate::hook::{cap_index, hook_node};
+use crate::message::encode::{self, Cap, Described};
+use crate::{ConnId, Exception, ExportId, Host, NodeId};
+
+/// What a message gives away besides its bytes.
+#[derive(Default)]
+pub(super) struct Given {
+    /// Descriptors for its capability table.
+    pub(super) caps: Vec<Cap>,
+    /// The nodes they describe; borrowed.
+    pub(super) nodes: Vec<NodeId>,
+    /// How to reach them later, if they are pinned.
+    pub(super) ways: Vec<Way>,
+    /// Exports named, once per mention.
+    pub(super) exports: Vec<ExportId>,
+    pub(super) fds: Vec<Rc<OwnedFd>>,
+    /// Broken references: exports to be resolved with an exception right after the message.
+    pub(super) broken: Vec<(ExportId, Exception)>,
+}
+
+impl<H: Host> Engine<H> {
+    /// The nodes that a capability table written by the host, or copied from a payload with these
+    /// references, stands for.
+    pub(super) fn table_nodes(
+        table: &CapTable,
+        caps: &[NodeId],
+    ) -> Result<Vec<Option<NodeId>>, Exception> {
+        table
+            .iter()
+            .map(|hook| {
+                let Some(hook) = hook else { return Ok(None) };
+                hook_node(&**hook)
+                    .or_else(|| caps.get(cap_index(&**hook)?).copied())
+                    .map(Some)
+                    .ok_or_else(|| Exception::failed("a capability pointer of another library"))
+            })
+            .collect()
+    }
+
+    /// Describes references for a message on a connection. On an error nothing has been given.
+    pub(super) fn give(
+        &mut self,
+        conn: ConnId,
+        nodes: &[Option<NodeId>],
+    ) -> Result<Given, Exception> {
+        let mut given = Given::default();
+        if nodes.is_empty() {
+            return Ok(given);
+        }
+        let limit = self.connections.get(conn).map_or(0, |row| row.send_caps);
+        if nodes.len() > limit {
+            return Err(Exception::failed(format!(
+                "{} references in one message, the limit is {limit}",
+                nodes.len()
+            )));
+        }
+        for node in nodes {
+            if let Err(reason) = self.give_one(conn, *node, &mut given) {
+                self.take_back(conn, given);
+                return Err(reason);
+            }
+        }
+        Ok(given)
+    }
+
+    /// Undoes [`give`](Self::give) for a message that is not sent.
+    pub(super) fn take_back(&mut self, conn: ConnId, given: Given) {
+        for export in given.exports {
+            self.release_export(conn, export, 1);
+        }
+    }
+
+    /// Sends what has to follow a message that was sent.
+    pub(super) fn sent(&mut self, conn: ConnId, given: &Given) {
+        for (export, reason) in &given.broken {
+            self.transmit(conn, &encode::resolve(*export, Err(reason)), &[]);
+        }
+    }
+
+    /// One reference of a message.
+    pub(super) fn give_one(
+        &mut self,
+        conn: ConnId,
+        node: Option<NodeId>,
+        given: &mut Given,
+    ) -> Result<(), Exception> {
+        let node = self.nodes.terminal(node.unwrap_or(self.null));
+        let (as_what, way) = self.describe(conn, node, given)?;
+        let fd = self.give_fd(conn, node, given)?;
+        given.caps.push(Cap { as_what, fd });
+        given.nodes.push(node);
+        given.ways.push(way);
+        Ok(())
+    }
+
+    fn describe(
+        &mut self,
+        conn: ConnId,
+        id: NodeId,
+        given: &mut Given,
+    ) -> Result<(Described, Way), Exception> {
+        if id == self.null {
+            return Ok((Described::Null, Way::Plain));
+        }
+        let settled = match self.nodes.get(id) {
+            None => return self.describe_broken(conn, id, self.stale.clone(), given),
+            Some(node) => match &node.kind {
+                Kind::Broken(reason) => {
+                    let reason = reason.clone();
+                    return self.describe_broken(conn, id, reason, given);
+                }
+                Kind::Far(far) if far.conn == conn => {
+                    return Ok((Described::Theirs(far.place.clone()), Way::Strict));
+                }
+                Kind::Object(_) | Kind::Far(_) | Kind::Promise | Kind::Link { .. } => {
+                    !node.is_unresolved()
+                }
+            },
+        };
+        let id = self.export(conn, id, settled)?;
+        given.exports.push(id);
+        if settled {
+            return Ok((Described::Hosted(id), Way::Plain));
+        }
+        let row = self.connections.get(conn);
+        let serial = row
+            .and_then(|row| row.exports.get(id.raw()))
+            .map_or(0, |entry| entry.serial);
+        Ok((Described::Promise(id), Way::Export { id, serial }))
+    }
+
+    /// A broken reference has no descriptor of its own: it travels as a promise that is resolved
+    /// with the exception at once.
+    fn describe_broken(
+        &mut self,
+        conn: ConnId,
+        node: NodeId,
+        reason: Exception,
+        given: &mut Given,
+    ) -> Result<(Described, Way), Exception> {
+        self.nodes.retain(node);
+        let state = State::Resolved(Pin {
+            node,
+            way: Way::Plain,
+        });
+        let id = self.new_export(conn, node, state)?;
+        given.exports.push(id);
+        given.broken.push((id, reason));
+        Ok((Described::Promise(id), Way::Plain))
+    }
+
+    fn give_fd(
+        &self,
+        conn: ConnId,
+        node: NodeId,
+        given: &mut Given,
+    ) -> Result<Option<u8>, Exception> {
+        let Some(fd) = self.nodes.get(node).and_then(|node| node.fd()) else {
+            return Ok(None);
+        };
+        let Some(row) = self.connections.get(conn) else {
+            return Ok(None);
+        };
+        if !row.descriptors {
+            return Ok(None);
+        }
+        let limit = row.send_fds.min(254);
+        if given.fds.len() >= limit {
+            return Err(Exception::failed(format!(
+                "more than {limit} file descriptors in one message"
+            )));
+        }
+        let index = u8::try_from(given.fds.len()).unwrap_or(u8::MAX);
+        given.fds.push(Rc::clone(fd));
+        Ok(Some(index))
+    }
+
+    /// One count more of the export that stands for a node; a new one if there is none.
+    fn export(&mut self, conn: ConnId, node: NodeId, settled: bool) -> Result<ExportId, Exception> {
+        let known = self.nodes.get(node).and_then(|node| node.exported_as(conn));
+        if let Some(id) = known
+            && let Some(row) = self.connections.get_mut(conn)
+            && let Some(entry) = row.exports.get_mut(id.raw())
+        {
+            entry.refs = entry.refs.saturating_add(1);
+            return Ok(id);
+        }
+        let state = if settled {
+            State::Settled
+        } else {
+            State::Promise
+        };
+        let id = self.new_export(conn, node, state)?;
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.add_export(conn, id);
+        }
+        Ok(id)
+    }
+
+    fn new_export(
+        &mut self,
+        conn: ConnId,
+        node: NodeId,
+        state: State,
+    ) -> Result<ExportId, Exception> {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Err(Exception::disconnected("the connection is closed"));
+        };
+        let limit = row.limits.exports;
+        if row.exports.len() >= limit {
+            if let State::Resolved(pin) = state {
+                self.drop_pin(conn, pin);
+            }
+            return Err(Exception::overloaded(format!(
+                "the peer already holds {limit} references of this vat"
+            )));
+        }
+        let serial = row.next_serial();
+        let id = ExportId::new(row.exports.insert(Export {
+            node,
+            refs: 1,
+            serial,
+            state,
+        }));
+        self.nodes.retain(node);
+        Ok(id)
+    }
+
+    /// Takes counts off an export. `None` if it has not that many.
+    pub(super) fn release_export(&mut self, conn: ConnId, id: ExportId, count: u32) -> Option<()> {
+        let row = self.connections.get_mut(conn)?;
+        let entry = row.exports.get_mut(id.raw())?;
+        entry.refs = entry.refs.checked_sub(count)?;
+        if entry.refs == 0
+            && let Some(entry) = row.exports.remove(id.raw())
+        {
+            self.free_export(conn, id, entry);
+        }
+        Some(())
+    }
+
+    pub(super) fn free_export(&mut self, conn: ConnId, id: ExportId, entry: Export) {
+        if let Some(node) = self.nodes.get_mut(entry.node) {
+            node.remove_export(conn, id);
+        }
+        self.drop_count(entry.node);
+        if let State::Resolved(pin) = entry.state {
+            self.drop_pin(conn, pin);
+        }
+    }
+
+    /// The node under this export has become something else: says so to the peer, or lets the entry
+    /// stand for the next promise.
+    pub(super) fn announce(&mut self, conn: ConnId, id: ExportId) {
+        let Some(entry) = self
+            .connections
+            .get(conn)
+            .and_then(|row| row.exports.get(id.raw()))
+        else {
+            return;
+        };
+        let to = self.nodes.terminal(entry.node);
+        if self.move_export(conn, id, to) {
+            return;
+        }
+        let mut given = Given::default();
+        let reason = match self.nodes.get(to).map(|node| &node.kind) {
+            Some(Kind::Broken(reason)) => Some(reason.clone()),
+            _ => self.give_one(conn, Some(to), &mut given).err(),
+        };
+        let pin = self.pin(to, given.ways.first().copied().unwrap_or(Way::Plain), conn);
+        if let Some(row) = self.connections.get_mut(conn)
+            && let Some(entry) = row.exports.get_mut(id.raw())
+        {
+            entry.state = State::Resolved(pin);
+        }
+        let built = match (&reason, given.caps.first()) {
+            (None, Some(cap)) => encode::resolve(id, Ok(cap)),
+            (Some(reason), _) => encode::resolve(id, Err(reason)),
+            (None, None) => return,
+        };
+        self.transmit(conn, &built, &given.fds);
+        self.sent(conn, &given);
+    }
+
+    /// A promise that became another one which the peer does not know yet needs no Resolve.
+    fn move_export(&mut self, conn: ConnId, id: ExportId, to: NodeId) -> bool {
+        let Some(node) = self.nodes.get_mut(to) else {
+            return false;
+        };
+        let here = node.far().is_some_and(|far| far.conn == conn);
+        if here || !node.is_unresolved() || node.exported_as(conn).is_some() {
+            return false;
+        }
+        node.add_export(conn, id);
+        self.nodes.retain(to);
+        let Some(row) = self.connections.get_mut(conn) else {
+            return true;
+        };
+        let Some(entry) = row.exports.get_mut(id.raw()) else {
+            return true;
+        };
+        let old = std::mem::replace(&mut entry.node, to);
+        self.drop_count(old);
+        true
+    }
+
+    // ---- pins
+
+    /// Remembers what a reference was described as.
+    pub(super) fn pin(&mut self, node: NodeId, way: Way, conn: ConnId) -> Pin {
+        self.nodes.retain(node);
+        if way == Way::Strict
+            && let Some(far) = self.nodes.get_mut(node).and_then(|node| node.far_mut())
+            && far.conn == conn
+        {
+            far.pins += 1;
+        }
+        Pin { node, way }
+    }
+
+    pub(super) fn drop_pin(&mut self, conn: ConnId, pin: Pin) {
+        if pin.way == Way::Strict {
+            self.unpin(conn, pin.node);
+        }
+        self.drop_count(pin.node);
+    }
+
+    /// The last pin of a node that has resolved gives up its place on the wire.
+    fn unpin(&mut self, conn: ConnId, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(id) else {
+            return;
+        };
+        let Some(far) = node.far_mut().filter(|far| far.conn == conn) else {
+            return;
+        };
+        far.pins = far.pins.saturating_sub(1);
+        if far.pins > 0 {
+            return;
+        }
+        let Kind::Link { far, .. } = &mut node.kind else {
+            return;
+        };
+        let Some(far) = far.take() else { return };
+        match far.place {
+            Place::Import { id, .. } => self.release_import(conn, id),
+            Place::Answer { question, .. } => self.unpin_question(conn, question),
+        }
+    }
+
+    /// Where calls for a pin go: a node, and whether to its place on the connection whatever has
+    /// become of it since.
+    pub(super) fn follow_pin(&self, conn: ConnId, pin: &Pin) -> (NodeId, bool) {
+        let mut pin = pin;
+        loop {
+            let Way::Export { id, serial } = pin.way else {
+                return (pin.node, pin.way == Way::Strict);
+            };
+            let entry = self
+                .connections
+                .get(conn)
+                .and_then(|row| row.exports.get(id.raw()));
+            match entry {
+                Some(Export {
+                    state: State::Resolved(next),
+                    serial: same,
+                    ..
+                }) if *same == serial => {
+                    pin = next;
+                }
+                _ => return (pin.node, false),
+            }
+        }
+    }
+}

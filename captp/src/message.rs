@@ -1,0 +1,112 @@
+//! Messages as owned values, seen from our side, and how they are read and written.
+
+use std::rc::Rc;
+
+use crate::{AnswerId, EmbargoId, Exception, ExportId, ImportId, QuestionId};
+
+pub(crate) mod decode;
+pub(crate) mod encode;
+
+/// What a message asks of us. Payloads stay in the received message.
+#[derive(Debug)]
+pub(crate) enum Envelope {
+    Unimplemented(Unimplemented),
+    Abort(Exception),
+    Bootstrap {
+        answer: AnswerId,
+    },
+    Call(Call),
+    Return(Return),
+    Finish {
+        answer: AnswerId,
+        release_results: bool,
+    },
+    Resolve {
+        import: ImportId,
+        to: Result<Descriptor, Exception>,
+    },
+    Release {
+        export: ExportId,
+        count: u32,
+    },
+    Disembargo {
+        target: Target,
+        context: Context,
+    },
+    /// A message that we know and do not speak, or do not know: to be echoed.
+    Unknown,
+}
+
+/// What the peer did not understand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unimplemented {
+    /// A Resolve of ours that named this export, which the peer thus does not hold.
+    Resolve(Option<ExportId>),
+    /// Something that a peer may lack.
+    Optional,
+    /// Something that every peer must know.
+    Required(&'static str),
+}
+
+/// A call to one of our references.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) answer: AnswerId,
+    pub(crate) target: Target,
+    pub(crate) interface: u64,
+    pub(crate) method: u16,
+    pub(crate) pipeline_only: bool,
+    pub(crate) keep_results: bool,
+    pub(crate) caps: Vec<Descriptor>,
+}
+
+/// The answer to one of our questions.
+#[derive(Debug)]
+pub(crate) struct Return {
+    pub(crate) question: QuestionId,
+    pub(crate) release_params: bool,
+    pub(crate) no_finish_needed: bool,
+    pub(crate) body: ReturnBody,
+}
+
+#[derive(Debug)]
+pub(crate) enum ReturnBody {
+    Results(Vec<Descriptor>),
+    Exception(Exception),
+    Canceled,
+    SentElsewhere,
+    TakeFrom(AnswerId),
+    /// A form that we do not know, or only in level 3.
+    Unknown,
+}
+
+/// One of our references, as the peer names it.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Export(ExportId),
+    Answer(AnswerId, Rc<[u16]>),
+}
+
+/// A reference in a payload.
+#[derive(Debug)]
+pub(crate) struct Descriptor {
+    pub(crate) kind: DescriptorKind,
+    pub(crate) fd: Option<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) enum DescriptorKind {
+    Null,
+    Import { id: ImportId, promise: bool },
+    Ours(Target),
+}
+
+#[derive(Debug)]
+pub(crate) enum Context {
+    /// The peer's embargo, to be sent back.
+    SenderLoopback(u32),
+    /// Ours, come back.
+    ReceiverLoopback(EmbargoId),
+    /// Level 3.
+    Unknown,
+}

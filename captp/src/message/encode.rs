@@ -1,0 +1,180 @@
+//! From our values to messages, built in place.
+
+use std::rc::Rc;
+
+use capnp::message::HeapAllocator;
+
+use crate::captp_capnp::{
+    cap_descriptor, exception, message, message_target, payload, promised_answer,
+};
+use crate::engine::node::Place;
+use crate::exception::{Exception, ExceptionKind};
+use crate::{EmbargoId, ExportId, ImportId, QuestionId};
+
+/// A message being built.
+pub(crate) type Built = capnp::message::Builder<HeapAllocator>;
+
+/// A message with room for `words` in its first segment.
+pub(crate) fn new_message(words: u32) -> Built {
+    Built::new(HeapAllocator::new().first_segment_words(words.clamp(8, 1 << 16)))
+}
+
+/// Words of the envelope of a Call or Return, with a few references.
+pub(crate) const ENVELOPE_WORDS: u32 = 24;
+
+/// How a reference is described to the peer.
+#[derive(Clone, Debug)]
+pub(crate) enum Described {
+    Null,
+    Hosted(ExportId),
+    Promise(ExportId),
+    Theirs(Place),
+}
+
+/// A capability descriptor, and which of the message's file descriptors goes with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Cap {
+    pub(crate) as_what: Described,
+    pub(crate) fd: Option<u8>,
+}
+
+pub(crate) fn write_target(mut to: message_target::Builder<'_>, place: &Place) {
+    match place {
+        Place::Import { id, .. } => to.set_imported_cap(id.raw()),
+        Place::Answer { question, path } => {
+            write_promised(to.init_promised_answer(), *question, path);
+        }
+    }
+}
+
+fn write_promised(mut to: promised_answer::Builder<'_>, question: QuestionId, path: &[u16]) {
+    to.set_question_id(question.raw());
+    if path.is_empty() {
+        return;
+    }
+    let mut transform = to.init_transform(u32::try_from(path.len()).unwrap_or(u32::MAX));
+    for (index, field) in (0u32..).zip(path) {
+        transform
+            .reborrow()
+            .get(index)
+            .set_get_pointer_field(*field);
+    }
+}
+
+/// Writes the capability table of a payload.
+pub(crate) fn write_caps(to: payload::Builder<'_>, caps: &[Cap]) {
+    if caps.is_empty() {
+        return;
+    }
+    let mut table = to.init_cap_table(u32::try_from(caps.len()).unwrap_or(u32::MAX));
+    for (index, cap) in (0u32..).zip(caps) {
+        write_descriptor(table.reborrow().get(index), cap);
+    }
+}
+
+pub(crate) fn write_descriptor(mut to: cap_descriptor::Builder<'_>, cap: &Cap) {
+    match &cap.as_what {
+        Described::Null => to.set_none(()),
+        Described::Hosted(id) => to.set_sender_hosted(id.raw()),
+        Described::Promise(id) => to.set_sender_promise(id.raw()),
+        Described::Theirs(Place::Import { id, .. }) => to.set_receiver_hosted(id.raw()),
+        Described::Theirs(Place::Answer { question, path }) => {
+            write_promised(to.reborrow().init_receiver_answer(), *question, path);
+        }
+    }
+    if let Some(fd) = cap.fd {
+        to.set_attached_fd(fd);
+    }
+}
+
+pub(crate) fn write_exception(mut to: exception::Builder<'_>, from: &Exception) {
+    to.set_type(match from.kind() {
+        ExceptionKind::Failed => exception::Type::Failed,
+        ExceptionKind::Overloaded => exception::Type::Overloaded,
+        ExceptionKind::Disconnected => exception::Type::Disconnected,
+        ExceptionKind::Unimplemented => exception::Type::Unimplemented,
+    });
+    to.set_reason(from.reason());
+    if !from.trace().is_empty() {
+        to.set_trace(from.trace());
+    }
+    let details = from.details();
+    if !details.is_empty() {
+        let count = u32::try_from(details.len()).unwrap_or(u32::MAX);
+        let mut list = to.init_details(count);
+        for (index, detail) in (0u32..).zip(details) {
+            let mut entry = list.reborrow().get(index);
+            entry.set_detail_id(detail.id);
+            entry.set_data(&detail.data);
+        }
+    }
+}
+
+pub(crate) fn abort(reason: &Exception) -> Built {
+    let mut built = new_message(16 + text_words(reason));
+    write_exception(
+        built.init_root::<message::Builder<'_>>().init_abort(),
+        reason,
+    );
+    built
+}
+
+pub(crate) fn bootstrap(question: QuestionId) -> Built {
+    let mut built = new_message(8);
+    let root = built.init_root::<message::Builder<'_>>();
+    root.init_bootstrap().set_question_id(question.raw());
+    built
+}
+
+pub(crate) fn finish(question: QuestionId, release_results: bool) -> Built {
+    let mut built = new_message(8);
+    let mut finish = built.init_root::<message::Builder<'_>>().init_finish();
+    finish.set_question_id(question.raw());
+    finish.set_release_result_caps(release_results);
+    built
+}
+
+pub(crate) fn release(import: ImportId, count: u32) -> Built {
+    let mut built = new_message(8);
+    let mut release = built.init_root::<message::Builder<'_>>().init_release();
+    release.set_id(import.raw());
+    release.set_reference_count(count);
+    built
+}
+
+pub(crate) fn sender_loopback(place: &Place, embargo: EmbargoId) -> Built {
+    let mut built = new_message(16);
+    let mut disembargo = built.init_root::<message::Builder<'_>>().init_disembargo();
+    write_target(disembargo.reborrow().init_target(), place);
+    disembargo.get_context().set_sender_loopback(embargo.raw());
+    built
+}
+
+pub(crate) fn receiver_loopback(place: &Place, embargo: u32) -> Built {
+    let mut built = new_message(16);
+    let mut disembargo = built.init_root::<message::Builder<'_>>().init_disembargo();
+    write_target(disembargo.reborrow().init_target(), place);
+    disembargo.get_context().set_receiver_loopback(embargo);
+    built
+}
+
+pub(crate) fn resolve(promise: ExportId, to: Result<&Cap, &Exception>) -> Built {
+    let mut built = new_message(16);
+    let mut resolve = built.init_root::<message::Builder<'_>>().init_resolve();
+    resolve.set_promise_id(promise.raw());
+    match to {
+        Ok(cap) => write_descriptor(resolve.init_cap(), cap),
+        Err(reason) => write_exception(resolve.init_exception(), reason),
+    }
+    built
+}
+
+/// About how many words the texts of an exception take.
+pub(crate) fn text_words(reason: &Exception) -> u32 {
+    u32::try_from((reason.reason().len() + reason.trace().len()) / 8 + 4).unwrap_or(u32::MAX)
+}
+
+/// An empty path.
+pub(crate) fn root_path() -> Rc<[u16]> {
+    Rc::from([])
+}

@@ -1,0 +1,5 @@
+//! Protocol scripts: they see private state and deliver one message at a time.
+
+mod net;
+
+mod basics;

@@ -1,0 +1,600 @@
+//! Several vats and the links between them, under the control of a script.
+//!
+//! Every message is delivered by itself, and after each one all engines are checked. Parameters and
+//! results are one number and references: in pointer field 0, as a list if there are several.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use capnp::{any_pointer, any_pointer_list};
+
+use crate::captp_capnp::bootstrap;
+use crate::connection::framer::Framer;
+use crate::message::{Envelope, decode};
+use crate::{
+    AnswerToken, CloseReason, Config, ConnId, ConnOptions, Encoded, Engine, Exception, Host,
+    Incoming, Limits, LocalCall, NodeId, ObjectKey, Output, Payload, Transmit, cap_hook, cap_index,
+};
+
+pub(super) struct Test;
+
+impl Host for Test {
+    type Call = TestCall;
+    type Reply = Reply;
+    type Job = u32;
+}
+
+/// Who waits: a tag for the script, and the promise for the result's reference.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) tag: u32,
+    pub(super) result: Option<NodeId>,
+}
+
+/// References in it are counted.
+#[derive(Debug)]
+pub(super) struct TestCall {
+    pub(super) number: u32,
+    pub(super) caps: Vec<NodeId>,
+    pub(super) reply: Reply,
+    /// Refuses to be written.
+    pub(super) unwritable: bool,
+    /// Extra bytes.
+    pub(super) blob: usize,
+    /// References to give back after it was written.
+    pub(super) written: Rc<std::cell::RefCell<Vec<NodeId>>>,
+}
+
+impl LocalCall for TestCall {
+    type Reply = Reply;
+
+    fn interface(&self) -> u64 {
+        0xaaaa
+    }
+
+    fn method(&self) -> u16 {
+        3
+    }
+
+    fn encode(
+        self,
+        params: any_pointer::Builder<'_>,
+    ) -> Result<Encoded<Reply>, (Reply, Exception)> {
+        if self.unwritable {
+            self.written.borrow_mut().extend(self.caps);
+            return Err((self.reply, Exception::failed("unwritable")));
+        }
+        if self.blob > 0 {
+            let mut root: any_pointer_list::Builder<'_> = params.initn_as(1);
+            root.reborrow()
+                .get(0)
+                .initn_as::<capnp::data::Builder<'_>>(u32::try_from(self.blob).unwrap());
+        } else {
+            write(params, self.number, &self.caps);
+        }
+        self.written.borrow_mut().extend(self.caps);
+        let pipelined = self
+            .reply
+            .result
+            .map(|node| (node, vec![0]))
+            .into_iter()
+            .collect();
+        Ok(Encoded {
+            reply: self.reply,
+            pipelined,
+        })
+    }
+}
+
+pub(super) fn write(to: any_pointer::Builder<'_>, number: u32, caps: &[NodeId]) {
+    let mut root: bootstrap::Builder<'_> = to.init_as();
+    root.set_question_id(number);
+    match caps {
+        [] => {}
+        [one] => root
+            .get_deprecated_object_id()
+            .set_as_capability(cap_hook(*one)),
+        many => {
+            let count = u32::try_from(many.len()).unwrap();
+            let mut list: any_pointer_list::Builder<'_> =
+                root.get_deprecated_object_id().initn_as(count);
+            for (index, cap) in (0u32..).zip(many) {
+                list.reborrow().get(index).set_as_capability(cap_hook(*cap));
+            }
+        }
+    }
+}
+
+/// Number and counted references of a payload.
+pub(super) fn read(mut payload: Payload) -> (u32, Vec<NodeId>) {
+    let (number, indexes) = {
+        let content = payload.content().unwrap();
+        let root: bootstrap::Reader<'_> = content.get_as().unwrap();
+        let at = root.get_deprecated_object_id();
+        let hooks = if at.is_null() {
+            Vec::new()
+        } else if let Ok(hook) = at.get_pipelined_cap(&[]) {
+            vec![hook]
+        } else {
+            let list: any_pointer_list::Reader<'_> = at.get_as().unwrap();
+            list.iter()
+                .map(|item| item.unwrap().get_pipelined_cap(&[]).unwrap())
+                .collect()
+        };
+        let indexes: Vec<usize> = hooks
+            .iter()
+            .map(|hook| cap_index(&**hook).unwrap())
+            .collect();
+        (root.get_question_id(), indexes)
+    };
+    let caps = payload.take_caps();
+    assert_eq!(indexes, (0..caps.len()).collect::<Vec<_>>());
+    (number, caps)
+}
+
+/// How a delivered call is answered.
+#[derive(Debug)]
+pub(super) enum Respond {
+    Local(Reply),
+    Wire(AnswerToken),
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    Call {
+        object: u64,
+        number: u32,
+        caps: Vec<NodeId>,
+        respond: Respond,
+    },
+    Returned {
+        tag: u32,
+        result: Result<(u32, Vec<NodeId>), Exception>,
+    },
+    Failed {
+        tag: u32,
+        reason: Exception,
+    },
+    Run(u32),
+    Cancelled(AnswerToken),
+    Dropped(u64),
+    Closed(ConnId, CloseReason),
+}
+
+pub(super) struct Vat {
+    pub(super) engine: Engine<Test>,
+    pub(super) events: VecDeque<Event>,
+    written: Rc<std::cell::RefCell<Vec<NodeId>>>,
+    next_tag: u32,
+}
+
+/// Takes an event apart that must be of the given form.
+macro_rules! take {
+    ($vat:expr, $pattern:pat => $value:expr) => {{
+        let event = $vat.next();
+        match event {
+            Some($pattern) => $value,
+            other => panic!("expected {}, got {other:?}", stringify!($pattern)),
+        }
+    }};
+}
+pub(super) use take;
+
+impl Vat {
+    fn new() -> Self {
+        Self {
+            engine: Engine::new(Config::default()),
+            events: VecDeque::new(),
+            written: Rc::default(),
+            next_tag: 0,
+        }
+    }
+
+    /// A call without waiting for anything in particular; returns the tag.
+    pub(super) fn send(&mut self, target: NodeId, number: u32, caps: &[NodeId]) -> u32 {
+        self.send_with(target, number, caps, None)
+    }
+
+    /// A call and the promise for the reference in its result.
+    pub(super) fn ask(&mut self, target: NodeId, number: u32, caps: &[NodeId]) -> (u32, NodeId) {
+        let result = self.engine.promise();
+        (self.send_with(target, number, caps, Some(result)), result)
+    }
+
+    fn send_with(
+        &mut self,
+        target: NodeId,
+        number: u32,
+        caps: &[NodeId],
+        result: Option<NodeId>,
+    ) -> u32 {
+        let call = self.call(number, caps, result);
+        let tag = call.reply.tag;
+        self.engine.send(target, call);
+        self.collect();
+        tag
+    }
+
+    pub(super) fn call(
+        &mut self,
+        number: u32,
+        caps: &[NodeId],
+        result: Option<NodeId>,
+    ) -> TestCall {
+        self.next_tag += 1;
+        for cap in caps {
+            self.engine.retain(*cap);
+        }
+        if let Some(result) = result {
+            self.engine.retain(result);
+        }
+        TestCall {
+            number,
+            caps: caps.to_vec(),
+            reply: Reply {
+                tag: self.next_tag,
+                result,
+            },
+            unwritable: false,
+            blob: 0,
+            written: Rc::clone(&self.written),
+        }
+    }
+
+    /// Answers with a number and borrowed references.
+    pub(super) fn answer(&mut self, respond: Respond, number: u32, caps: &[NodeId]) {
+        match respond {
+            Respond::Wire(token) => {
+                let mut fill = |to: any_pointer::Builder<'_>| {
+                    write(to, number, caps);
+                    Ok(())
+                };
+                self.engine.answer(token, Ok(&mut fill));
+            }
+            Respond::Local(Reply { tag, result }) => {
+                if let Some(result) = result {
+                    match caps.first() {
+                        Some(cap) => self.engine.resolve(result, Ok(*cap)).unwrap(),
+                        None => self
+                            .engine
+                            .resolve(result, Err(Exception::failed("no reference")))
+                            .unwrap(),
+                    }
+                    self.engine.release(result);
+                }
+                for cap in caps {
+                    self.engine.retain(*cap);
+                }
+                let result = Ok((number, caps.to_vec()));
+                self.events.push_back(Event::Returned { tag, result });
+            }
+        }
+        self.collect();
+    }
+
+    pub(super) fn fail(&mut self, respond: Respond, reason: Exception) {
+        match respond {
+            Respond::Wire(token) => self.engine.answer(token, Err(reason)),
+            Respond::Local(Reply { tag, result }) => {
+                if let Some(result) = result {
+                    self.engine.resolve(result, Err(reason.clone())).unwrap();
+                    self.engine.release(result);
+                }
+                self.events.push_back(Event::Failed { tag, reason });
+            }
+        }
+        self.collect();
+    }
+
+    /// Takes everything the engine has for us.
+    pub(super) fn collect(&mut self) {
+        loop {
+            for node in self.written.take() {
+                self.engine.release(node);
+            }
+            let Some(output) = self.engine.poll_output() else {
+                break;
+            };
+            let event = self.event(output);
+            self.events.push_back(event);
+        }
+    }
+
+    fn event(&mut self, output: Output<Test>) -> Event {
+        match output {
+            Output::Deliver {
+                object: ObjectKey(object),
+                call: Incoming::Local(call),
+            } => Event::Call {
+                object,
+                number: call.number,
+                caps: call.caps,
+                respond: Respond::Local(call.reply),
+            },
+            Output::Deliver {
+                object: ObjectKey(object),
+                call: Incoming::Wire(call),
+            } => {
+                assert_eq!((call.interface, call.method), (0xaaaa, 3));
+                let (number, caps) = read(call.params);
+                Event::Call {
+                    object,
+                    number,
+                    caps,
+                    respond: Respond::Wire(call.answer),
+                }
+            }
+            Output::Returned { reply, result } => {
+                if let Some(node) = reply.result {
+                    if let Err(reason) = &result {
+                        let _ = self.engine.resolve(node, Err(reason.clone()));
+                    }
+                    self.engine.release(node);
+                }
+                Event::Returned {
+                    tag: reply.tag,
+                    result: result.map(read),
+                }
+            }
+            Output::Failed { call, reason } => {
+                for cap in call.caps {
+                    self.engine.release(cap);
+                }
+                if let Some(node) = call.reply.result {
+                    self.engine.resolve(node, Err(reason.clone())).unwrap();
+                    self.engine.release(node);
+                }
+                Event::Failed {
+                    tag: call.reply.tag,
+                    reason,
+                }
+            }
+            Output::Run(job) => Event::Run(job),
+            Output::Cancelled(token) => Event::Cancelled(token),
+            Output::Dropped(ObjectKey(object)) => Event::Dropped(object),
+            Output::Closed { conn, reason } => Event::Closed(conn, reason),
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Event> {
+        self.collect();
+        self.events.pop_front()
+    }
+
+    /// The number of the next call, which must be without references; it is answered.
+    pub(super) fn take_number(&mut self) -> u32 {
+        take!(self, Event::Call { number, respond, .. } => {
+            self.answer(respond, number, &[]);
+            number
+        })
+    }
+
+    pub(super) fn object(&mut self, key: u64) -> NodeId {
+        self.engine.object(ObjectKey(key))
+    }
+
+    pub(super) fn release(&mut self, node: NodeId) {
+        self.engine.release(node);
+        self.collect();
+    }
+}
+
+/// One message on its way.
+pub(super) struct Flying {
+    pub(super) bytes: Vec<u8>,
+    pub(super) fds: Vec<OwnedFd>,
+    pub(super) kind: &'static str,
+}
+
+pub(super) struct Link {
+    /// Vat and connection of both ends.
+    pub(super) ends: [(usize, ConnId); 2],
+    /// On their way to the end with the same index.
+    pub(super) to: [VecDeque<Flying>; 2],
+    cut: bool,
+}
+
+pub(super) struct Net {
+    pub(super) vats: Vec<Vat>,
+    pub(super) links: Vec<Link>,
+}
+
+impl Net {
+    pub(super) fn new(vats: usize) -> Self {
+        Self {
+            vats: (0..vats).map(|_| Vat::new()).collect(),
+            links: Vec::new(),
+        }
+    }
+
+    /// Connects two vats; each offers what it is given as bootstrap.
+    pub(super) fn link(&mut self, a: (usize, ConnOptions), b: (usize, ConnOptions)) -> usize {
+        let first = self.vats[a.0].engine.open(a.1);
+        let second = self.vats[b.0].engine.open(b.1);
+        self.links.push(Link {
+            ends: [(a.0, first), (b.0, second)],
+            to: [VecDeque::new(), VecDeque::new()],
+            cut: false,
+        });
+        self.links.len() - 1
+    }
+
+    pub(super) fn conn(&self, link: usize, end: usize) -> ConnId {
+        self.links[link].ends[end].1
+    }
+
+    /// Moves what the engines have to send onto the links.
+    pub(super) fn pump(&mut self) {
+        for vat in &mut self.vats {
+            vat.collect();
+        }
+        for link in &mut self.links {
+            for end in 0..2 {
+                let (vat, conn) = link.ends[end];
+                let mut out = Transmit::new();
+                self.vats[vat].engine.poll_transmit(conn, &mut out);
+                while let Some((run, fds)) = out.head() {
+                    let fds: Vec<OwnedFd> = fds.iter().map(|fd| fd.try_clone().unwrap()).collect();
+                    let (run, size) = (run.to_vec(), run.len());
+                    out.advance(size);
+                    if !link.cut {
+                        let messages = split(&run);
+                        assert!(fds.is_empty() || messages.len() == 1);
+                        let mut fds = Some(fds);
+                        for (bytes, kind) in messages {
+                            let fds = fds.take().unwrap_or_default();
+                            link.to[1 - end].push_back(Flying { bytes, fds, kind });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Delivers the next message to this end of a link, which must be of the given kind.
+    pub(super) fn deliver(&mut self, link: usize, end: usize, kind: &str) {
+        self.pump();
+        let flying = self.links[link].to[end].pop_front();
+        let flying = flying.unwrap_or_else(|| panic!("no message, expected {kind}"));
+        assert_eq!(flying.kind, kind);
+        self.hand_in(link, end, flying);
+    }
+
+    fn hand_in(&mut self, link: usize, end: usize, flying: Flying) {
+        let (vat, conn) = self.links[link].ends[end];
+        self.vats[vat]
+            .engine
+            .handle_bytes(conn, &flying.bytes, flying.fds);
+        self.vats[vat].collect();
+        self.pump();
+        self.check();
+    }
+
+    /// Kinds of the messages on their way to this end.
+    pub(super) fn flying(&mut self, link: usize, end: usize) -> Vec<&'static str> {
+        self.pump();
+        self.links[link].to[end]
+            .iter()
+            .map(|flying| flying.kind)
+            .collect()
+    }
+
+    /// Delivers one message, chosen by `pick` among the ends that have any. False if there is none.
+    pub(super) fn step(&mut self, pick: impl FnOnce(usize) -> usize) -> bool {
+        self.pump();
+        let mut ready = Vec::new();
+        for (index, link) in self.links.iter().enumerate() {
+            ready.extend(
+                (0..2)
+                    .filter(|end| !link.to[*end].is_empty())
+                    .map(|end| (index, end)),
+            );
+        }
+        if ready.is_empty() {
+            return false;
+        }
+        let (link, end) = ready[pick(ready.len())];
+        let flying = self.links[link].to[end].pop_front().unwrap();
+        self.hand_in(link, end, flying);
+        true
+    }
+
+    /// Delivers everything.
+    pub(super) fn run(&mut self) {
+        while self.step(|_| 0) {}
+    }
+
+    /// The link breaks: what is on its way is lost.
+    pub(super) fn cut(&mut self, link: usize) {
+        self.pump();
+        let ends = {
+            let link = &mut self.links[link];
+            link.cut = true;
+            link.to = [VecDeque::new(), VecDeque::new()];
+            link.ends
+        };
+        for (vat, conn) in ends {
+            self.vats[vat].engine.handle_closed(conn, "link cut");
+            self.vats[vat].collect();
+        }
+        self.check();
+    }
+
+    pub(super) fn check(&self) {
+        for (index, vat) in self.vats.iter().enumerate() {
+            if let Err(fault) = vat.engine.check() {
+                panic!("vat {index}: {fault}");
+            }
+        }
+    }
+
+    /// Nothing is left over, in tables or in the arenas (but `kept` nodes per vat).
+    pub(super) fn assert_drained(&mut self, kept: &[usize]) {
+        self.run();
+        for link in &self.links {
+            for (vat, conn) in link.ends {
+                let stats = self.vats[vat].engine.stats(conn);
+                assert!(
+                    self.vats[vat].engine.is_drained(conn),
+                    "vat {vat}: {stats:?}"
+                );
+            }
+        }
+        for (index, (vat, kept)) in self.vats.iter().zip(kept).enumerate() {
+            assert_eq!(
+                vat.engine.live_nodes(),
+                *kept,
+                "references left in vat {index}"
+            );
+        }
+    }
+}
+
+/// Cuts a run into messages and names each.
+pub(super) fn split(run: &[u8]) -> Vec<(Vec<u8>, &'static str)> {
+    let mut framer = Framer::default();
+    let mut rest = run;
+    let mut found = Vec::new();
+    loop {
+        let before = rest;
+        let Some(frame) = framer.next(&mut rest, &Limits::default()).unwrap() else {
+            break;
+        };
+        let bytes = before[..before.len() - rest.len()].to_vec();
+        let message = frame.into_message(100, 100);
+        found.push((bytes, kind(&message)));
+    }
+    assert!(framer.is_between());
+    found
+}
+
+fn kind(message: &crate::frame::Message) -> &'static str {
+    match decode::decode(message, &Limits::default()) {
+        Ok(Envelope::Unimplemented(_)) => "unimplemented",
+        Ok(Envelope::Abort(_)) => "abort",
+        Ok(Envelope::Bootstrap { .. }) => "bootstrap",
+        Ok(Envelope::Call(_)) => "call",
+        Ok(Envelope::Return(_)) => "return",
+        Ok(Envelope::Finish { .. }) => "finish",
+        Ok(Envelope::Resolve { .. }) => "resolve",
+        Ok(Envelope::Release { .. }) => "release",
+        Ok(Envelope::Disembargo { .. }) => "disembargo",
+        Ok(Envelope::Unknown) | Err(_) => "other",
+    }
+}
+
+/// Two vats; vat 1 offers object 0, which both know.
+pub(super) fn pair() -> (Net, NodeId) {
+    let mut net = Net::new(2);
+    let root = net.vats[1].object(0);
+    net.link(
+        (0, ConnOptions::default()),
+        (1, ConnOptions::default().with_bootstrap(root)),
+    );
+    net.vats[1].release(root);
+    let conn = net.conn(0, 0);
+    let boot = net.vats[0].engine.bootstrap(conn);
+    net.run();
+    (net, boot)
+}
