@@ -13,6 +13,7 @@ use super::turn::{Effect, Turn};
 use super::vat::Shared;
 use crate::data::{Data, Record};
 use crate::error::{Error, Result};
+use crate::schema::{Describe, Description};
 
 /// A method of an interface. Implemented by `#[vat::interface]` only; not stable.
 pub trait Method: 'static {
@@ -267,6 +268,20 @@ impl Message {
                 let caps = vat.adopt_all(params.take_caps());
                 Ok((Params::Wire(params, caps), Resolver::wire(vat, answer)))
             }
+        }
+    }
+}
+
+impl Message {
+    /// Answers the universal `describe`, which no object implements itself.
+    pub(crate) fn describe(self, vat: &Rc<Shared>, describe: fn() -> Description) {
+        if self.method() != Describe::ORDINAL {
+            let what = format!("vat::Describe has no method {}", self.method());
+            return self.fail(vat, Error::unimplemented(what));
+        }
+        match self.open::<Describe>(vat) {
+            Ok((_, answer)) => answer.settle(vat, Ok(describe())),
+            Err(other) => other.fail(vat, Error::unimplemented("describe() has no parameters")),
         }
     }
 }

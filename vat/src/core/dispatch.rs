@@ -14,7 +14,7 @@ use super::turn::{Cx, Turn};
 use super::vat::Shared;
 use crate::data::Data;
 use crate::error::{Error, Result};
-use crate::schema::{Description, Registry};
+use crate::schema::{Describe, Description, Registry};
 
 /// How messages reach an object. Made by `#[vat::interface]` only; not stable.
 #[derive(Debug)]
@@ -246,6 +246,11 @@ impl Shared {
             message.fail(self, Error::disconnected("the object is gone"));
             return;
         };
+        if let Some(describe) = facet.dispatch.describe
+            && message.interface() == Describe::INTERFACE
+        {
+            return message.describe(self, describe);
+        }
         let delivery = Delivery {
             vat: Rc::clone(self),
             object: facet.object,

@@ -19,6 +19,7 @@ mod tests;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use call::{AnyCall, Method};
+pub(crate) use call::{Call, Reply};
 pub use dispatch::{Delivery, Dispatch, Dynamic, Serves, describe, reference};
 pub use heap::Object;
 pub use near::{Near, WeakNear};

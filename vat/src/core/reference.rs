@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 
 use captp::{Exception, NodeId, NodeState, ObjectKey};
 
-use super::call::{AnyCall, Method, TypedCall};
+use super::call::{AnyCall, Call, Method, TypedCall};
 use super::heap::{Obj, Object};
 use super::near::Near;
 use super::promise::{Promisable, Promise, Resolver};
@@ -80,6 +80,14 @@ impl Ref {
         let call = TypedCall::<M> { params, answer };
         vat.effect(Effect::Send(self.clone(), Box::new(call)));
         promised
+    }
+
+    /// An eventual send of a call whose method is known at run time only. If the reference's vat has
+    /// ended, the call is dropped.
+    pub(crate) fn send_call(&self, call: Box<dyn Call>) {
+        if let Some(vat) = self.vat() {
+            vat.effect(Effect::Send(self.clone(), call));
+        }
     }
 
     /// Passes a call on, whatever its interface; its answer goes to who made it.

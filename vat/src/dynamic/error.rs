@@ -191,6 +191,14 @@ pub enum DescriptionError {
         /// The id it is named by.
         id: u64,
     },
+    /// An interface has fewer methods.
+    #[error("it does not hold method {ordinal} of {interface}")]
+    NoSuchMethod {
+        /// The interface's name.
+        interface: String,
+        /// The method's number.
+        ordinal: u16,
+    },
     /// A field lies outside its struct.
     #[error("field {field} of {owner} lies outside the struct")]
     OutsideStruct {
@@ -308,6 +316,26 @@ impl fmt::Display for ResultError {
 }
 
 impl std::error::Error for ResultError {}
+
+impl ResultError {
+    /// The message itself cannot be read.
+    pub(super) fn malformed(error: &capnp::Error) -> Self {
+        ResultProblem::Malformed {
+            reason: error.kind.to_string(),
+        }
+        .into()
+    }
+}
+
+/// A problem with the result as a whole.
+impl From<ResultProblem> for ResultError {
+    fn from(problem: ResultProblem) -> Self {
+        Self {
+            path: ValuePath::default(),
+            problem,
+        }
+    }
+}
 
 /// What is wrong with a result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -29,6 +29,7 @@
 //! and lists that are not optional are empty, as every receiver reads them.
 
 mod body;
+mod call;
 mod chain;
 mod error;
 mod lower;
@@ -46,6 +47,7 @@ mod write;
 use crate::schema::Interface;
 
 pub use body::Arguments;
+pub use call::{Answered, CallError, Given, Plan, PlanError, PlanProblem, Step};
 pub use chain::{ResultRef, result_path};
 pub use error::{
     ArgumentError, ArgumentProblem, DescriptionError, LookupError, ResultError, ResultProblem,

@@ -100,26 +100,40 @@ impl Types {
             .ok_or(DescriptionError::NoSuchType { kind: "enum", id })
     }
 
+    /// The method with this ordinal of this interface's own.
+    ///
+    /// # Errors
+    ///
+    /// When the description does not hold it.
+    pub fn method_at(
+        &self,
+        interface: u64,
+        ordinal: u16,
+    ) -> Result<MethodOf<'_>, DescriptionError> {
+        let interface = self.interface(interface)?;
+        let method = interface.methods.get(usize::from(ordinal));
+        let method = method.ok_or_else(|| DescriptionError::NoSuchMethod {
+            interface: interface.name.clone(),
+            ordinal,
+        })?;
+        Ok(MethodOf {
+            interface,
+            ordinal,
+            method,
+            params: self.structure(method.params)?,
+            results: self.structure(method.results)?,
+        })
+    }
+
     /// All methods that an object with this interface has: its own, then those of the interfaces
     /// it extends, nearest first, each interface once.
     pub fn methods(&self, interface: u64) -> Vec<MethodOf<'_>> {
         let mut methods = Vec::new();
         for interface in self.lineage(interface) {
-            for (ordinal, method) in (0..=u16::MAX).zip(&interface.methods) {
-                let (Ok(params), Ok(results)) = (
-                    self.structure(method.params),
-                    self.structure(method.results),
-                ) else {
-                    continue;
-                };
-                methods.push(MethodOf {
-                    interface,
-                    ordinal,
-                    method,
-                    params,
-                    results,
-                });
-            }
+            let ordinals = (0..=u16::MAX)
+                .zip(&interface.methods)
+                .map(|(ordinal, _)| ordinal);
+            methods.extend(ordinals.flat_map(|ordinal| self.method_at(interface.id, ordinal)));
         }
         methods
     }

@@ -1,5 +1,6 @@
 //! Interface descriptions: the model, the printed `.capnp` text, the universal describe message.
 
+mod describe;
 pub mod id;
 mod model;
 mod registry;
@@ -7,5 +8,6 @@ mod registry;
 mod tests;
 pub mod text;
 
+pub use describe::{Describe, DescribeParams, describe};
 pub use model::{Description, Enum, Enumerant, Field, Interface, Method, Struct, Type, Value};
 pub use registry::{FieldShape, InterfaceShape, Registry};

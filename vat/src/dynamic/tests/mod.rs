@@ -4,4 +4,5 @@ mod arguments;
 mod chains;
 mod fixture;
 mod random;
+mod shown;
 mod vectors;
