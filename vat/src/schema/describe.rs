@@ -57,7 +57,7 @@ mod tests {
     use capnp::message;
 
     use super::*;
-    use crate::core::{AnyCall, Dispatch, Dynamic, Interface, Object, Turn, Vat, reference};
+    use crate::core::{AnyCall, Dynamic, Interface, Turn, Vat};
     use crate::data::Record;
     use crate::dynamic::Types;
     use crate::error::{ErrorKind, Result};
@@ -90,56 +90,24 @@ mod tests {
         assert!(matches!(value.ty, Type::Struct(_)));
     }
 
-    /// An object whose own methods nobody calls.
-    struct Thing;
+    #[vat::interface]
+    trait Thing {
+        /// Says its name.
+        fn name(&self, turn: &Turn) -> Result<String>;
+    }
 
-    impl Object for Thing {
-        const TRANSACTIONAL: bool = false;
+    #[derive(Clone, vat::Object)]
+    struct Nameless;
 
-        fn old_state(&self) -> Option<Self> {
-            None
+    impl Thing for Nameless {
+        fn name(&self, _: &Turn) -> Result<String> {
+            Ok(String::new())
         }
     }
-
-    #[derive(Clone)]
-    struct ThingRef(Ref);
-
-    impl From<Ref> for ThingRef {
-        fn from(reference: Ref) -> Self {
-            Self(reference)
-        }
-    }
-
-    impl From<ThingRef> for Ref {
-        fn from(thing: ThingRef) -> Self {
-            thing.0
-        }
-    }
-
-    impl Interface for ThingRef {
-        const ID: u64 = 7;
-        const NAME: &'static str = "demo::Thing";
-    }
-
-    const DISPATCH: Dispatch = Dispatch {
-        name: "demo::Thing",
-        deliver: |delivery| delivery.refuse(),
-        describe: Some(|| Description {
-            root: 7,
-            ..Description::default()
-        }),
-    };
 
     /// Passes every call on.
+    #[derive(Clone, vat::Object)]
     struct Caretaker(Ref);
-
-    impl Object for Caretaker {
-        const TRANSACTIONAL: bool = false;
-
-        fn old_state(&self) -> Option<Self> {
-            None
-        }
-    }
 
     impl Dynamic for Caretaker {
         fn call(&mut self, _: &Turn, call: AnyCall) -> Result<()> {
@@ -157,18 +125,25 @@ mod tests {
     }
 
     fn thing(turn: &Turn) -> Ref {
-        reference::<ThingRef, _>(&turn.spawn(Thing), &DISPATCH).0
+        ThingRef::from(&turn.spawn(Nameless)).into()
     }
 
     #[test]
     fn every_object_answers_it() {
-        assert_eq!(described(thing).unwrap().root, 7);
+        let types = Types::new(described(thing).unwrap()).unwrap();
+        let root = types.root().unwrap();
+        assert_eq!(
+            (root.id, root.name.as_str()),
+            (ThingRef::ID, ThingRef::NAME)
+        );
+        let name = types.method(root.id, "name").unwrap();
+        assert_eq!(name.method.doc, "Says its name.");
     }
 
     #[test]
     fn a_forwarder_shows_what_is_behind_it() {
         let description = described(|turn| turn.spawn(Caretaker(thing(turn))).dynamic());
-        assert_eq!(description.unwrap().root, 7);
+        assert_eq!(description.unwrap().root, ThingRef::ID);
     }
 
     #[test]
