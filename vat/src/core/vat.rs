@@ -12,6 +12,7 @@ use captp::{CloseReason, ConnId, Engine, Host, Incoming, NodeId, Output};
 use super::call::{Call, Message, Reply};
 use super::facet::Facets;
 use super::heap::Heap;
+use super::promise::vat_ended;
 use super::quietly;
 use super::reference::Ref;
 use super::task::{TaskId, Tasks, Woken};
@@ -140,17 +141,23 @@ impl Vat {
     }
 }
 
-/// The vat ends: every object's state is taken, so that cycles between objects do not keep them.
+/// The vat ends. Tasks, queue and states are taken out, as they may hold the vat itself or each
+/// other; whoever waits for something of it is told.
 impl Drop for Vat {
     fn drop(&mut self) {
-        let bodies = self.0.tasks.borrow_mut().take_all();
+        let vat = &self.0;
+        let bodies = vat.tasks.borrow_mut().take_all();
         quietly(|| drop(bodies));
-        let facets = self.0.facets.borrow_mut().take_all();
-        let objects = self.0.heap.borrow().objects();
+        let engine = vat.engine.replace(Engine::new(captp::Config::default()));
+        quietly(|| drop(engine));
+        let facets = vat.facets.borrow_mut().take_all();
+        let objects = vat.heap.borrow().objects();
         for object in objects {
             quietly(|| drop(object.take_state()));
         }
         quietly(|| drop(facets));
+        vat.break_abandoned(vat_ended::<()>().err().as_ref());
+        vat.tidy();
     }
 }
 
