@@ -64,7 +64,7 @@ pub struct PlanError {
     /// Which step, from 0 on.
     pub step: usize,
     /// What is wrong with it.
-    pub problem: PlanProblem,
+    pub problem: Box<PlanProblem>,
 }
 
 /// What is wrong with a step of a chain.
@@ -102,7 +102,10 @@ impl Plan {
         let mut interface = types.description().root;
         let mut calls = Vec::new();
         for (at, step) in steps.iter().enumerate() {
-            let fail = |problem| PlanError { step: at, problem };
+            let fail = |problem| PlanError {
+                step: at,
+                problem: Box::new(problem),
+            };
             let next = steps.get(at + 1);
             let (call, then) = plan(types, interface, step, next, refs, limits).map_err(fail)?;
             calls.push(call);

@@ -206,8 +206,8 @@ impl<'a> Used<'a> {
                 }
                 Type::Enum(id) => drop(add(&mut self.enums, types.enumeration(id).ok())),
                 Type::Interface(id) => {
-                    if add(&mut self.interfaces, types.interface(id).ok()).is_some() {
-                        waiting.extend(Self::of_interface(types, id));
+                    if let Some(new) = add(&mut self.interfaces, types.interface(id).ok()) {
+                        waiting.extend(Self::of_interface(types, new.id));
                     }
                 }
                 _ => {}
@@ -357,8 +357,8 @@ impl Sheet<'_> {
             "params": self.fields(method.params),
         });
         match only_value(method.results) {
-            Some(value) => entry["result"] = self.field(value),
-            None => entry["results"] = self.fields(method.results),
+            Some(value) => put(&mut entry, "result", self.field(value)),
+            None => put(&mut entry, "results", self.fields(method.results)),
         }
         entry
     }
@@ -404,15 +404,15 @@ impl Sheet<'_> {
             "optional": field.optional,
         });
         if let Some(default) = default_json(self.types, field) {
-            entry["default"] = default;
+            put(&mut entry, "default", default);
         }
         if field.variant.is_some() {
-            entry["variant"] = json!(true);
+            put(&mut entry, "variant", json!(true));
         }
         if let Type::Group(id) = ty
             && let Ok(group) = self.types.structure(*id)
         {
-            entry["fields"] = self.fields(group);
+            put(&mut entry, "fields", self.fields(group));
         }
         entry
     }
@@ -427,5 +427,12 @@ impl Sheet<'_> {
             plain => return self.types.type_name(plain),
         };
         name.cloned().unwrap_or_else(|_| self.types.type_name(ty))
+    }
+}
+
+/// Adds a member to an object.
+fn put(entry: &mut Json, key: &str, value: Json) {
+    if let Json::Object(members) = entry {
+        members.insert(key.to_owned(), value);
     }
 }

@@ -1,6 +1,6 @@
 //! The universal `describe()`: every exported object says what interface it has.
 
-use super::{Description, Registry, id};
+use super::{Description, Registry};
 use crate::core::{Method, Promise, Ref, Results};
 
 /// `vat::Describe.describe() -> (value :Description)`: what a call of any object may ask, whatever
@@ -61,7 +61,7 @@ mod tests {
     use crate::data::Record;
     use crate::dynamic::Types;
     use crate::error::{ErrorKind, Result};
-    use crate::schema::Type;
+    use crate::schema::{Type, id};
 
     #[test]
     fn its_id_follows_from_its_name() {
