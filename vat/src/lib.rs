@@ -44,7 +44,7 @@ pub mod __private {
         Serves, Shared, Slot, Turn, describe, reference,
     };
     pub use crate::data;
-    pub use crate::program::program_main;
     pub use crate::error::{Error, Result};
+    pub use crate::program::program_main;
     pub use crate::schema;
 }

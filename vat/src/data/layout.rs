@@ -159,6 +159,34 @@ pub const fn solve<const N: usize, const B: usize>(members: &[Member; N]) -> Sol
     }
 }
 
+/// The same for any number of members, for tests that make up types. The slots are leaked.
+#[cfg(test)]
+pub(crate) fn solve_leaked(members: &[Member], branches: usize) -> Layout {
+    let mut slots = vec![Slot::ORIGIN; members.len()];
+    let mut unions = [Union::NEW];
+    let size = Work {
+        spots: List {
+            items: &mut vec![Spot::NONE; members.len()],
+            len: 0,
+        },
+        pointers: List {
+            items: &mut vec![Owned::NONE; members.len()],
+            len: 0,
+        },
+        uses: &mut vec![Use::NOTHING; members.len() * branches],
+        branches: &mut vec![Started::NOT; branches],
+        unions: &mut unions,
+        root: Root::EMPTY,
+        columns: members.len(),
+    }
+    .place_all(members, &mut slots);
+    Layout {
+        size,
+        discriminant: unions[0].tag,
+        slots: slots.leak(),
+    }
+}
+
 /// Free space inside already counted words: for each size from 1 to 32 bits at most one gap, as
 /// its offset in units of its own size. 0 is none: the first thing placed is there.
 #[derive(Clone, Copy)]

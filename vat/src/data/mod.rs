@@ -33,10 +33,14 @@ mod reference;
 mod scalar;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 mod wire;
 
 pub use compound::{must_be_listable, must_not_be_optional};
 pub use error::{Error, Fault};
+#[cfg(test)]
+pub(crate) use layout::solve_leaked;
 pub use layout::{Branch, Kind, Layout, Member, Size, Slot, Solved, solve};
 pub use scalar::{Scalar, default_value};
 pub use wire::{Element, MEMORY_LIMIT, NESTING_LIMIT, Reader, Source, Writer};

@@ -1,5 +1,7 @@
 //! Interface descriptions: the model, the printed `.capnp` text, the universal describe message.
 
+#[cfg(test)]
+mod compiler;
 mod describe;
 pub mod id;
 mod model;
@@ -7,6 +9,8 @@ mod registry;
 #[cfg(test)]
 mod tests;
 pub mod text;
+#[cfg(test)]
+mod vectors;
 
 pub use describe::{Describe, DescribeParams, describe};
 pub use model::{Description, Enum, Enumerant, Field, Interface, Method, Struct, Type, Value};

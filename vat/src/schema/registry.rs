@@ -77,6 +77,15 @@ impl FieldShape {
     }
 }
 
+#[cfg(test)]
+impl FieldShape {
+    /// For enums that have no Rust type.
+    pub(super) fn with_enum_default(mut self, value: u16) -> Self {
+        self.field.default = Some(super::Value::Enum(value));
+        self
+    }
+}
+
 impl Registry {
     /// Describes a field of type `T`.
     pub fn field<T: Data>(&mut self, name: &str, doc: &str, ordinal: u16) -> FieldShape {
@@ -174,7 +183,7 @@ impl Registry {
         }
     }
 
-    fn enter(&mut self, id: u64, name: &str, doc: &str, layout: Layout) {
+    pub(super) fn enter(&mut self, id: u64, name: &str, doc: &str, layout: Layout) {
         let entered = Struct {
             id,
             name: name.to_owned(),
@@ -187,7 +196,7 @@ impl Registry {
         self.structs.insert(id, entered);
     }
 
-    fn fill(&mut self, id: u64, layout: Layout, shapes: Vec<FieldShape>) {
+    pub(super) fn fill(&mut self, id: u64, layout: Layout, shapes: Vec<FieldShape>) {
         let mut order: Vec<u16> = shapes.iter().map(|shape| shape.field.ordinal).collect();
         order.sort_unstable();
         let fields = shapes
@@ -290,8 +299,24 @@ impl InterfaceShape<'_> {
 
     /// Adds the next method: its parameters are the fields of `P`, its results those of `R`.
     pub fn method<P: Record, R: Record>(&mut self, name: &str, doc: &str) {
-        let params = self.list::<P>(name, false);
-        let results = self.list::<R>(name, true);
+        let (params, results) = (P::fields(self.types), R::fields(self.types));
+        self.method_of(name, doc, (P::LAYOUT, params), (R::LAYOUT, results));
+    }
+
+    #[cfg(test)]
+    pub(super) fn extends_id(&mut self, id: u64) {
+        self.interface.extends.push(id);
+    }
+
+    pub(super) fn method_of(
+        &mut self,
+        name: &str,
+        doc: &str,
+        params: (Layout, Vec<FieldShape>),
+        results: (Layout, Vec<FieldShape>),
+    ) {
+        let params = self.list(name, false, params);
+        let results = self.list(name, true, results);
         self.interface.methods.push(Method {
             name: name.to_owned(),
             doc: doc.to_owned(),
@@ -300,14 +325,18 @@ impl InterfaceShape<'_> {
         });
     }
 
-    fn list<R: Record>(&mut self, method: &str, results: bool) -> u64 {
+    fn list(
+        &mut self,
+        method: &str,
+        results: bool,
+        (layout, fields): (Layout, Vec<FieldShape>),
+    ) -> u64 {
         let ordinal = u16::try_from(self.interface.methods.len()).unwrap_or(u16::MAX);
         let id = id::of_list(self.interface.id, ordinal, results);
         let which = if results { "Results" } else { "Params" };
         let name = format!("{}.{method}${which}", self.interface.name);
-        self.types.enter(id, &name, "", R::LAYOUT);
-        let fields = R::fields(self.types);
-        self.types.fill(id, R::LAYOUT, fields);
+        self.types.enter(id, &name, "", layout);
+        self.types.fill(id, layout, fields);
         id
     }
 }
