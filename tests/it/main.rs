@@ -1,1 +1,3 @@
 //! Whole-system tests of vat: several processes, real sockets, real peers.
+
+mod confinement;
