@@ -49,7 +49,7 @@ pub(super) const PROBES: &[Probe] = &[
     ("exec an inherited descriptor", || {
         in_child(|| {
             let each = |fd| exec_at(fd, c"".as_ptr() as usize, EMPTY_PATH);
-            (0..256).map(each).last().unwrap_or(Ok(()))
+            (0..256).map(each).next_back().unwrap_or(Ok(()))
         })
     }),
     ("exec a memory file", || {

@@ -1,4 +1,4 @@
-//! Attempts upon the kernel's larger surfaces: namespaces, memory, keys, tracing, io_uring.
+//! Attempts upon the kernel's larger surfaces: namespaces, memory, keys, tracing, `io_uring`.
 
 use super::exec::in_child;
 use super::{Outcome, Probe, Refused, attempt, call, open, word};

@@ -147,7 +147,7 @@ fn signal_all() -> Outcome {
     );
     for process in (1..1 << 16)
         .chain([parent])
-        .filter(|&process| process != own)
+        .filter(|&process| process != own && process != 0)
     {
         match attempt(libc::SYS_tgkill, &[process, process, 0]) {
             Ok(()) => return Ok(()),

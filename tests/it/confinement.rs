@@ -4,6 +4,20 @@
 //! there is proven to be refused by the confinement; what the host forbids anyway is printed as
 //! not proven.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the processes of a test are told by the environment what to do"
+)]
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -722,6 +736,35 @@ fn an_unprivileged_launcher_confines_as_well() {
             }
         }
     }
+}
+
+/// Containers and hardened hosts forbid user namespaces: Landlock and seccomp hold as well.
+#[test]
+fn without_namespaces_the_level_is_l2_and_holds() {
+    let control = control();
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set -all \
+                  \"$0\" confinement::launcher --exact --nocapture --include-ignored";
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .env(PROGRAM, &HOSTILE.1)
+        .env(LEVEL, "L3")
+        .env("VAT_TEST_NAME", "hostile")
+        .output();
+    let output = match output {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) => return println!("not proven: cannot forbid namespaces here: {error}"),
+    };
+    if !output.contains("level ") {
+        return println!("not proven: cannot forbid namespaces here: {output}");
+    }
+    assert!(output.contains("level L2"), "{output}");
+    let run = Run {
+        exit: Exit::Code(0),
+        output,
+    };
+    assert!(run.output.contains("ended Code(0)"), "{}", run.output);
+    assert_nothing_allowed(&run, &control, "L2 without namespaces");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Its name (`argv[0]`) says what it does.
 #![allow(clippy::print_stdout, reason = "its output is what is tested")]
+#![allow(clippy::panic, reason = "panics are among what is tested")]
 #![allow(
     clippy::expect_used,
     reason = "a failure is a panic, which its exit code shows"
@@ -23,6 +24,7 @@ fn main() {
         "world" => world(),
         "works" => works(),
         "echo" => echo(),
+        "hello" => hello(),
         "panic" => panic!("as asked"),
         "exit" => std::process::exit(7),
         "abort" => std::process::abort(),
@@ -138,17 +140,17 @@ fn inherited() -> Option<OwnedFd> {
     descriptor.try_clone_to_owned().ok()
 }
 
-/// Answers on descriptor 3 what it is told there, on tokio's current-thread runtime.
+/// Says one byte as soon as a runtime runs, and ends when the launcher closes the socket.
+fn hello() {
+    with_socket(async |socket| {
+        socket.write_all(b"!").await.expect("a byte is sent");
+        drop(socket.read(&mut [0]).await);
+    });
+}
+
+/// Answers on descriptor 3 what it is told there.
 fn echo() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.expect("a runtime");
-    runtime.block_on(async {
-        let socket = inherited().expect("descriptor 3");
-        let socket = std::os::unix::net::UnixStream::from(socket);
-        socket.set_nonblocking(true).expect("non-blocking mode");
-        let mut socket = tokio::net::UnixStream::from_std(socket).expect("a stream");
+    with_socket(async |socket| {
         let mut bytes = [0; 64];
         loop {
             let read = socket.read(&mut bytes).await.expect("bytes");
@@ -158,6 +160,20 @@ fn echo() {
             tokio::time::sleep(Duration::from_millis(1)).await;
             socket.write_all(bytes).await.expect("an answer");
         }
+    });
+}
+
+/// Uses descriptor 3 on tokio's current-thread runtime.
+fn with_socket(talk: impl AsyncFnOnce(&mut tokio::net::UnixStream)) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let socket = inherited().expect("descriptor 3");
+        let socket = std::os::unix::net::UnixStream::from(socket);
+        socket.set_nonblocking(true).expect("non-blocking mode");
+        let mut socket = tokio::net::UnixStream::from_std(socket).expect("a stream");
+        talk(&mut socket).await;
     });
 }
 

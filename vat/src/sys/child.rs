@@ -4,11 +4,18 @@
 //! may be held for ever, so nothing here allocates, locks, panics or touches the C library's state.
 //! Everything it needs was prepared before the fork and is read through the [`Orders`].
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "flags of the kernel fit a word"
+)]
+
 use std::ffi::CStr;
 
 use libc::c_long;
 
 use super::raw::{Errno, call};
+use super::step::Step;
+use super::trial::{probe_calls, probe_world};
 
 /// The descriptor of the sealed program at the time of `exec`. It lies above the limit of open
 /// files that the program starts with, so that no descriptor can have this number again.
@@ -22,101 +29,6 @@ const ARRANGING_DESCRIPTOR: u32 = 1010;
 pub(crate) const EXEC_PATH_ADDRESS: usize = 0x1_0000;
 /// No mapping may be asked for below this address.
 pub(crate) const LOW_LIMIT: usize = 0x2_0000;
-
-/// The places at which a start can fail, in the order in which the child passes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Step {
-    Orders = 1,
-    Session,
-    Descriptors,
-    IdMaps,
-    PrivateMounts,
-    EmptyRootMount,
-    EmptyRootPivot,
-    EmptyRootDetach,
-    Limits,
-    BoundingSet,
-    SwitchIds,
-    DropCapabilities,
-    DeathSignal,
-    NoNewPrivileges,
-    Landlock,
-    ExecPage,
-    Signals,
-    ProbeFiles,
-    ProbeNetwork,
-    ProbeSignal,
-    Seccomp,
-    ProbeCalls,
-    Exec,
-    /// A trial got to its end: everything was enforced.
-    TrialPassed,
-}
-
-impl Step {
-    const ALL: [Self; 24] = [
-        Self::Orders,
-        Self::Session,
-        Self::Descriptors,
-        Self::IdMaps,
-        Self::PrivateMounts,
-        Self::EmptyRootMount,
-        Self::EmptyRootPivot,
-        Self::EmptyRootDetach,
-        Self::Limits,
-        Self::BoundingSet,
-        Self::SwitchIds,
-        Self::DropCapabilities,
-        Self::DeathSignal,
-        Self::NoNewPrivileges,
-        Self::Landlock,
-        Self::ExecPage,
-        Self::Signals,
-        Self::ProbeFiles,
-        Self::ProbeNetwork,
-        Self::ProbeSignal,
-        Self::Seccomp,
-        Self::ProbeCalls,
-        Self::Exec,
-        Self::TrialPassed,
-    ];
-
-    /// The step with this number in a child's report.
-    pub(crate) fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| *step as u32 == number)
-    }
-
-    /// What the child was doing.
-    pub(crate) fn doing(self) -> &'static str {
-        match self {
-            Self::Orders => "waiting for the launcher's word",
-            Self::Session => "starting a session of its own",
-            Self::Descriptors => "arranging its descriptors",
-            Self::IdMaps => "writing the id maps of its user namespace",
-            Self::PrivateMounts => "making its mounts private",
-            Self::EmptyRootMount => "mounting its empty root",
-            Self::EmptyRootPivot => "moving into its empty root (pivot_root)",
-            Self::EmptyRootDetach => "detaching the host's root",
-            Self::Limits => "setting its resource limits",
-            Self::BoundingSet => "emptying its capability bounding set",
-            Self::SwitchIds => "switching to its own user id",
-            Self::DropCapabilities => "dropping its capabilities",
-            Self::DeathSignal => "tying its life to the launcher's",
-            Self::NoNewPrivileges => "giving up new privileges (no_new_privs)",
-            Self::Landlock => "entering its Landlock domain",
-            Self::ExecPage => "mapping the page with the path of its one exec",
-            Self::Signals => "resetting its signal handlers",
-            Self::ProbeFiles => "probing that no file can be opened",
-            Self::ProbeNetwork => "probing that no connection can be made",
-            Self::ProbeSignal => "probing that no other process can be signalled",
-            Self::Seccomp => "installing its system call filter (seccomp)",
-            Self::ProbeCalls => "probing that refused system calls are refused",
-            Self::Exec => "executing the sealed program",
-            Self::TrialPassed => "ending a trial",
-        }
-    }
-}
 
 /// Everything a child needs, prepared before the fork.
 pub(super) struct Orders<'a> {
@@ -139,8 +51,17 @@ pub(super) struct Orders<'a> {
     pub(super) drop_capabilities: bool,
     pub(super) last_capability: u32,
     pub(super) filters: &'a [libc::sock_fprog],
+    pub(super) expect: Expected,
     /// A process outside, to be probed for whether it can be signalled.
     pub(super) launcher_pid: u32,
+}
+
+/// What a trial must find refused before seccomp refuses it anyway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub(crate) no_files: bool,
+    pub(crate) no_network: bool,
+    pub(crate) no_signals: bool,
 }
 
 /// What the launcher says once the child exists: the ids to switch to, if any.
@@ -160,7 +81,8 @@ pub(super) struct Word {
     pub(super) errno: Errno,
 }
 
-type Done = Result<(), (Step, Errno)>;
+/// A step that failed, and what the kernel answered (0 if it allowed what it must refuse).
+pub(super) type Done = Result<(), (Step, Errno)>;
 
 /// Confines the calling process as ordered and executes the program. Never returns.
 ///
@@ -529,94 +451,4 @@ unsafe fn reset_signals() -> Done {
         let arguments = [set, unblock.as_ptr() as usize, 0, 8];
         step(Step::Signals, libc::SYS_rt_sigprocmask, &arguments)
     }
-}
-
-/// Trials only: what namespaces and Landlock promise is tried before seccomp refuses it anyway.
-unsafe fn probe_world(orders: &Orders<'_>) -> Done {
-    if orders.ruleset.is_none() && orders.empty_root.is_none() {
-        return Ok(());
-    }
-    let here = libc::AT_FDCWD.cast_unsigned() as usize;
-    let stream = (libc::SOCK_STREAM | libc::SOCK_CLOEXEC).cast_unsigned() as usize;
-    let family = libc::AF_INET.cast_unsigned() as usize;
-    // 127.0.0.1, port 9, in network byte order.
-    let address = libc::sockaddr_in {
-        sin_family: 2,
-        sin_port: 9_u16.to_be(),
-        sin_addr: libc::in_addr {
-            s_addr: 0x7f00_0001_u32.to_be(),
-        },
-        sin_zero: [0; 8],
-    };
-    // SAFETY: paths are C strings, the address is valid for reads of its size.
-    unsafe {
-        for path in [
-            c"/etc/passwd",
-            c"/proc/self/status",
-            c"/dev/null",
-            c"/bin/sh",
-        ] {
-            if call(libc::SYS_openat, &[here, path.as_ptr() as usize, 0, 0]).is_ok() {
-                return Err((Step::ProbeFiles, 0));
-            }
-        }
-        if let Ok(socket) = call(libc::SYS_socket, &[family, stream, 0]) {
-            let address_at = (&raw const address) as usize;
-            match call(
-                libc::SYS_connect,
-                &[socket, address_at, size_of_val(&address)],
-            ) {
-                Err(libc::EACCES | libc::EPERM | libc::ENETUNREACH) => {}
-                Ok(_) => return Err((Step::ProbeNetwork, 0)),
-                Err(errno) => return Err((Step::ProbeNetwork, errno)),
-            }
-        }
-        if call(libc::SYS_kill, &[orders.launcher_pid as usize, 0]).is_ok() {
-            return Err((Step::ProbeSignal, 0));
-        }
-    }
-    Ok(())
-}
-
-/// Trials only: the filter refuses what it must.
-unsafe fn probe_calls(orders: &Orders<'_>) -> Done {
-    if orders.filters.is_empty() {
-        return Ok(());
-    }
-    let here = libc::AT_FDCWD.cast_unsigned() as usize;
-    let root = c"/".as_ptr() as usize;
-    let executable = (libc::PROT_READ | libc::PROT_EXEC).cast_unsigned() as usize;
-    let anonymous = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS).cast_unsigned() as usize;
-    let family = libc::AF_UNIX.cast_unsigned() as usize;
-    let calls: [(c_long, [usize; 6]); 6] = [
-        (libc::SYS_openat, [here, root, 0, 0, 0, 0]),
-        (libc::SYS_socket, [family, 1, 0, 0, 0, 0]),
-        (
-            libc::SYS_mmap,
-            [0, 4096, executable, anonymous, usize::MAX, 0],
-        ),
-        (libc::SYS_unshare, [0, 0, 0, 0, 0, 0]),
-        (libc::SYS_kill, [0, 0, 0, 0, 0, 0]),
-        (
-            libc::SYS_prctl,
-            [
-                libc::PR_GET_PDEATHSIG.cast_unsigned() as usize,
-                0,
-                0,
-                0,
-                0,
-                0,
-            ],
-        ),
-    ];
-    for (number, arguments) in calls {
-        // SAFETY: harmless even where they succeed: the process ends right after.
-        if !matches!(
-            unsafe { call(number, &arguments) },
-            Err(libc::EPERM | libc::ENOSYS)
-        ) {
-            return Err((Step::ProbeCalls, 0));
-        }
-    }
-    Ok(())
 }

@@ -6,8 +6,9 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::child::{Go, Orders, Step, Word, run};
+use super::child::{Expected, Go, Orders, Word, run};
 use super::raw::call;
+use super::step::Step;
 
 /// How long a child may take from `clone` to `exec`, in which it does nothing that waits.
 const START_TIME: Duration = Duration::from_secs(20);
@@ -36,6 +37,8 @@ pub(crate) struct Blueprint<'a> {
     /// Without a program the child is a trial: it probes its confinement and ends.
     pub(crate) program: Option<BorrowedFd<'a>>,
     pub(crate) argv0: CString,
+    /// What a trial must find refused.
+    pub(crate) expect: Expected,
 }
 
 /// User ids that belong to nobody: a child's is `first + process id % count`, so that two children
@@ -103,6 +106,7 @@ pub(crate) fn fork(plan: &Blueprint<'_>) -> io::Result<Forked> {
         drop_capabilities: plan.drop_capabilities,
         last_capability: plan.last_capability,
         filters: &filters,
+        expect: plan.expect,
         launcher_pid: std::process::id(),
     };
     let (pid, pidfd) = clone(plan.namespaces, &orders)?;
@@ -128,8 +132,10 @@ impl Forked {
         let uid = self.uid.unwrap_or(0);
         if plan.launcher_writes_maps {
             let file = |name: &str| format!("/proc/{}/{name}", self.pid);
-            std::fs::write(file("uid_map"), format!("{uid} {uid} 1"))?;
-            std::fs::write(file("gid_map"), format!("{uid} {uid} 1"))?;
+            for name in ["uid_map", "gid_map"] {
+                let context = |error| io::Error::other(format!("writing its {name}: {error}"));
+                std::fs::write(file(name), format!("{uid} {uid} 1")).map_err(context)?;
+            }
         }
         let go = Go {
             switch: u32::from(self.uid.is_some()),
@@ -304,7 +310,7 @@ pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<()> {
             libc::SOL_SOCKET,
             SO_PASSRIGHTS,
             (&raw const off).cast(),
-            size_of::<c_int>() as libc::socklen_t,
+            libc::socklen_t::try_from(size_of::<c_int>()).unwrap_or(0),
         )
     };
     if result == 0 {

@@ -17,9 +17,13 @@ pub(crate) mod inherited;
 mod raw;
 #[cfg(feature = "launch")]
 mod reactor;
+#[cfg(feature = "launch")]
+mod step;
+#[cfg(feature = "launch")]
+mod trial;
 
 #[cfg(feature = "launch")]
-pub(crate) use self::child::{EXEC_PATH_ADDRESS, LOW_LIMIT, PROGRAM_DESCRIPTOR};
+pub(crate) use self::child::{EXEC_PATH_ADDRESS, Expected, LOW_LIMIT, PROGRAM_DESCRIPTOR};
 #[cfg(feature = "launch")]
 pub(crate) use self::fork::{
     Blueprint, Forked, IdRange, StartFailure, block_signals, fork, keep_child_statuses,

@@ -20,5 +20,5 @@ pub(super) unsafe fn call(number: c_long, arguments: &[usize]) -> Result<usize, 
         // SAFETY: the address of this thread's own error number is always valid.
         return Err(unsafe { *libc::__errno_location() });
     }
-    Ok(result.cast_unsigned() as usize)
+    usize::try_from(result).map_err(|_| libc::EOVERFLOW)
 }

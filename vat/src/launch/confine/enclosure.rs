@@ -11,7 +11,7 @@ use landlock::{RulesetAttr as _, Scope};
 
 use super::level::{Level, Mechanism, MechanismName, Report};
 use super::{Limits, filter};
-use crate::sys::{self, Blueprint, IdRange};
+use crate::sys::{self, Blueprint, Expected, IdRange};
 
 /// Landlock withholds signals and abstract sockets from this version on (Linux 6.12).
 const SCOPES_ABI: u32 = 6;
@@ -41,6 +41,7 @@ pub(super) struct Recipe {
 impl Recipe {
     /// The recipes to try on this host, the strongest first.
     pub(super) fn candidates(host: &Host, at_most: Level) -> Vec<Self> {
+        // Root of a user namespace may have no other id to switch to: it is an ordinary user.
         let root = host.root && host.ids.is_some();
         let recipe = |namespaces, landlock, own_user| Self {
             namespaces,
@@ -50,10 +51,13 @@ impl Recipe {
         };
         let mut all = Vec::new();
         for landlock in [true, false] {
-            if root {
-                all.push(recipe(Namespaces::Privileged, landlock, true));
+            if host.root {
+                all.push(recipe(Namespaces::Privileged, landlock, root));
             }
-            all.push(recipe(Namespaces::User, landlock, root));
+            if root {
+                all.push(recipe(Namespaces::User, landlock, true));
+            }
+            all.push(recipe(Namespaces::User, landlock, false));
         }
         for landlock in [true, false] {
             if root {
@@ -117,7 +121,7 @@ impl Recipe {
 }
 
 /// What is known of this host without trying anything.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) root: bool,
     pub(super) ids: Option<IdRange>,
@@ -236,10 +240,6 @@ impl Enclosure {
         })
     }
 
-    pub(super) fn into_host(self) -> Host {
-        self.host
-    }
-
     /// The orders for one child; without parts, for a trial.
     pub(super) fn blueprint<'a>(
         &'a self,
@@ -274,7 +274,17 @@ impl Enclosure {
             stderr: parts.map_or(null, |parts| parts.stderr),
             socket: parts.map_or(null, |parts| parts.socket),
             program: parts.map(|parts| parts.program),
+            expect: self.expected(separate),
             argv0: parts.map(|parts| parts.name.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn expected(&self, separate: bool) -> Expected {
+        let landlock = |needed| self.recipe.landlock && self.host.abi() >= needed;
+        Expected {
+            no_files: separate || landlock(1),
+            no_network: separate || landlock(NETWORK_ABI),
+            no_signals: separate || landlock(SCOPES_ABI),
         }
     }
 

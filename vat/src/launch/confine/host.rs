@@ -5,7 +5,7 @@ use std::io;
 use serde::Serialize;
 
 use super::Limits;
-use super::enclosure::{Enclosure, Host, Recipe};
+use super::enclosure::{Enclosure, Host, Namespaces, Recipe};
 use super::level::{Level, Mechanism, Report};
 use crate::sys::{self, StartFailure};
 
@@ -82,22 +82,22 @@ pub(super) struct Survey {
 impl Survey {
     /// Tries the recipes up to a level, strongest first. The calling thread blocks all signals.
     pub(super) fn take(at_most: Level) -> io::Result<Self> {
-        let mut host = Host::look();
+        let host = Host::look();
         let mut trials = Vec::new();
         for recipe in Recipe::candidates(&host, at_most) {
             let level = recipe.level(&host);
-            let enclosure = Enclosure::new(recipe, host)?;
-            let failure = attempt(&enclosure).err();
-            let failed = failure.is_some();
+            let outcome = Enclosure::new(recipe, host.clone())
+                .map_err(|error| format!("preparing it: {error}"))
+                .and_then(|enclosure| attempt(&enclosure).map(|()| enclosure));
+            let (recipe, failure) = (recipe.describe(), outcome.as_ref().err().cloned());
             trials.push(Trial {
-                recipe: recipe.describe(),
+                recipe,
                 level,
                 failure,
             });
-            if !failed {
+            if let Ok(enclosure) = outcome {
                 return Ok(Self { enclosure, trials });
             }
-            host = enclosure.into_host();
         }
         let reasons: Vec<_> = trials
             .iter()
@@ -111,16 +111,21 @@ impl Survey {
 
     /// What children of this enclosure are held by.
     pub(super) fn report(&self) -> Report {
-        let failures: Vec<_> = self
+        let failures = self
             .trials
             .iter()
             .filter(|trial| trial.level == Level::L3)
-            .filter_map(|trial| trial.failure.as_deref())
-            .collect();
-        let failures = if failures.is_empty() {
+            .filter_map(|trial| trial.failure.as_deref());
+        let mut reasons: Vec<&str> = Vec::new();
+        for failure in failures {
+            if !reasons.contains(&failure) {
+                reasons.push(failure);
+            }
+        }
+        let failures = if reasons.is_empty() {
             "not asked for".to_owned()
         } else {
-            failures.join("; ")
+            reasons.join("; ")
         };
         self.enclosure.report(&failures)
     }
@@ -140,10 +145,26 @@ impl Survey {
 /// Starts a trial child; says what failed.
 fn attempt(enclosure: &Enclosure) -> Result<(), String> {
     let plan = enclosure.blueprint(&Limits::default(), None);
-    let child = sys::fork(&plan).map_err(|error| format!("making a process: {error}"))?;
+    let child = sys::fork(&plan).map_err(|error| explain_fork(enclosure, &error))?;
     let outcome = child.await_trial().map_err(|failure| explain(&failure));
     child.discard();
     outcome
+}
+
+/// Why no process could be made, as far as the error number tells.
+fn explain_fork(enclosure: &Enclosure, error: &io::Error) -> String {
+    let hint = match (enclosure.recipe.namespaces, error.raw_os_error()) {
+        (Namespaces::Privileged, Some(libc::EPERM)) => " (needs CAP_SYS_ADMIN)",
+        (Namespaces::User, Some(libc::EPERM)) => " (this user may not make user namespaces)",
+        (Namespaces::User, Some(libc::ENOSPC)) => " (see user.max_user_namespaces)",
+        _ => "",
+    };
+    let process = match enclosure.recipe.namespaces {
+        Namespaces::Shared => "a process",
+        Namespaces::Privileged => "a process in new namespaces",
+        Namespaces::User => "a process in a new user namespace",
+    };
+    format!("making {process}: {error}{hint}")
 }
 
 /// A failed step in words.

@@ -276,7 +276,7 @@ fn serve(survey: &Survey, inbox: &Receiver<Job>) {
         };
         match job {
             Ok(Job::Start(launch, answer)) => {
-                drop(answer.send(start(survey, &report, *launch)));
+                drop(answer.send(start(survey, &report, &launch)));
             }
             Ok(Job::Reap(pidfd)) => ended.push(pidfd),
             Err(RecvTimeoutError::Timeout) => {}
@@ -289,7 +289,7 @@ fn serve(survey: &Survey, inbox: &Receiver<Job>) {
     }
 }
 
-fn start(survey: &Survey, report: &Report, launch: Launch) -> Result<Started, SpawnError> {
+fn start(survey: &Survey, report: &Report, launch: &Launch) -> Result<Started, SpawnError> {
     let weakest = if launch.allow_weak {
         Level::L0
     } else {
