@@ -18,6 +18,7 @@ use super::types::{MethodOf, Types};
 use super::{Limits, RefSource, arguments, words};
 use crate::core::{Call, Ref, Reply, Shared};
 use crate::error::Error;
+use crate::schema::describe;
 
 /// One call of a chain.
 #[derive(Debug, Clone)]
@@ -99,17 +100,14 @@ impl Plan {
         refs: &mut dyn RefSource<Ref>,
         limits: Limits,
     ) -> Result<Self, PlanError> {
-        let mut interface = types.description().root;
-        let mut calls = Vec::new();
+        let mut calls: Vec<Planned> = Vec::new();
         for (at, step) in steps.iter().enumerate() {
+            let call = plan(types, calls.last_mut(), step, refs, limits);
             let fail = |problem| PlanError {
                 step: at,
                 problem: Box::new(problem),
             };
-            let next = steps.get(at + 1);
-            let (call, then) = plan(types, interface, step, next, refs, limits).map_err(fail)?;
-            calls.push(call);
-            interface = then;
+            calls.push(call.map_err(fail)?);
         }
         let types = Rc::clone(types);
         Ok(Self {
@@ -155,38 +153,70 @@ impl Plan {
     }
 }
 
+/// Checks one step; the call before learns where its target is.
 fn plan(
     types: &Types,
-    interface: u64,
+    before: Option<&mut Planned>,
     step: &Step,
-    next: Option<&Step>,
     refs: &mut dyn RefSource<Ref>,
     limits: Limits,
-) -> Result<(Planned, u64), PlanProblem> {
+) -> Result<Planned, PlanProblem> {
+    let interface = match before {
+        Some(before) => {
+            let method = types.method_at(before.interface, before.ordinal);
+            let fields: Vec<&str> = step.fields.iter().map(String::as_str).collect();
+            let found = result_path(types, method.map_err(LookupError::from)?, &fields)?;
+            before.next = Some(found.path);
+            found.interface
+        }
+        None => types.description().root,
+    };
     let method = types.method(interface, &step.method)?;
     let given = match &step.arguments {
         Given::Json(json) => json,
         Given::Words(list) => &words(types, method, list.iter().map(String::as_str))?,
     };
-    let arguments = arguments(types, method, given, refs, limits)?;
-    let found = match next {
-        Some(next) => {
-            let fields: Vec<&str> = next.fields.iter().map(String::as_str).collect();
-            Some(result_path(types, method, &fields)?)
-        }
-        None => None,
-    };
-    let then = found.as_ref().map_or(0, |found| found.interface);
-    let planned = Planned {
+    Ok(Planned {
         interface: method.interface.id,
         ordinal: method.ordinal,
-        arguments,
-        next: found.map(|found| found.path),
-    };
-    Ok((planned, then))
+        arguments: arguments(types, method, given, refs, limits)?,
+        next: None,
+    })
 }
 
-/// Why a call that was sent has no answer.
+/// Asks a reference for its interface, and checks what it says.
+///
+/// # Errors
+///
+/// The callee's error (of kind `Unimplemented` if what is there is not an object of a vat), or a
+/// description that cannot be used.
+pub async fn interface_of(reference: &Ref) -> Result<Rc<Types>, CallError> {
+    let description = describe(reference).await.map_err(CallError::Failed)?;
+    Ok(Rc::new(Types::new(description)?))
+}
+
+/// Asks for the interface, then sends a chain of calls at once: two round trips, whatever its
+/// length. Gives the answer of the last call.
+///
+/// # Errors
+///
+/// Those of [`interface_of`]; a chain that does not fit, of which nothing was sent; the error of a
+/// call in the chain, which breaks those behind it.
+pub async fn call(
+    target: &Ref,
+    steps: &[Step],
+    refs: &mut dyn RefSource<Ref>,
+    limits: Limits,
+) -> Result<Answer, CallError> {
+    let types = interface_of(target).await?;
+    let answers = Plan::new(&types, steps, refs, limits)?.send(target);
+    match answers.into_iter().next_back() {
+        Some(last) => last.await,
+        None => Ok(Answer::default()),
+    }
+}
+
+/// Why a call by description has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -196,6 +226,12 @@ pub enum CallError {
     /// An answer came that does not fit the description.
     #[error(transparent)]
     Unreadable(#[from] ResultError),
+    /// The callee's description of its interface contradicts itself.
+    #[error("the description of the interface is not usable: {0}")]
+    Description(#[from] DescriptionError),
+    /// The chain does not fit the interface; nothing of it was sent.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
 }
 
 /// The answer of a call by description, which is not there yet: a future.

@@ -47,7 +47,9 @@ mod write;
 use crate::schema::Interface;
 
 pub use body::Arguments;
-pub use call::{Answered, CallError, Given, Plan, PlanError, PlanProblem, Step};
+pub use call::{
+    Answered, CallError, Given, Plan, PlanError, PlanProblem, Step, call, interface_of,
+};
 pub use chain::{ResultRef, result_path};
 pub use error::{
     ArgumentError, ArgumentProblem, DescriptionError, LookupError, ResultError, ResultProblem,

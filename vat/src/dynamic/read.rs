@@ -17,7 +17,7 @@ use crate::schema::{Field, Struct, Type};
 type Result<T> = std::result::Result<T, ResultError>;
 
 /// A result as JSON, with the references in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Answer {
     /// The [JSON form](super).
     pub value: Json,

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod chains;
+mod far;
 mod fixture;
 mod random;
 mod shown;
