@@ -1,13 +1,12 @@
 //! Calls on their way: typed as long as they stay in the vat, bytes and references outside of it.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use captp::{Encoded, Exception, LocalCall, Payload, WireCall};
 
 use super::promise::Resolver;
-use super::reference::Ref;
+use super::reference::{Ref, write_leaving};
 use super::results::Results;
 use super::turn::{Effect, Turn};
 use super::vat::Shared;
@@ -93,14 +92,10 @@ impl<M: Method> Call for TypedCall<M> {
             params: values,
             answer,
         } = *self;
-        // A program may have written `Data` by hand, so this can panic; and dropping the values may
-        // run its `Drop` code, which has to wait until the engine is free again.
-        let written = catch_unwind(AssertUnwindSafe(|| values.write_root(params)));
+        let written = write_leaving(answer.vat(), || values.write_root(params));
+        // Dropping the values may run a program's `Drop` code, which has to wait until the engine is
+        // free again.
         answer.discard_later(values);
-        let written = match written {
-            Ok(written) => written.map_err(Error::from),
-            Err(panic) => Err(Error::panicked(panic.as_ref())),
-        };
         match written {
             Ok(()) => {
                 let pipelined = answer.pipelined();

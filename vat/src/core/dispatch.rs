@@ -100,7 +100,7 @@ impl Delivery {
     {
         let site = std::panic::Location::caller();
         self.serve::<M, T, R>(|turn, near, params| {
-            near.enter(turn, site, |object| {
+            near.enter_at(turn, site, |object| {
                 body(object, turn, params).map_err(Into::into)
             })?
         });

@@ -34,7 +34,7 @@ impl<T: Object> Near<T> {
     #[track_caller]
     #[inline]
     pub fn with<R>(&self, turn: &Turn, body: impl FnOnce(&mut T) -> R) -> Result<R> {
-        self.enter(turn, Location::caller(), body)
+        self.enter_at(turn, Location::caller(), body)
     }
 
     /// A near call whose body gives a `Result`; the runtime's own errors join its error type.
@@ -49,7 +49,7 @@ impl<T: Object> Near<T> {
         turn: &Turn,
         body: impl FnOnce(&mut T) -> Result<R, E>,
     ) -> Result<R, E> {
-        match self.enter(turn, Location::caller(), body) {
+        match self.enter_at(turn, Location::caller(), body) {
             Ok(result) => result,
             Err(error) => Err(error.into()),
         }
@@ -96,7 +96,7 @@ impl<T: Object> Near<T> {
     }
 
     #[inline]
-    pub(crate) fn enter<R>(
+    pub(crate) fn enter_at<R>(
         &self,
         turn: &Turn,
         site: &'static Location<'static>,

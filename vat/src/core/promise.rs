@@ -3,7 +3,6 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -11,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use captp::{AnswerToken, Exception, NodeId};
 
 use super::quietly;
-use super::reference::Ref;
+use super::reference::{Ref, write_leaving};
 use super::results::Results;
 use super::turn::{Effect, Turn, Work};
 use super::vat::{Breakable, Shared};
@@ -211,6 +210,11 @@ impl<T: Data> Resolver<T> {
         promised.iter().map(Ref::node).zip(paths).collect()
     }
 
+    /// The vat in which it settles; dangling if that has ended.
+    pub(crate) fn vat(&self) -> *const Shared {
+        self.0.vat.as_ptr()
+    }
+
     /// Drops `value` once the engine is free again.
     pub(crate) fn discard_later<V: 'static>(&self, value: V) {
         if std::mem::needs_drop::<V>()
@@ -336,11 +340,8 @@ fn answer_wire<T: Data>(vat: &Rc<Shared>, answer: AnswerToken, result: Result<T>
         Ok(value) => {
             let results = Results { value };
             let mut write = |to: capnp::any_pointer::Builder<'_>| {
-                // A program may have written `Data` by hand, so this can panic.
-                match catch_unwind(AssertUnwindSafe(|| results.write_root(to))) {
-                    Ok(written) => written.map_err(|error| Exception::from(&Error::from(error))),
-                    Err(panic) => Err(Exception::from(&Error::panicked(panic.as_ref()))),
-                }
+                write_leaving(Rc::as_ptr(vat), || results.write_root(to))
+                    .map_err(|error| Exception::from(&error))
             };
             vat.engine(|engine| engine.answer(answer, Ok(&mut write)));
         }

@@ -1,8 +1,10 @@
 //! References: one small type for near, far, unresolved and broken ones.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use captp::{Exception, NodeId, NodeState, ObjectKey};
@@ -13,7 +15,7 @@ use super::near::Near;
 use super::promise::{Promisable, Promise, Resolver};
 use super::turn::{Effect, Turn, Work};
 use super::vat::{Job, Shared};
-use crate::data::Data;
+use crate::data::{self, Data};
 use crate::error::{Error, Result};
 
 /// A reference to an object, wherever it is, without its interface; every `XRef` derefs to it.
@@ -163,6 +165,17 @@ impl Ref {
         self
     }
 
+    /// The capability pointer that stands for it in a message of its vat.
+    ///
+    /// `None` if the message leaves another vat: node numbers mean nothing there.
+    pub(crate) fn hook(&self) -> Option<Box<dyn capnp::private::capability::ClientHook>> {
+        let leaving = LEAVING.get();
+        if !leaving.is_null() && !std::ptr::eq(leaving, self.0.vat.as_ptr()) {
+            return None;
+        }
+        Some(captp::cap_hook(self.0.node))
+    }
+
     pub(crate) fn node(&self) -> NodeId {
         self.0.node
     }
@@ -280,6 +293,26 @@ impl Work for Known {
 
     fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
         self.0.resolver.settle(vat, Err(reason));
+    }
+}
+
+thread_local! {
+    /// The vat whose message is being written. A check only.
+    static LEAVING: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Writes a message of this vat: references of others are refused, and a program's own `Data` code
+/// may panic.
+pub(crate) fn write_leaving(
+    vat: *const Shared,
+    write: impl FnOnce() -> data::Result<()>,
+) -> Result<()> {
+    let outer = LEAVING.replace(vat);
+    let written = catch_unwind(AssertUnwindSafe(write));
+    LEAVING.set(outer);
+    match written {
+        Ok(written) => Ok(written?),
+        Err(panic) => Err(Error::panicked(panic.as_ref())),
     }
 }
 

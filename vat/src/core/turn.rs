@@ -277,10 +277,10 @@ impl Shared {
     }
 }
 
-/// Whether `part` lies inside the value at this address: it is (a part of) the same state.
+/// Whether `part` is the value inside the `Option` at this address.
 fn contains<T>(start: usize, part: &T) -> bool {
     let at = std::ptr::from_ref(part).addr();
-    (start..start + size_of::<Option<T>>().max(1)).contains(&at)
+    start <= at && at + size_of::<T>() <= start + size_of::<Option<T>>()
 }
 
 thread_local! {

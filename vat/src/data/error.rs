@@ -68,6 +68,10 @@ pub enum Fault {
     /// A reference is where none can be.
     #[error("a reference cannot be written here: these bytes are not a message to a vat")]
     NoReferencesHere,
+    /// A reference of one vat in a message of another: it has to be passed over the link between
+    /// them.
+    #[error("the reference belongs to another vat than the one that sends it")]
+    ForeignReference,
     /// A capability pointer that is not in the message's table.
     #[error("the reference is not in the message's table")]
     UnknownReference,

@@ -200,14 +200,13 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     ///
-    /// [`Fault::NoReferencesHere`] and [`Fault::NoSlot`].
+    /// [`Fault::NoReferencesHere`], [`Fault::ForeignReference`] and [`Fault::NoSlot`].
     pub fn reference(&mut self, at: u32, reference: &Ref) -> Result<()> {
         if !self.rules.references {
             return Err(Fault::NoReferencesHere.into());
         }
-        self.to
-            .pointer(at)?
-            .set_capability(captp::cap_hook(reference.node()));
+        let hook = reference.hook().ok_or(Fault::ForeignReference)?;
+        self.to.pointer(at)?.set_capability(hook);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! The promises of the design, each with tests named after it.
 
+mod far;
+mod link;
 mod references;
 mod sample;
 mod turns;
