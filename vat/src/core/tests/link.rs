@@ -58,6 +58,16 @@ impl Net {
         any
     }
 
+    /// What can be done with one batch to the other side and one back.
+    pub(crate) fn round_trip(&mut self) {
+        let before = self.crossings;
+        while self.crossings < before + 2 && self.step() {}
+        assert_eq!(self.crossings, before + 2);
+        for vat in &self.vats {
+            vat.run(10_000);
+        }
+    }
+
     /// The link with this number breaks.
     pub(crate) fn cut(&mut self, link: usize) {
         for End { vat, conn } in self.links.remove(link) {

@@ -2,6 +2,7 @@
 
 mod far;
 mod link;
+mod look;
 mod references;
 mod sample;
 mod turns;
