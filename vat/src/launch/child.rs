@@ -3,17 +3,19 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::broker::log::Log;
+use super::broker::log::LogSource;
 use super::confine::{self, Launch, Level, Report, SealedProgram, Spawner};
 use super::output;
 use crate::net::driver::{Attach, Driver};
 use crate::net::Stream;
 use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, StreamRef};
 use crate::prelude::*;
+use crate::Vat;
 use crate::sturdy::{Identity, Seed, VatId};
 use crate::supervisor::{ExitReason, Terminate};
 
@@ -21,6 +23,11 @@ use crate::supervisor::{ExitReason, Terminate};
 const HELD: usize = 64;
 /// How long a connection is held for a child that is down.
 const HELD_FOR: Duration = Duration::from_secs(10);
+
+/// How long a program whose `main` failed may take to end by itself.
+const GIVEN_UP: Duration = Duration::from_secs(2);
+/// A year: longer than anybody waits.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a child is made of, the same for all its lives.
 pub(crate) struct ChildPlan {
@@ -41,6 +48,7 @@ pub(crate) struct ChildPlan {
 
 /// A supervised child.
 pub(crate) struct Child {
+    driver: Driver,
     plan: ChildPlan,
     vat: VatId,
     state: watch::Sender<ChildState>,
@@ -78,21 +86,20 @@ impl Incoming {
 
 /// What a life needs of its launcher.
 pub(crate) struct Surroundings {
-    pub(crate) driver: Driver,
     pub(crate) spawner: Spawner,
-    pub(crate) log: Log,
+    pub(crate) output: LogSource,
 }
 
 /// How far one life got, for whoever supervises it.
 pub(crate) enum Life {
     /// The process could not be started.
-    NotStarted(confine::SpawnError),
+    NotStarted(String),
     /// The process ended.
     Ended(ExitReason),
 }
 
 impl Child {
-    pub(crate) fn new(plan: ChildPlan) -> Self {
+    pub(crate) fn new(driver: Driver, plan: ChildPlan) -> Self {
         let vat = Identity::from_seed(&plan.seed).id();
         let now = Now {
             pid: 0,
@@ -106,7 +113,7 @@ impl Child {
             exposed: Vec::new(),
             held: VecDeque::new(),
         };
-        Self { plan, vat, state: watch::Sender::new(ChildState::Starting), now: RefCell::new(now) }
+        Self { driver, plan, vat, state: watch::Sender::new(ChildState::Starting), now: RefCell::new(now) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -173,7 +180,7 @@ impl Child {
     pub(crate) fn accept(&self, incoming: Incoming) {
         let mut now = self.now.borrow_mut();
         match (self.state(), &now.program) {
-            (ChildState::Running, Some(program)) => hand_over(program, incoming),
+            (ChildState::Running, Some(program)) => hand_over(self.driver.vat(), program, incoming),
             (ChildState::Ended | ChildState::GaveUp | ChildState::Stopping, _) => drop(incoming),
             _ => {
                 now.held.retain(|held| held.since.elapsed() < HELD_FOR);
@@ -201,9 +208,9 @@ impl Child {
         let life = match self.spawn(around).await {
             Ok(process) => {
                 spawned();
-                Life::Ended(self.attend(around, process, inbox).await)
+                Life::Ended(self.attend(process, inbox).await)
             }
-            Err(error) => Life::NotStarted(error),
+            Err(not_started) => not_started,
         };
         let mut now = self.now.borrow_mut();
         now.pid = 0;
@@ -221,9 +228,10 @@ impl Child {
         life
     }
 
-    async fn spawn(&self, around: &Surroundings) -> Result<confine::Child, confine::SpawnError> {
+    async fn spawn(&self, around: &Surroundings) -> Result<confine::Child, Life> {
         let plan = &self.plan;
-        let (stdout, stderr) = output::capture(&around.log, &plan.name, plan.echo)?;
+        let (stdout, stderr) = output::capture(&around.output, plan.echo)
+            .map_err(|source| Life::NotStarted(format!("no pipe for its output: {source}")))?;
         let process = around
             .spawner
             .spawn(Launch {
@@ -235,7 +243,8 @@ impl Child {
                 stderr,
                 limits: confine::Limits::default(),
             })
-            .await?;
+            .await
+            .map_err(|error| Life::NotStarted(error.to_string()))?;
         let mut now = self.now.borrow_mut();
         now.pid = process.pid();
         now.report = Some(process.report().clone());
@@ -245,12 +254,11 @@ impl Child {
     /// Starts the program in its process and stays with it until the process is gone.
     async fn attend(
         &self,
-        around: &Surroundings,
         mut process: confine::Child,
         mut inbox: mpsc::UnboundedReceiver<Terminate>,
     ) -> ExitReason {
         let connection = match process.take_socket().map(Stream::from_socketpair) {
-            Some(Ok(stream)) => around.driver.attach(stream, Attach::sibling(None)),
+            Some(Ok(stream)) => self.driver.attach(stream, Attach::sibling(None)),
             _ => return ExitReason::Abnormal("there is no socket to it".to_owned()),
         };
         let Some(program) = connection.bootstrap().map(ProgramRef::from) else {
@@ -261,10 +269,10 @@ impl Child {
         let start =
             program.start(plan.seed.expose().to_vec(), plan.powers.clone(), plan.args.clone(), names);
         let mut start = Some(start);
-        let deadline = tokio::time::sleep(plan.ready_within.unwrap_or(Duration::MAX / 4));
+        let deadline = tokio::time::sleep(plan.ready_within.unwrap_or(FOREVER));
         tokio::pin!(deadline);
         let mut cause: Option<String> = None;
-        let mut asked = false;
+        let (mut asked, mut dead) = (false, false);
         loop {
             tokio::select! {
                 exit = process.wait() => {
@@ -273,14 +281,16 @@ impl Child {
                 started = async { start.as_mut().expect("guarded").await }, if start.is_some() => {
                     start = None;
                     if let Err(error) = self.started(&program, started) {
+                        // It ends by itself, with its own exit code; or it is made to.
                         cause = Some(error);
-                        let _ = process.kill();
+                        deadline.as_mut().reset(tokio::time::Instant::now() + GIVEN_UP);
                     }
                 }
-                () = &mut deadline, if start.is_some() && plan.ready_within.is_some() => {
-                    start = None;
+                () = &mut deadline, if !dead && (start.is_some() || cause.is_some()) => {
                     let within = plan.ready_within.unwrap_or_default();
-                    cause = Some(format!("it was not ready within {within:?}"));
+                    cause.get_or_insert_with(|| format!("it was not ready within {within:?}"));
+                    start = None;
+                    dead = true;
                     let _ = process.kill();
                 }
                 Some(how) = inbox.recv() => {
@@ -310,7 +320,7 @@ impl Child {
         let held = std::mem::take(&mut now.held);
         self.set_state(ChildState::Running);
         for incoming in held.into_iter().filter(|held| held.since.elapsed() < HELD_FOR) {
-            hand_over(program, incoming);
+            hand_over(self.driver.vat(), program, incoming);
         }
         Ok(())
     }

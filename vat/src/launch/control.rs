@@ -1,12 +1,17 @@
 //! The supervisor object behind `control.cap`.
 
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
+use super::broker::log::{LogReader, Record};
 use super::launcher::Launcher;
-use crate::power::{
-    EnsembleStatus, Follow, FollowRef, LogReaderRef, LogRecord, Supervisor,
-};
+use crate::power::{EnsembleStatus, Follow, FollowRef, LogReaderRef, LogRecord, Supervisor};
 use crate::prelude::*;
+
+/// How often the log is looked at for whoever follows it.
+const LOOK: Duration = Duration::from_millis(200);
+/// Most records in one answer.
+const MOST: u32 = 10_000;
 
 /// What an operator holds. It does not keep the launcher alive.
 #[derive(vat::Object)]
@@ -20,7 +25,7 @@ impl Control {
         Self { launcher }
     }
 
-    fn launcher(&self) -> Result<std::rc::Rc<Launcher>> {
+    fn launcher(&self) -> Result<Rc<Launcher>> {
         self.launcher.upgrade().ok_or_else(|| Error::disconnected("the launcher has ended"))
     }
 }
@@ -45,30 +50,56 @@ impl Supervisor for Control {
         Ok(())
     }
 
-    fn logs(&self, _turn: &Turn, count: u32) -> Result<Vec<LogRecord>> {
-        self.launcher()?.log.last(count)
+    async fn logs(this: Near<Self>, cx: &Cx, count: u32) -> Result<Vec<LogRecord>> {
+        let launcher = this.read(cx, Self::launcher)??;
+        launcher.log.flush().await;
+        let (dir, count) = (launcher.log_dir.clone(), count.min(MOST) as usize);
+        let read = tokio::task::spawn_blocking(move || LogReader::last(&dir, count, |_| true));
+        let (records, _) = read.await.map_err(Error::of)?.map_err(Error::of)?;
+        Ok(records.into_iter().map(LogRecord::from).collect())
     }
 
     fn follow_logs(&mut self, turn: &Turn, reader: LogReaderRef) -> Result<FollowRef> {
-        let launcher = self.launcher()?;
-        let following = turn.spawn(Following { _reader: reader.clone() });
-        let watched = following.downgrade();
-        let mut records = launcher.log.follow();
-        tokio::task::spawn_local(async move {
-            while let Some(record) = records.next().await {
-                if watched.upgrade().is_none() || reader.record(record).await.is_err() {
-                    return; // nobody listens any more
-                }
-            }
-        });
+        let dir = self.launcher()?.log_dir.clone();
+        let following = turn.spawn(Following);
+        tokio::task::spawn_local(follow(dir, reader, following.downgrade()));
         Ok(FollowRef::from(&following))
+    }
+}
+
+/// Sends what is new in the log to `to`, as long as anybody holds the `Follow`.
+async fn follow(dir: std::path::PathBuf, to: LogReaderRef, following: WeakNear<Following>) {
+    let opened = tokio::task::spawn_blocking(move || LogReader::last(&dir, 0, |_| true)).await;
+    let Ok(Ok((_, mut reader))) = opened else { return };
+    while following.upgrade().is_some() {
+        let read = tokio::task::spawn_blocking(move || (reader.read(), reader)).await;
+        let Ok((Ok(records), same)) = read else { return };
+        reader = same;
+        for record in records {
+            if to.record(LogRecord::from(record)).await.is_err() {
+                return; // nobody listens any more
+            }
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
 /// A running `follow_logs`: dropped with the last reference to it.
 #[derive(Clone, vat::Object)]
-struct Following {
-    _reader: LogReaderRef,
-}
+struct Following;
 
 impl Follow for Following {}
+
+impl From<Record> for LogRecord {
+    fn from(record: Record) -> Self {
+        Self {
+            time: record.time.to_string(),
+            level: record.level.to_string(),
+            from: record.from,
+            tag: record.tag.unwrap_or_default(),
+            stream: record.stream.unwrap_or_default(),
+            message: record.message,
+            fields: record.fields,
+        }
+    }
+}

@@ -6,13 +6,14 @@
 //! reference in `control.cap`.
 
 use std::cell::{Cell, RefCell};
-use PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::broker::log::Log;
+use super::broker::log::{Level, Log, LogLimits, LogSource};
 use super::child::{Child, ChildPlan, Life, Surroundings};
 use super::confine::{SealedProgram, Spawner};
 use super::control::Control;
@@ -25,13 +26,13 @@ use crate::net::Credentials;
 use crate::net::driver::Driver;
 use crate::power::{ChildState, SupervisorRef};
 use crate::prelude::*;
+use crate::{Vat, VatConfig};
 use crate::sturdy::{
     Address, Exposures, Identity, ReferenceFileError, RestorerRef, Seed, SturdyRef, SwissNumber,
     VatId, reference_file,
 };
 use crate::supervisor::{
-    Action, ChildId, ChildSpec, Event, Incarnation, Outcome, Shutdown, Supervision,
-    SupervisorSpec,
+    Action, ChildId, Event, Incarnation, Outcome, RestartKind, Supervision,
 };
 
 /// How often held connections are looked through, and how long the last answers may take to leave.
@@ -59,6 +60,11 @@ pub struct Launcher {
     pub(super) started: Instant,
     pub(super) driver: Driver,
     pub(super) log: Log,
+    pub(super) log_dir: PathBuf,
+    /// What the launcher says of the child, in the child's name.
+    notes: LogSource,
+    /// Removed at the end: the log of an ensemble without state.
+    temporary: Option<PathBuf>,
     pub(super) child: Rc<Child>,
     pub(super) credentials: Credentials,
     pub(super) restorer: RestorerRef,
@@ -97,19 +103,18 @@ impl Launcher {
             Some(state) => state.seed().derive("ensemble"),
             None => Seed::generate().map_err(LaunchError::Io)?,
         };
-        let log = match &state {
-            Some(state) => Log::open(&state.dir().join("log")).map_err(LaunchError::Log)?,
-            None => Log::discard(),
-        };
+        let (log_dir, temporary) = log_dir(state.as_ref(), places, &name)?;
+        let log = Log::open(&log_dir, LogLimits::default()).map_err(LaunchError::Log)?;
+        let source = log.source(&name);
         let driver = Driver::new(Vat::new(VatConfig::new(name.clone())));
-        let powers = grants::open(&manifest, &driver, &log, options.once).await?;
+        let powers = grants::open(&manifest, &driver, &source).await?;
         let identity = Identity::from_seed(&seed.derive("launcher"));
         let credentials = Credentials::new(&identity).map_err(|e| LaunchError::Key(e.to_string()))?;
         let exposes = manifest.exposes.iter();
-        let child = Child::new(ChildPlan {
+        let child = Child::new(driver.clone(), ChildPlan {
             name: name.clone(),
             program: options.program.clone(),
-            require: manifest.program.confinement.into(),
+            require: manifest.program.confinement,
             allow_weak: options.allow_weak,
             seed: seed.derive(&format!("child/{name}")),
             powers,
@@ -127,6 +132,9 @@ impl Launcher {
             started: Instant::now(),
             driver,
             log,
+            log_dir,
+            notes: source,
+            temporary,
             child: Rc::new(child),
             credentials,
             restorer,
@@ -274,17 +282,18 @@ impl Launcher {
         }
     }
 
+    fn note(&self, what: &str) {
+        self.notes.log(Level::Info, what, [("by", "launcher")]);
+    }
+
     fn supervision(&self) -> (Supervision, ChildId) {
-        let manifest = &self.manifest.supervision;
-        let spec = SupervisorSpec::default()
-            .with_intensity(manifest.intensity.into())
-            .with_backoff(manifest.backoff.into());
-        let restart = if self.once { crate::supervisor::RestartKind::Temporary } else { manifest.restart.into() };
-        let child = ChildSpec::new(self.name.clone())
-            .with_restart(restart)
-            .with_shutdown(Shutdown::Grace(manifest.stop_grace))
-            .with_start_within(None);
-        let mut supervision = Supervision::new(spec);
+        let rules = &self.manifest.supervision;
+        // Whether it is ready in time is looked after where its process is.
+        let mut child = rules.child_spec(&self.name).with_start_within(None);
+        if self.once {
+            child = child.with_restart(RestartKind::Temporary);
+        }
+        let mut supervision = Supervision::new(rules.supervisor_spec());
         #[expect(clippy::expect_used, reason = "it is the only one")]
         let id = supervision.add(child).expect("no other child has this name");
         (supervision, id)
@@ -293,17 +302,17 @@ impl Launcher {
     fn perform(self: &Rc<Self>, action: &Action, id: ChildId) {
         match action {
             Action::Start { incarnation, attempt, .. } => {
-                self.log.note(&self.name, &format!("starts (attempt {attempt})"));
+                self.note(&format!("starts (attempt {attempt})"));
                 tokio::task::spawn_local(self.clone().life(id, *incarnation));
             }
             Action::Terminate { how, .. } => self.child.terminate(*how),
-            Action::Died { reason, .. } => self.log.note(&self.name, &reason.to_string()),
+            Action::Died { reason, .. } => self.note(&reason.to_string()),
             Action::NotStarted { reason, .. } => {
-                self.log.note(&self.name, &format!("did not start: {reason}"));
+                self.note(&format!("did not start: {reason}"));
             }
             Action::GaveUp(gave_up) => {
                 self.child.set_state(ChildState::GaveUp);
-                self.log.note(&self.name, &gave_up.to_string());
+                self.note(&gave_up.to_string());
             }
             Action::Finished(_) if self.child.state() != ChildState::GaveUp => {
                 self.child.set_state(ChildState::Ended);
@@ -318,9 +327,8 @@ impl Launcher {
     /// that crashes at once uses up the restart intensity, as a child that dies later does.
     async fn life(self: Rc<Self>, child: ChildId, incarnation: Incarnation) {
         let around = Surroundings {
-            driver: self.driver.clone(),
             spawner: self.spawner.clone(),
-            log: self.log.clone(),
+            output: self.notes.clone(),
         };
         let events = self.events.clone();
         let spawned = || {
@@ -342,6 +350,9 @@ impl Drop for Launcher {
         if let Some(state) = &self.state {
             let _ = std::fs::remove_file(state.runtime().join("control.cap"));
         }
+        if let Some(temporary) = &self.temporary {
+            let _ = std::fs::remove_dir_all(temporary);
+        }
     }
 }
 
@@ -349,6 +360,22 @@ impl std::fmt::Debug for Launcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Launcher").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Where the log goes: into the state, or, where there is none, into a directory for this run only.
+fn log_dir(
+    state: Option<&State>,
+    places: &Places,
+    name: &str,
+) -> Result<(PathBuf, Option<PathBuf>), LaunchError> {
+    let dir = match state {
+        Some(state) => state.dir().join("log"),
+        None => places.runtime(name).join(format!("run-{}", std::process::id())),
+    };
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(&dir).map_err(LaunchError::Log)?;
+    let temporary = state.is_none().then(|| dir.clone());
+    Ok((dir, temporary))
 }
 
 async fn sleep_until(start: Instant, due: Option<Duration>) {

@@ -155,7 +155,7 @@ async fn bind_tcp(asked: SocketAddr, state: &State) -> Result<Listener, ListenEr
     if asked.port() == 0
         && let Address::Tcp { port, .. } = listener.local_address().map_err(fail)?
     {
-        state.remember_port(&key, port)?;
+        state.remember_port(&key, port.get())?;
     }
     Ok(listener)
 }

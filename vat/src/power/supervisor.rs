@@ -1,6 +1,7 @@
 //! The supervisor as a capability: what operators hold as `control.cap`.
 
-use crate::power::LogRecord;
+use std::collections::BTreeMap;
+
 use crate::prelude::*;
 
 /// A running ensemble, as its operator sees it.
@@ -17,7 +18,8 @@ pub trait Supervisor {
     async fn down(this: Near<Self>, cx: &Cx) -> Result<()>;
 
     /// The last `count` records of the log, oldest first.
-    fn logs(&self, turn: &Turn, #[default(100)] count: u32) -> Result<Promise<Vec<LogRecord>>>;
+    async fn logs(this: Near<Self>, cx: &Cx, #[default(100)] count: u32)
+    -> Result<Vec<LogRecord>>;
 
     /// Sends every new log record to `reader` until the returned reference is dropped.
     fn follow_logs(&mut self, turn: &Turn, reader: LogReaderRef) -> Result<FollowRef>;
@@ -93,4 +95,23 @@ pub enum ChildState {
     Ended,
     /// Its supervisor gave up: too many restarts in too short a time.
     GaveUp,
+}
+
+/// One record of the log, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, vat::Data)]
+pub struct LogRecord {
+    /// When the launcher received it, as RFC 3339 with microseconds, in UTC.
+    pub time: String,
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// The supervision path of the child.
+    pub from: String,
+    /// What the holder of the log reference was told to be called; empty if nothing.
+    pub tag: String,
+    /// `stdout` or `stderr` if it is a line of the child's output; else empty.
+    pub stream: String,
+    /// The text.
+    pub message: String,
+    /// Named values beside it.
+    pub fields: BTreeMap<String, String>,
 }
