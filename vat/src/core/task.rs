@@ -121,14 +121,19 @@ impl Woken {
             .unwrap_or_else(PoisonError::into_inner)
             .push(id);
         if !self.some.swap(true, Ordering::AcqRel) {
-            let driver = self
-                .driver
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            if let Some(wake) = driver {
-                wake();
-            }
+            self.call_driver();
+        }
+    }
+
+    /// Tells whoever drives the vat that there is something to run.
+    pub(crate) fn call_driver(&self) {
+        let driver = self
+            .driver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(wake) = driver {
+            wake();
         }
     }
 

@@ -190,6 +190,7 @@ impl Shared {
             self.turn.log.borrow_mut().push(effect);
         } else if current.is_null() {
             self.apply(effect);
+            self.rouse();
         } else {
             // The call inside is abandoned, not answered: its holder learns that when it drops.
             panic!(

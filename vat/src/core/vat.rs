@@ -1,7 +1,7 @@
 //! The vat: a value that owns objects, queue and engine, and runs one turn at a time.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -74,6 +74,8 @@ impl Vat {
             abandoned: RefCell::default(),
             discarded: RefCell::default(),
             closed: RefCell::default(),
+            running: Cell::new(false),
+            roused: Cell::new(false),
         }))
     }
 
@@ -85,18 +87,18 @@ impl Vat {
     pub fn turn<R>(&self, body: impl FnOnce(&Turn) -> Result<R>) -> Result<R> {
         let result = self.0.transact(body);
         self.0.tidy();
+        self.0.rouse();
         result
     }
 
     /// Runs what is queued, at most `budget` pieces of work, and says how many it were. Fewer than
     /// `budget`: nothing is left to do for now.
     pub fn run(&self, budget: usize) -> usize {
-        for done in 0..budget {
-            if !self.0.step() {
-                return done;
-            }
-        }
-        budget
+        let outer = self.0.running.replace(true);
+        let done = (0..budget).take_while(|_| self.0.step()).count();
+        self.0.running.set(outer);
+        self.0.roused.set(false);
+        done
     }
 
     /// Access to the engine: for whoever drives the vat's connections. Call [`run`](Self::run)
@@ -187,6 +189,10 @@ pub struct Shared {
     /// Values whose `Drop` code has to wait until the engine is free.
     discarded: RefCell<Vec<Box<dyn Any>>>,
     closed: RefCell<Vec<(ConnId, CloseReason)>>,
+    /// The vat is being run: what comes up now is done in the same run.
+    running: Cell<bool>,
+    /// Whoever drives the vat was told that there is something to do.
+    roused: Cell<bool>,
 }
 
 /// How the vat uses the engine.
@@ -237,6 +243,15 @@ impl Shared {
 
     pub(crate) fn release_later(&self, node: NodeId) {
         self.releases.borrow_mut().push(node);
+        self.rouse();
+    }
+
+    /// Something is to be done that nobody drives the vat for yet: what was sent, or dropped,
+    /// outside of its turns.
+    pub(crate) fn rouse(&self) {
+        if !self.running.get() && !self.roused.replace(true) {
+            self.woken.call_driver();
+        }
     }
 
     pub(crate) fn abandon(&self, what: Box<dyn Breakable>) {
