@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, watch};
 use super::broker::log::LogSource;
 use super::confine::{self, Launch, Level, Report, SealedProgram, Spawner};
 use super::output;
-use crate::net::driver::{Attach, Driver};
+use crate::Vat;
 use crate::net::Stream;
+use crate::net::driver::{Attach, Driver};
 use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, StreamRef};
 use crate::prelude::*;
-use crate::Vat;
 use crate::sturdy::{Identity, Seed, VatId};
 use crate::supervisor::{ExitReason, Terminate};
 
@@ -80,7 +80,12 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     pub(crate) fn new(stream: OwnedFd, head: Vec<u8>, plain: Option<String>) -> Self {
-        Self { stream, head, plain, since: Instant::now() }
+        Self {
+            stream,
+            head,
+            plain,
+            since: Instant::now(),
+        }
     }
 }
 
@@ -113,7 +118,13 @@ impl Child {
             exposed: Vec::new(),
             held: VecDeque::new(),
         };
-        Self { driver, plan, vat, state: watch::Sender::new(ChildState::Starting), now: RefCell::new(now) }
+        Self {
+            driver,
+            plan,
+            vat,
+            state: watch::Sender::new(ChildState::Starting),
+            now: RefCell::new(now),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -160,10 +171,20 @@ impl Child {
             pid: now.pid,
             restarts: now.lives.saturating_sub(1),
             up_ms: now.ready_since.map_or(0, |since| millis(since.elapsed())),
-            last_exit: now.last_exit.as_ref().map(ToString::to_string).unwrap_or_default(),
-            confinement: report.map(|report| report.level.to_string()).unwrap_or_default(),
-            enforced: report.map(|report| mechanisms(report, true)).unwrap_or_default(),
-            missing: report.map(|report| mechanisms(report, false)).unwrap_or_default(),
+            last_exit: now
+                .last_exit
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            confinement: report
+                .map(|report| report.level.to_string())
+                .unwrap_or_default(),
+            enforced: report
+                .map(|report| mechanisms(report, true))
+                .unwrap_or_default(),
+            missing: report
+                .map(|report| mechanisms(report, false))
+                .unwrap_or_default(),
             exposes: self.plan.exposes.keys().cloned().collect(),
         }
     }
@@ -193,7 +214,10 @@ impl Child {
 
     /// Closes the connections that were held too long.
     pub(crate) fn drop_stale(&self) {
-        self.now.borrow_mut().held.retain(|held| held.since.elapsed() < HELD_FOR);
+        self.now
+            .borrow_mut()
+            .held
+            .retain(|held| held.since.elapsed() < HELD_FOR);
     }
 
     /// One life: from the start of the process, when `spawned` is called, to its end.
@@ -266,8 +290,12 @@ impl Child {
         };
         let plan = &self.plan;
         let names = plan.exposes.keys().cloned().collect();
-        let start =
-            program.start(plan.seed.expose().to_vec(), plan.powers.clone(), plan.args.clone(), names);
+        let start = program.start(
+            plan.seed.expose().to_vec(),
+            plan.powers.clone(),
+            plan.args.clone(),
+            names,
+        );
         let mut start = Some(start);
         let deadline = tokio::time::sleep(plan.ready_within.unwrap_or(FOREVER));
         tokio::pin!(deadline);
@@ -319,7 +347,10 @@ impl Child {
         now.exposed = exposed;
         let held = std::mem::take(&mut now.held);
         self.set_state(ChildState::Running);
-        for incoming in held.into_iter().filter(|held| held.since.elapsed() < HELD_FOR) {
+        for incoming in held
+            .into_iter()
+            .filter(|held| held.since.elapsed() < HELD_FOR)
+        {
             hand_over(self.driver.vat(), program, incoming);
         }
         Ok(())
@@ -365,18 +396,29 @@ impl Child {
 
 /// The mechanisms of a report that are enforced, or are not, for people.
 fn mechanisms(report: &Report, enforced: bool) -> Vec<String> {
-    let chosen = report.mechanisms.iter().filter(|mechanism| mechanism.enforced == enforced);
-    chosen.map(|mechanism| format!("{}: {}", mechanism.name, mechanism.detail)).collect()
+    let chosen = report
+        .mechanisms
+        .iter()
+        .filter(|mechanism| mechanism.enforced == enforced);
+    chosen
+        .map(|mechanism| format!("{}: {}", mechanism.name, mechanism.detail))
+        .collect()
 }
 
 /// Passes a stream's descriptor to the program, attached to a reference.
 fn hand_over(vat: &Vat, program: &ProgramRef, incoming: Incoming) {
-    let Incoming { stream, head, plain, .. } = incoming;
-    let carrier = vat.turn(|turn| {
-        Ok(Ref::from(StreamRef::from(&turn.spawn(Carrier))).with_fd(Rc::new(stream)))
-    });
+    let Incoming {
+        stream,
+        head,
+        plain,
+        ..
+    } = incoming;
+    let carrier = vat
+        .turn(|turn| Ok(Ref::from(StreamRef::from(&turn.spawn(Carrier))).with_fd(Rc::new(stream))));
     if let Ok(carrier) = carrier {
-        program.accept(StreamRef::from(carrier), head, plain).detach();
+        program
+            .accept(StreamRef::from(carrier), head, plain)
+            .detach();
     }
 }
 

@@ -26,7 +26,9 @@ impl Control {
     }
 
     fn launcher(&self) -> Result<Rc<Launcher>> {
-        self.launcher.upgrade().ok_or_else(|| Error::disconnected("the launcher has ended"))
+        self.launcher
+            .upgrade()
+            .ok_or_else(|| Error::disconnected("the launcher has ended"))
     }
 }
 
@@ -38,7 +40,11 @@ impl Supervisor for Control {
             manifest: launcher.manifest.path.display().to_string(),
             pid: std::process::id(),
             uptime_ms: u64::try_from(launcher.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            listens: launcher.addresses().iter().map(ToString::to_string).collect(),
+            listens: launcher
+                .addresses()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             children: vec![launcher.child.status()],
         })
     }
@@ -70,10 +76,14 @@ impl Supervisor for Control {
 /// Sends what is new in the log to `to`, as long as anybody holds the `Follow`.
 async fn follow(dir: std::path::PathBuf, to: LogReaderRef, following: WeakNear<Following>) {
     let opened = tokio::task::spawn_blocking(move || LogReader::last(&dir, 0, |_| true)).await;
-    let Ok(Ok((_, mut reader))) = opened else { return };
+    let Ok(Ok((_, mut reader))) = opened else {
+        return;
+    };
     while following.upgrade().is_some() {
         let read = tokio::task::spawn_blocking(move || (reader.read(), reader)).await;
-        let Ok((Ok(records), same)) = read else { return };
+        let Ok((Ok(records), same)) = read else {
+            return;
+        };
         reader = same;
         for record in records {
             if to.record(LogRecord::from(record)).await.is_err() {

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::broker::log::LogSource;
 use super::manifest::{Manifest, Power};
+use crate::net::Credentials;
 use crate::net::client::{self, EnlivenError, Enlivened};
 use crate::net::driver::Driver;
-use crate::net::Credentials;
 use crate::net::tls::CredentialsError;
 use crate::power::Grant;
 use crate::prelude::*;
@@ -27,7 +27,11 @@ pub(crate) async fn open(
             Power::Reference { path } => enliven(driver, path).await?.reference,
             _ => return Err(GrantError::Unsupported),
         };
-        grants.push(Grant { slot: grant.slot.to_string(), interface: 0, power });
+        grants.push(Grant {
+            slot: grant.slot.to_string(),
+            interface: 0,
+            power,
+        });
     }
     Ok(grants)
 }
@@ -39,7 +43,10 @@ async fn enliven(driver: &Driver, path: &PathBuf) -> Result<Enlivened, GrantErro
     let seed = Seed::generate().map_err(GrantError::Random)?;
     let credentials = Credentials::new(&Identity::from_seed(&seed))?;
     let enlivened = client::enliven(driver, &sturdy, &credentials).await;
-    enlivened.map_err(|source| GrantError::Enliven { path: path.clone(), source })
+    enlivened.map_err(|source| GrantError::Enliven {
+        path: path.clone(),
+        source,
+    })
 }
 
 /// Why a grant of the manifest cannot be had.

@@ -26,14 +26,12 @@ use crate::net::Credentials;
 use crate::net::driver::Driver;
 use crate::power::{ChildState, SupervisorRef};
 use crate::prelude::*;
-use crate::{Vat, VatConfig};
 use crate::sturdy::{
     Address, Exposures, Identity, ReferenceFileError, RestorerRef, Seed, SturdyRef, SwissNumber,
     VatId, reference_file,
 };
-use crate::supervisor::{
-    Action, ChildId, Event, Incarnation, Outcome, RestartKind, Supervision,
-};
+use crate::supervisor::{Action, ChildId, Event, Incarnation, Outcome, RestartKind, Supervision};
+use crate::{Vat, VatConfig};
 
 /// How often held connections are looked through, and how long the last answers may take to leave.
 const TICK: Duration = Duration::from_secs(1);
@@ -98,7 +96,9 @@ impl Launcher {
     ) -> Result<Rc<Self>, LaunchError> {
         let name = manifest.name.as_str().to_owned();
         let durable = !options.once || !manifest.exposes.is_empty();
-        let state = durable.then(|| State::open(places, &name, &manifest.path)).transpose()?;
+        let state = durable
+            .then(|| State::open(places, &name, &manifest.path))
+            .transpose()?;
         let seed = match &state {
             Some(state) => state.seed().derive("ensemble"),
             None => Seed::generate().map_err(LaunchError::Io)?,
@@ -109,23 +109,31 @@ impl Launcher {
         let driver = Driver::new(Vat::new(VatConfig::new(name.clone())));
         let powers = grants::open(&manifest, &driver, &source).await?;
         let identity = Identity::from_seed(&seed.derive("launcher"));
-        let credentials = Credentials::new(&identity).map_err(|e| LaunchError::Key(e.to_string()))?;
+        let credentials =
+            Credentials::new(&identity).map_err(|e| LaunchError::Key(e.to_string()))?;
         let exposes = manifest.exposes.iter();
-        let child = Child::new(driver.clone(), ChildPlan {
-            name: name.clone(),
-            program: options.program.clone(),
-            require: manifest.program.confinement,
-            allow_weak: options.allow_weak,
-            seed: seed.derive(&format!("child/{name}")),
-            powers,
-            args: options.args.clone(),
-            exposes: exposes.map(|e| (e.name.to_string(), e.interface.full())).collect(),
-            ready_within: (!manifest.exposes.is_empty())
-                .then_some(manifest.supervision.start_timeout),
-            echo: options.once,
-        });
+        let child = Child::new(
+            driver.clone(),
+            ChildPlan {
+                name: name.clone(),
+                program: options.program.clone(),
+                require: manifest.program.confinement,
+                allow_weak: options.allow_weak,
+                seed: seed.derive(&format!("child/{name}")),
+                powers,
+                args: options.args.clone(),
+                exposes: exposes
+                    .map(|e| (e.name.to_string(), e.interface.full()))
+                    .collect(),
+                ready_within: (!manifest.exposes.is_empty())
+                    .then_some(manifest.supervision.start_timeout),
+                echo: options.once,
+            },
+        );
         let (events, inbox) = mpsc::unbounded_channel();
-        let restorer = driver.vat().turn(|turn| Ok(RestorerRef::new(turn, Exposures::default())))?;
+        let restorer = driver
+            .vat()
+            .turn(|turn| Ok(RestorerRef::new(turn, Exposures::default())))?;
         let launcher = Rc::new(Self {
             name,
             manifest,
@@ -149,7 +157,9 @@ impl Launcher {
             written: RefCell::default(),
             once: options.once,
         });
-        launcher.open_to_the_outside(&seed, options.refs.as_deref()).await?;
+        launcher
+            .open_to_the_outside(&seed, options.refs.as_deref())
+            .await?;
         Ok(launcher)
     }
 
@@ -159,7 +169,9 @@ impl Launcher {
         seed: &Seed,
         refs: Option<&Path>,
     ) -> Result<(), LaunchError> {
-        let Some(state) = &self.state else { return Ok(()) };
+        let Some(state) = &self.state else {
+            return Ok(());
+        };
         let listeners = Listeners::open(&self.manifest, state).await?;
         self.addresses.replace(listeners.addresses().to_vec());
         let swiss = SwissNumber::exposed(&seed.derive("launcher"), "control", 0);
@@ -171,7 +183,11 @@ impl Launcher {
             };
             exposures.with(turn, |exposures| exposures.expose(&swiss, control.into()))
         })?;
-        self.write_reference(&state.runtime().join("control.cap"), self.credentials.id(), swiss)?;
+        self.write_reference(
+            &state.runtime().join("control.cap"),
+            self.credentials.id(),
+            swiss,
+        )?;
         for expose in self.manifest.exposes.iter().filter(|_| refs.is_some()) {
             let name = expose.name.as_str();
             let swiss = SwissNumber::exposed(self.child.seed(), name, 0);
@@ -197,9 +213,16 @@ impl Launcher {
 
     /// The reference files that were written for the exposed references.
     pub fn reference_files(&self) -> Vec<PathBuf> {
-        let control = self.state.as_ref().map(|state| state.runtime().join("control.cap"));
+        let control = self
+            .state
+            .as_ref()
+            .map(|state| state.runtime().join("control.cap"));
         let written = self.written.borrow();
-        written.iter().filter(|path| Some(*path) != control.as_ref()).cloned().collect()
+        written
+            .iter()
+            .filter(|path| Some(*path) != control.as_ref())
+            .cloned()
+            .collect()
     }
 
     /// Where the launcher listens.
@@ -220,7 +243,10 @@ impl Launcher {
     /// Waits until the child is ready, or will never be; says which.
     pub async fn ready(&self) -> ChildState {
         let settled = |state: &ChildState| {
-            matches!(state, ChildState::Running | ChildState::Ended | ChildState::GaveUp)
+            matches!(
+                state,
+                ChildState::Running | ChildState::Ended | ChildState::GaveUp
+            )
         };
         match self.child.watch_state().wait_for(settled).await {
             Ok(state) => *state,
@@ -295,13 +321,19 @@ impl Launcher {
         }
         let mut supervision = Supervision::new(rules.supervisor_spec());
         #[expect(clippy::expect_used, reason = "it is the only one")]
-        let id = supervision.add(child).expect("no other child has this name");
+        let id = supervision
+            .add(child)
+            .expect("no other child has this name");
         (supervision, id)
     }
 
     fn perform(self: &Rc<Self>, action: &Action, id: ChildId) {
         match action {
-            Action::Start { incarnation, attempt, .. } => {
+            Action::Start {
+                incarnation,
+                attempt,
+                ..
+            } => {
                 self.note(&format!("starts (attempt {attempt})"));
                 tokio::task::spawn_local(self.clone().life(id, *incarnation));
             }
@@ -335,10 +367,16 @@ impl Launcher {
             let _ = events.send(Event::Started { child, incarnation });
         };
         let event = match self.child.live(&around, spawned).await {
-            Life::NotStarted(error) => {
-                Event::StartFailed { child, incarnation, reason: error.to_string() }
-            }
-            Life::Ended(reason) => Event::Exited { child, incarnation, reason },
+            Life::NotStarted(error) => Event::StartFailed {
+                child,
+                incarnation,
+                reason: error.to_string(),
+            },
+            Life::Ended(reason) => Event::Exited {
+                child,
+                incarnation,
+                reason,
+            },
         };
         let _ = self.events.send(event); // nobody listens: the launcher ends
     }
@@ -358,7 +396,9 @@ impl Drop for Launcher {
 
 impl std::fmt::Debug for Launcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Launcher").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Launcher")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -370,10 +410,16 @@ fn log_dir(
 ) -> Result<(PathBuf, Option<PathBuf>), LaunchError> {
     let dir = match state {
         Some(state) => state.dir().join("log"),
-        None => places.runtime(name).join(format!("run-{}", std::process::id())),
+        None => places
+            .runtime(name)
+            .join(format!("run-{}", std::process::id())),
     };
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(&dir).map_err(LaunchError::Log)?;
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .map_err(LaunchError::Log)?;
     let temporary = state.is_none().then(|| dir.clone());
     Ok((dir, temporary))
 }

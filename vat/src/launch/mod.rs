@@ -2,12 +2,12 @@
 
 pub mod broker;
 pub mod build;
-pub mod confine;
-pub mod manifest;
 mod child;
+pub mod confine;
 mod control;
 mod grants;
 pub mod launcher;
+pub mod manifest;
 mod output;
 pub mod places;
 mod route;

@@ -19,7 +19,10 @@ const CHUNK: usize = 8 << 10;
 /// # Errors
 /// When no pipe can be made.
 pub(crate) fn capture(source: &LogSource, echo: bool) -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok((one(source, Stream::Stdout, echo)?, one(source, Stream::Stderr, echo)?))
+    Ok((
+        one(source, Stream::Stdout, echo)?,
+        one(source, Stream::Stderr, echo)?,
+    ))
 }
 
 fn one(source: &LogSource, stream: Stream, echo: bool) -> io::Result<OwnedFd> {
@@ -32,11 +35,11 @@ fn one(source: &LogSource, stream: Stream, echo: bool) -> io::Result<OwnedFd> {
         while let Ok(count @ 1..) = reader.read(&mut chunk).await {
             let bytes = chunk.get(..count).unwrap_or_default();
             if echo {
-                // Nobody reads our output any more: the log has it all the same.
-                let _ = match stream {
+                // If nobody reads our output any more: the log has it all the same.
+                drop(match stream {
                     Stream::Stdout => io::stdout().write_all(bytes),
                     Stream::Stderr => io::stderr().write_all(bytes),
-                };
+                });
             }
             lines.feed(bytes);
         }

@@ -38,14 +38,23 @@ impl Listeners {
             shared.push(bind_tcp(*asked, state).await?);
         }
         shared.push(bind_unix(&state.runtime().join("vat.sock"))?);
-        let addresses = shared.iter().map(Listener::local_address).collect::<Result<_, _>>();
+        let addresses = shared
+            .iter()
+            .map(Listener::local_address)
+            .collect::<Result<_, _>>();
         let addresses = addresses.map_err(ListenError::Address)?;
         let mut plain = Vec::new();
         for expose in &manifest.exposes {
-            let Some(socket) = &expose.socket else { continue };
+            let Some(socket) = &expose.socket else {
+                continue;
+            };
             plain.push((expose.name.to_string(), bind_unix(socket)?));
         }
-        Ok(Self { shared, plain, addresses })
+        Ok(Self {
+            shared,
+            plain,
+            addresses,
+        })
     }
 
     /// The addresses that sturdy refs to this ensemble carry.
@@ -66,7 +75,9 @@ impl Listeners {
         }
         for (name, listener) in self.plain {
             spawn_accepting(listener, launcher, move |launcher, socket| {
-                let descriptor = socket.check_same_user().and_then(|()| socket.into_descriptor());
+                let descriptor = socket
+                    .check_same_user()
+                    .and_then(|()| socket.into_descriptor());
                 match descriptor {
                     Ok(stream) => {
                         let incoming = Incoming::new(stream, Vec::new(), Some(name.clone()));
@@ -89,7 +100,9 @@ fn spawn_accepting(
     tokio::task::spawn_local(async move {
         loop {
             let accepted = listener.accept().await;
-            let Some(launcher) = weak.upgrade() else { return };
+            let Some(launcher) = weak.upgrade() else {
+                return;
+            };
             match accepted {
                 Ok(socket) => take(launcher, socket),
                 Err(error) => {
@@ -111,9 +124,13 @@ async fn route(launcher: Rc<Launcher>, mut socket: Socket, permit: OwnedSemaphor
         }
     };
     drop(permit);
-    let Ok(stream) = socket.into_descriptor() else { return };
+    let Ok(stream) = socket.into_descriptor() else {
+        return;
+    };
     if hello.vat == launcher.child.vat() {
-        launcher.child.accept(Incoming::new(stream, hello.bytes, None));
+        launcher
+            .child
+            .accept(Incoming::new(stream, hello.bytes, None));
     } else if hello.vat == launcher.credentials.id() {
         accept_own(&launcher, stream, hello.bytes).await;
     } else {
@@ -126,14 +143,19 @@ async fn accept_own(launcher: &Launcher, stream: OwnedFd, head: Vec<u8>) {
     match Stream::accept_tls(stream, head, &launcher.credentials.acceptor()).await {
         Ok((stream, peer)) => {
             let bootstrap = Some(launcher.restorer.clone().into());
-            launcher.driver.attach(stream, Attach::network(bootstrap, peer.vat_protocol));
+            launcher
+                .driver
+                .attach(stream, Attach::network(bootstrap, peer.vat_protocol));
         }
         Err(error) => tracing::debug!(err = %error, "an operator's connection was refused"),
     }
 }
 
 fn bind_unix(path: &Path) -> Result<Listener, ListenError> {
-    let fail = |source| ListenError::Unix { path: path.into(), source };
+    let fail = |source| ListenError::Unix {
+        path: path.into(),
+        source,
+    };
     let invalid = |error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
     let socket = UnixPath::new(path).map_err(|error| fail(invalid(error)))?;
     Listener::bind_unix(&socket).map_err(fail)
@@ -141,7 +163,10 @@ fn bind_unix(path: &Path) -> Result<Listener, ListenError> {
 
 /// Binds the port that was used before for `:0`, or a new one, which is remembered.
 async fn bind_tcp(asked: SocketAddr, state: &State) -> Result<Listener, ListenError> {
-    let fail = |source| ListenError::Tcp { address: asked, source };
+    let fail = |source| ListenError::Tcp {
+        address: asked,
+        source,
+    };
     let key = asked.to_string();
     if let (0, Some(port)) = (asked.port(), state.remembered_port(&key)) {
         let mut known = asked;
@@ -149,7 +174,10 @@ async fn bind_tcp(asked: SocketAddr, state: &State) -> Result<Listener, ListenEr
         if let Ok(listener) = Listener::bind_tcp(known).await {
             return Ok(listener);
         }
-        tracing::warn!(port, "the remembered port is taken; references to it are stale");
+        tracing::warn!(
+            port,
+            "the remembered port is taken; references to it are stale"
+        );
     }
     let listener = Listener::bind_tcp(asked).await.map_err(fail)?;
     if asked.port() == 0

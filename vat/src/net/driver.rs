@@ -184,7 +184,7 @@ impl Driver {
                 progress.await;
             }
         };
-        let _ = tokio::time::timeout(limit, all_sent).await; // what is stuck stays behind
+        drop(tokio::time::timeout(limit, all_sent).await); // what is stuck stays behind
     }
 }
 
@@ -316,7 +316,7 @@ impl Task {
         self.end(&ended);
         if self.link.closed.get() {
             let flush = std::future::poll_fn(|cx| self.poll_write(cx));
-            let _ = tokio::time::timeout(LINGER, flush).await; // the peer may be gone already
+            drop(tokio::time::timeout(LINGER, flush).await); // the peer may be gone already
         }
     }
 
@@ -401,5 +401,121 @@ impl Task {
         inner.pump();
         inner.progress.notify_waiters();
         self.link.gone.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::prelude::*;
+
+    #[vat::interface]
+    trait Adder {
+        fn add(&mut self, turn: &Turn, by: u64) -> Result<u64>;
+        fn next(&self, turn: &Turn) -> Result<AdderRef>;
+        fn call_back(&self, turn: &Turn, other: AdderRef, by: u64) -> Result<Promise<u64>>;
+    }
+
+    #[derive(Clone, vat::Object)]
+    struct Sum(u64);
+
+    impl Adder for Sum {
+        fn add(&mut self, _turn: &Turn, by: u64) -> Result<u64> {
+            self.0 = self
+                .0
+                .checked_add(by)
+                .ok_or_else(|| Error::failed("too much"))?;
+            Ok(self.0)
+        }
+
+        fn next(&self, turn: &Turn) -> Result<AdderRef> {
+            Ok(AdderRef::new(turn, Self(self.0)))
+        }
+
+        fn call_back(&self, _turn: &Turn, other: AdderRef, by: u64) -> Result<Promise<u64>> {
+            Ok(other.add(by))
+        }
+    }
+
+    /// Two vats in one thread, joined by a socketpair; the second offers a `Sum`.
+    fn joined() -> (Driver, Driver, Connection) {
+        let flags = SocketFlags::CLOEXEC;
+        let (a, b) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        let caller = Driver::new(Vat::new("caller"));
+        let callee = Driver::new(Vat::new("callee"));
+        let sum = callee
+            .vat()
+            .turn(|turn| Ok(AdderRef::new(turn, Sum(0))))
+            .unwrap();
+        callee.attach(
+            Stream::from_socketpair(b).unwrap(),
+            Attach::sibling(Some(sum.into())),
+        );
+        let connection = caller.attach(Stream::from_socketpair(a).unwrap(), Attach::sibling(None));
+        (caller, callee, connection)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let limited = async { tokio::time::timeout(Duration::from_secs(20), test).await };
+        LocalSet::new().block_on(&runtime, limited).unwrap();
+    }
+
+    #[test]
+    fn calls_pipeline_and_call_back_over_a_socketpair() {
+        run(async {
+            let (caller, _callee, connection) = joined();
+            let sum = AdderRef::from(connection.bootstrap().unwrap());
+            assert_eq!(sum.add(2).await.unwrap(), 2);
+            assert_eq!(sum.next().next().add(5).await.unwrap(), 7);
+            let own = caller
+                .vat()
+                .turn(|turn| Ok(AdderRef::new(turn, Sum(100))))
+                .unwrap();
+            assert_eq!(sum.call_back(own, 11).await.unwrap(), 111);
+            let refused = sum.add(u64::MAX).await.unwrap_err();
+            assert_eq!(
+                (refused.kind(), refused.to_string().contains("too much")),
+                (ErrorKind::Failed, true)
+            );
+            assert_eq!(sum.add(1).await.unwrap(), 3, "the failed turn left a trace");
+        });
+    }
+
+    #[test]
+    fn a_lost_connection_breaks_what_went_through_it() {
+        run(async {
+            let (_caller, callee, connection) = joined();
+            let sum = AdderRef::from(connection.bootstrap().unwrap());
+            assert_eq!(sum.add(2).await.unwrap(), 2);
+            drop(callee);
+            connection.gone().await;
+            assert_eq!(
+                sum.add(1).await.unwrap_err().kind(),
+                ErrorKind::Disconnected
+            );
+        });
+    }
+
+    #[test]
+    fn descriptors_travel_with_references() {
+        run(async {
+            let (caller, callee, connection) = joined();
+            let sum = AdderRef::from(connection.bootstrap().unwrap());
+            let pipe = rustix::pipe::pipe().unwrap();
+            let own = caller
+                .vat()
+                .turn(|turn| Ok(AdderRef::new(turn, Sum(1))))
+                .unwrap();
+            let with_fd = AdderRef::from(Ref::from(own).with_fd(Rc::new(pipe.1)));
+            assert_eq!(sum.call_back(with_fd, 1).await.unwrap(), 2);
+            drop(callee);
+        });
     }
 }

@@ -18,8 +18,7 @@ pub trait Supervisor {
     async fn down(this: Near<Self>, cx: &Cx) -> Result<()>;
 
     /// The last `count` records of the log, oldest first.
-    async fn logs(this: Near<Self>, cx: &Cx, #[default(100)] count: u32)
-    -> Result<Vec<LogRecord>>;
+    async fn logs(this: Near<Self>, cx: &Cx, #[default(100)] count: u32) -> Result<Vec<LogRecord>>;
 
     /// Sends every new log record to `reader` until the returned reference is dropped.
     fn follow_logs(&mut self, turn: &Turn, reader: LogReaderRef) -> Result<FollowRef>;
