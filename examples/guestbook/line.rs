@@ -12,20 +12,30 @@ pub(crate) const TORN: &str = "\0\n";
 pub(crate) fn check(what: &str, text: &str, limit: usize) -> Result<()> {
     match text.len() {
         0 => Err(Error::failed(format!("{what} is empty"))),
-        n if n > limit => Err(Error::failed(format!("{what} has {n} bytes; the limit is {limit}"))),
+        n if n > limit => Err(Error::failed(format!(
+            "{what} has {n} bytes; the limit is {limit}"
+        ))),
         _ => Ok(()),
     }
 }
 
 /// The line of an entry, with its line end.
 pub(crate) fn print(entry: &Entry) -> String {
-    format!("{}\t{}\t{}\n", entry.at, escape(&entry.name), escape(&entry.text))
+    format!(
+        "{}\t{}\t{}\n",
+        entry.at,
+        escape(&entry.name),
+        escape(&entry.text)
+    )
 }
 
 /// All entries of the file, and whether its last line was torn.
 pub(crate) fn parse_all(bytes: &[u8]) -> (Vec<Entry>, bool) {
     let torn = bytes.last().is_some_and(|last| *last != b'\n');
-    let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let complete = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1);
     let text = String::from_utf8_lossy(bytes.get(..complete).unwrap_or_default());
     (text.lines().filter_map(parse).collect(), torn)
 }
@@ -36,7 +46,11 @@ fn parse(line: &str) -> Option<Entry> {
     if text.ends_with('\0') {
         return None;
     }
-    Some(Entry { name: unescape(name), text: unescape(text), at: at.parse().ok()? })
+    Some(Entry {
+        name: unescape(name),
+        text: unescape(text),
+        at: at.parse().ok()?,
+    })
 }
 
 fn escape(text: &str) -> String {
@@ -79,12 +93,20 @@ mod tests {
     use super::*;
 
     fn entry(name: &str, text: &str) -> Entry {
-        Entry { name: name.into(), text: text.into(), at: 7 }
+        Entry {
+            name: name.into(),
+            text: text.into(),
+            at: 7,
+        }
     }
 
     #[test]
     fn lines_come_back_as_they_were_written() {
-        let entries = [entry("Ann", "hello"), entry("B\tob", "a\nb\\n\\\r\0"), entry("\\", "\\t")];
+        let entries = [
+            entry("Ann", "hello"),
+            entry("B\tob", "a\nb\\n\\\r\0"),
+            entry("\\", "\\t"),
+        ];
         let text: String = entries.iter().map(print).collect();
         assert_eq!(parse_all(text.as_bytes()), (entries.to_vec(), false));
     }
@@ -100,7 +122,11 @@ mod tests {
             file.push_str(TORN);
             file.push_str(&next);
             let (entries, torn) = parse_all(file.as_bytes());
-            assert_eq!(entries, [entry("Ann", "hello"), entry("Bob", "hi")], "cut at {cut}");
+            assert_eq!(
+                entries,
+                [entry("Ann", "hello"), entry("Bob", "hi")],
+                "cut at {cut}"
+            );
             assert!(!torn);
         }
     }

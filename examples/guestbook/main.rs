@@ -51,7 +51,13 @@ impl Guestbook for Book {
     fn page(&self, _turn: &Turn, from: u64, count: u64) -> Result<Vec<Entry>> {
         let from = usize::try_from(from).unwrap_or(usize::MAX);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        Ok(self.entries.iter().skip(from).take(count).cloned().collect())
+        Ok(self
+            .entries
+            .iter()
+            .skip(from)
+            .take(count)
+            .cloned()
+            .collect())
     }
 
     fn watch(&mut self, turn: &Turn, reader: ReaderRef) -> Result<WatchRef> {
@@ -86,8 +92,19 @@ async fn main(cx: &Cx, granted: Granted) -> Result<GuestbookRef> {
     let (entries, torn) = line::parse_all(&text);
     if torn {
         file.append(line::TORN.as_bytes().to_vec(), true).await?;
-        log.warn("the last line was torn by a crash; it was never acknowledged").detach();
+        log.warn("the last line was torn by a crash; it was never acknowledged")
+            .detach();
     }
-    log.info(format!("open with {} entries", entries.len())).detach();
-    Ok(GuestbookRef::new(cx, Book { file, log, clock, entries, watches: Vec::new() }))
+    log.info(format!("open with {} entries", entries.len()))
+        .detach();
+    Ok(GuestbookRef::new(
+        cx,
+        Book {
+            file,
+            log,
+            clock,
+            entries,
+            watches: Vec::new(),
+        },
+    ))
 }

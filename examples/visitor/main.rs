@@ -21,7 +21,9 @@ struct Listener {
 impl Reader for Listener {
     fn entry(&mut self, _turn: &Turn, number: u64, entry: Entry) -> Result<()> {
         self.heard += 1;
-        self.log.info(format!("heard of entry {number} by {}", entry.name)).detach();
+        self.log
+            .info(format!("heard of entry {number} by {}", entry.name))
+            .detach();
         Ok(())
     }
 }
@@ -29,7 +31,10 @@ impl Reader for Listener {
 #[vat::main]
 async fn main(cx: &Cx, granted: Granted) -> Result<()> {
     let Granted { guestbook, log } = granted;
-    let listener = cx.spawn(Listener { log: log.clone(), heard: 0 });
+    let listener = cx.spawn(Listener {
+        log: log.clone(),
+        heard: 0,
+    });
 
     // Four calls leave in one batch. `sent` goes to the promised `Watch`: nobody waits for it to come back.
     let watch = guestbook.watch(ReaderRef::from(&listener));

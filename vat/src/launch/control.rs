@@ -3,7 +3,7 @@
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::broker::log::{LogReader, Record};
+use super::broker::log::LogReader;
 use super::launcher::Launcher;
 use crate::power::{EnsembleStatus, Follow, FollowRef, LogReaderRef, LogRecord, Supervisor};
 use crate::prelude::*;
@@ -99,17 +99,3 @@ async fn follow(dir: std::path::PathBuf, to: LogReaderRef, following: WeakNear<F
 struct Following;
 
 impl Follow for Following {}
-
-impl From<Record> for LogRecord {
-    fn from(record: Record) -> Self {
-        Self {
-            time: record.time.to_string(),
-            level: record.level.to_string(),
-            from: record.from,
-            tag: record.tag.unwrap_or_default(),
-            stream: record.stream.unwrap_or_default(),
-            message: record.message,
-            fields: record.fields,
-        }
-    }
-}

@@ -1,9 +1,14 @@
 //! From the manifest's grants to live powers: what the operator at the shell gives the program.
 
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 
+use super::broker::fs::{self, Dir, Files, FsLimits};
 use super::broker::log::LogSource;
-use super::manifest::{Manifest, Power};
+use super::broker::{self, WorkerLimits, Workers};
+use super::manifest::{Manifest, Power, Rights};
+use crate::Interface;
 use crate::net::Credentials;
 use crate::net::client::{self, EnlivenError, Enlivened};
 use crate::net::driver::Driver;
@@ -12,28 +17,70 @@ use crate::power::Grant;
 use crate::prelude::*;
 use crate::sturdy::{Identity, ReferenceFileError, Seed, reference_file};
 
-/// Opens every grant of the manifest.
+/// Opens every grant of the manifest, in its order.
 ///
 /// # Errors
-/// When a directory, file or reference cannot be had.
+/// When a directory or reference cannot be had.
 pub(crate) async fn open(
     manifest: &Manifest,
     driver: &Driver,
     log: &LogSource,
 ) -> Result<Vec<Grant>, GrantError> {
+    let files = Files::new(Workers::start(WorkerLimits::default()).map_err(GrantError::Threads)?);
     let mut grants = Vec::new();
     for grant in &manifest.grants {
-        let power = match &grant.power {
-            Power::Reference { path } => enliven(driver, path).await?.reference,
-            _ => return Err(GrantError::Unsupported),
+        let slot = grant.slot.to_string();
+        let (interface, power) = match &grant.power {
+            Power::Directory {
+                path,
+                rights,
+                create,
+            } => {
+                let dir = directory(&files, path, *rights, *create)?;
+                let made = driver.vat().turn(|turn| Ok(broker::directory(turn, dir)))?;
+                typed(made)
+            }
+            Power::Log => typed(
+                driver
+                    .vat()
+                    .turn(|turn| Ok(broker::log_sink(turn, log.clone())))?,
+            ),
+            Power::Clock => typed(driver.vat().turn(|turn| Ok(broker::clock(turn)))?),
+            // What it is shows when it is called; its own vat checks the interface.
+            Power::Reference { path } => (0, enliven(driver, path).await?.reference),
         };
         grants.push(Grant {
-            slot: grant.slot.to_string(),
-            interface: 0,
+            slot,
+            interface,
             power,
         });
     }
     Ok(grants)
+}
+
+fn typed<R: Interface>(power: R) -> (u64, Ref) {
+    (R::ID, power.into())
+}
+
+fn directory(files: &Files, path: &Path, rights: Rights, create: bool) -> Result<Dir, GrantError> {
+    let fail = |source| GrantError::Directory {
+        path: path.to_owned(),
+        source,
+    };
+    if create && !path.exists() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(fail)?;
+    }
+    let rights = fs::Rights {
+        read: rights.read,
+        write: rights.write,
+    };
+    files
+        .ambient_dir(path, rights, FsLimits::default())
+        .map_err(fail)
 }
 
 /// The launcher enlivens what the operator's reference file names; the program never sees the URI.
@@ -70,7 +117,18 @@ pub enum GrantError {
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] CredentialsError),
-    /// XXX
-    #[error("unsupported")]
-    Unsupported,
+    /// A directory cannot be opened.
+    #[error("cannot open the granted directory {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The threads for file work cannot be started.
+    #[error("cannot start the threads for file work")]
+    Threads(#[source] std::io::Error),
+    /// The launcher's own vat refused.
+    #[error(transparent)]
+    Vat(#[from] Error),
 }

@@ -1,10 +1,19 @@
 //! The system capabilities as interfaces.
+//!
+//! A program gets them from whoever launched it, as the fields of its `Powers`; there is no other
+//! way to the host. They are ordinary interfaces: a test or another vat may implement them too.
 
+mod clock;
+mod directory;
+mod log;
 mod program;
 mod supervisor;
 
+pub use clock::{Clock, ClockRef};
+pub use directory::{Directory, DirectoryRef, File, FileRef};
+pub use log::{LogLevel, LogRecord, LogSink, LogSinkRef};
 pub use program::{Exposed, Grant, Program, ProgramRef, Stream, StreamRef};
 pub use supervisor::{
-    ChildState, ChildStatus, EnsembleStatus, Follow, FollowRef, LogReader, LogReaderRef, LogRecord,
+    ChildState, ChildStatus, EnsembleStatus, Follow, FollowRef, LogReader, LogReaderRef,
     Supervisor, SupervisorRef,
 };

@@ -1,7 +1,6 @@
 //! The supervisor as a capability: what operators hold as `control.cap`.
 
-use std::collections::BTreeMap;
-
+use crate::power::LogRecord;
 use crate::prelude::*;
 
 /// A running ensemble, as its operator sees it.
@@ -94,23 +93,4 @@ pub enum ChildState {
     Ended,
     /// Its supervisor gave up: too many restarts in too short a time.
     GaveUp,
-}
-
-/// One record of the log, as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq, vat::Data)]
-pub struct LogRecord {
-    /// When the launcher received it, as RFC 3339 with microseconds, in UTC.
-    pub time: String,
-    /// `trace`, `debug`, `info`, `warn` or `error`.
-    pub level: String,
-    /// The supervision path of the child.
-    pub from: String,
-    /// What the holder of the log reference was told to be called; empty if nothing.
-    pub tag: String,
-    /// `stdout` or `stderr` if it is a line of the child's output; else empty.
-    pub stream: String,
-    /// The text.
-    pub message: String,
-    /// Named values beside it.
-    pub fields: BTreeMap<String, String>,
 }

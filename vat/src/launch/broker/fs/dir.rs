@@ -155,7 +155,7 @@ impl Dir {
     }
 
     #[cfg(test)]
-    pub(super) fn in_use(&self) -> [usize; 3] {
+    pub(in crate::launch::broker) fn in_use(&self) -> [usize; 3] {
         self.inner.grant.in_use()
     }
 }
