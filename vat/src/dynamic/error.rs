@@ -191,6 +191,12 @@ pub enum DescriptionError {
         /// The id it is named by.
         id: u64,
     },
+    /// A name that has other characters than visible ASCII.
+    #[error("\"{name}\" is not a name")]
+    BadName {
+        /// The name, with escapes.
+        name: String,
+    },
     /// An interface has fewer methods.
     #[error("it does not hold method {ordinal} of {interface}")]
     NoSuchMethod {
@@ -207,7 +213,7 @@ pub enum DescriptionError {
         /// The field's name.
         field: String,
     },
-    /// A group that is not inside a struct of the same size, or groups that contain each other.
+    /// A group that has another size than its struct, is in two structs, or in itself.
     #[error("group {field} of {owner} is not part of the struct")]
     BadGroup {
         /// The struct's name.

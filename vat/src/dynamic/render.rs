@@ -1,6 +1,6 @@
 //! Descriptions for people and for scripts: what `vat describe` shows.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write;
 
 use serde_json::{Value as Json, json};
@@ -52,8 +52,7 @@ pub fn json(types: &Types) -> Json {
         .map(|enumeration| sheet.enumeration(enumeration));
     let interfaces = used.interfaces.iter().map(|interface| {
         let own = types
-            .methods(interface.id)
-            .into_iter()
+            .own_methods(interface)
             .map(|method| sheet.method(method));
         json!({
             "kind": "interface",
@@ -162,72 +161,82 @@ struct Used<'a> {
     structs: Vec<&'a Struct>,
     enums: Vec<&'a Enum>,
     interfaces: Vec<&'a Interface>,
+    seen: BTreeSet<u64>,
+    waiting: VecDeque<Type>,
 }
 
 impl<'a> Used<'a> {
     /// All that the root's methods reach, without the root itself and what it extends; of a type
-    /// that was described alone, all that is there.
+    /// that was described alone, the type with all it reaches.
     fn by_root(types: &'a Types) -> Self {
         let mut used = Self::default();
-        let description = types.description();
-        let Some(root) = types.root() else {
-            used.follow(types, VecDeque::from([Type::Struct(description.root)]));
-            used.enums.extend(types.enumeration(description.root));
-            return used;
-        };
-        used.interfaces.extend(types.lineage(root.id));
-        let inherited = used.interfaces.len();
-        used.follow(types, Self::of_interface(types, root.id));
-        used.interfaces.drain(..inherited);
+        match types.root() {
+            Some(root) => {
+                let lineage = types.lineage(root.id);
+                used.seen
+                    .extend(lineage.iter().map(|interface| interface.id));
+                for interface in lineage {
+                    used.signatures(types, interface);
+                }
+            }
+            None => {
+                let id = types.description().root;
+                used.waiting = VecDeque::from([Type::Struct(id), Type::Enum(id)]);
+            }
+        }
+        while let Some(ty) = used.waiting.pop_front() {
+            used.meet(types, ty);
+        }
         used
     }
 
-    fn of_interface(types: &Types, interface: u64) -> VecDeque<Type> {
-        let methods = types.methods(interface).into_iter();
-        let fields = methods.flat_map(|method| [method.params, method.results]);
-        fields
-            .flat_map(|structure| &structure.fields)
-            .map(|field| plain_type(types, field).0.clone())
-            .collect()
-    }
-
-    fn follow(&mut self, types: &'a Types, mut waiting: VecDeque<Type>) {
-        while let Some(ty) = waiting.pop_front() {
-            match ty {
-                Type::List(element) => waiting.push_front(*element),
-                Type::Struct(id) => {
-                    if let Some(structure) = add(&mut self.structs, types.structure(id).ok()) {
-                        waiting.extend(members(types, structure));
-                    }
+    fn meet(&mut self, types: &'a Types, ty: Type) {
+        match ty {
+            Type::List(element) => self.waiting.push_front(*element),
+            Type::Group(id) => self.members(types, types.structure(id).ok()),
+            Type::Struct(id) => {
+                if let Ok(structure) = types.structure(id)
+                    && self.seen.insert(id)
+                {
+                    self.structs.push(structure);
+                    self.members(types, Some(structure));
                 }
-                Type::Group(id) => {
-                    let group = types.structure(id).ok();
-                    waiting.extend(group.into_iter().flat_map(|group| members(types, group)));
-                }
-                Type::Enum(id) => drop(add(&mut self.enums, types.enumeration(id).ok())),
-                Type::Interface(id) => {
-                    if let Some(new) = add(&mut self.interfaces, types.interface(id).ok()) {
-                        waiting.extend(Self::of_interface(types, new.id));
-                    }
-                }
-                _ => {}
             }
+            Type::Enum(id) => {
+                if let Ok(enumeration) = types.enumeration(id)
+                    && self.seen.insert(id)
+                {
+                    self.enums.push(enumeration);
+                }
+            }
+            Type::Interface(id) => {
+                if let Ok(interface) = types.interface(id)
+                    && self.seen.insert(id)
+                {
+                    self.interfaces.push(interface);
+                    let extends = interface.extends.iter();
+                    self.waiting.extend(extends.map(|id| Type::Interface(*id)));
+                    self.signatures(types, interface);
+                }
+            }
+            _ => {}
         }
     }
-}
 
-fn members<'a>(types: &'a Types, structure: &'a Struct) -> impl Iterator<Item = Type> + use<'a> {
-    structure
-        .fields
-        .iter()
-        .map(|field| plain_type(types, field).0.clone())
-}
+    fn signatures(&mut self, types: &'a Types, interface: &'a Interface) {
+        for method in types.own_methods(interface) {
+            self.members(types, Some(method.params));
+            self.members(types, Some(method.results));
+        }
+    }
 
-/// Adds what is not there yet, and says so.
-fn add<'a, T>(list: &mut Vec<&'a T>, found: Option<&'a T>) -> Option<&'a T> {
-    let new = found.filter(|new| !list.iter().any(|known| std::ptr::eq(*known, *new)));
-    list.extend(new);
-    new
+    fn members(&mut self, types: &'a Types, structure: Option<&'a Struct>) {
+        let fields = structure
+            .into_iter()
+            .flat_map(|structure| &structure.fields);
+        let members = fields.map(|field| plain_type(types, field).0.clone());
+        self.waiting.extend(members);
+    }
 }
 
 /// The text form while it is written.
@@ -250,15 +259,34 @@ impl Page<'_> {
             self.blank();
             self.line(1, &signature(self.types, method));
             self.doc(2, &method.method.doc);
+            self.parameter_docs(method.params);
         }
     }
 
-    /// An interface that occurs in a signature: without docs, for calls on what comes back.
+    fn parameter_docs(&mut self, params: &Struct) {
+        for field in params.fields.iter().filter(|field| !field.doc.is_empty()) {
+            let mut lines = field.doc.lines();
+            let first = lines.next().unwrap_or_default();
+            self.line(2, &format!("{}: {first}", shown(&field.name)));
+            lines.for_each(|line| self.line(3, line));
+        }
+    }
+
+    /// An interface that occurs in a signature: for calls on what comes back.
     fn interface(&mut self, interface: &Interface) {
         self.blank();
-        self.line(0, &format!("interface {}", short_name(&interface.name)));
+        let extends = interface.extends.iter();
+        let extends: Vec<String> = extends
+            .map(|id| self.types.type_name(&Type::Interface(*id)))
+            .collect();
+        let also = match extends.as_slice() {
+            [] => String::new(),
+            names => format!(": {}", names.join(", ")),
+        };
+        let name = short_name(&interface.name);
+        self.line(0, &format!("interface {name}{also}"));
         self.doc(1, &interface.doc);
-        for method in self.types.methods(interface.id) {
+        for method in self.types.own_methods(interface) {
             self.line(1, &signature(self.types, method));
         }
     }
@@ -326,11 +354,18 @@ impl Page<'_> {
     }
 }
 
-/// Names and docs come from a peer: what could move the cursor of a terminal is not shown.
+/// Docs come from a peer: what could move the cursor of a terminal, or turn the direction of what
+/// follows, is not shown.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
-        .collect()
+    let shown = |c: char| {
+        let turns = matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns {
+            '\u{FFFD}'
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 /// The JSON form.

@@ -1,6 +1,6 @@
 //! A description that was checked once, so that encoding and decoding can rely on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::error::{DescriptionError, LookupError};
 use super::name::{closest, means, shown};
@@ -128,14 +128,19 @@ impl Types {
     /// All methods that an object with this interface has: its own, then those of the interfaces
     /// it extends, nearest first, each interface once.
     pub fn methods(&self, interface: u64) -> Vec<MethodOf<'_>> {
-        let mut methods = Vec::new();
-        for interface in self.lineage(interface) {
-            let ordinals = (0..=u16::MAX)
-                .zip(&interface.methods)
-                .map(|(ordinal, _)| ordinal);
-            methods.extend(ordinals.flat_map(|ordinal| self.method_at(interface.id, ordinal)));
-        }
-        methods
+        let lineage = self.lineage(interface).into_iter();
+        lineage
+            .flat_map(|interface| self.own_methods(interface))
+            .collect()
+    }
+
+    /// The methods that an interface declares itself.
+    pub(super) fn own_methods<'a>(
+        &'a self,
+        interface: &'a Interface,
+    ) -> impl Iterator<Item = MethodOf<'a>> {
+        let ordinals = (0..=u16::MAX).zip(&interface.methods);
+        ordinals.flat_map(|(ordinal, _)| self.method_at(interface.id, ordinal))
     }
 
     /// The method that a person calls `name`, in an interface or one that it extends.
@@ -162,14 +167,12 @@ impl Types {
     /// The interface itself and all it extends, nearest first, each once.
     pub(crate) fn lineage(&self, interface: u64) -> Vec<&Interface> {
         let mut order: Vec<&Interface> = Vec::new();
-        let mut waiting = std::collections::VecDeque::from([interface]);
+        let mut seen = BTreeSet::from([interface]);
+        let mut waiting = VecDeque::from([interface]);
         while let Some(id) = waiting.pop_front() {
-            if order.iter().any(|known| known.id == id) {
-                continue;
-            }
             if let Ok(interface) = self.interface(id) {
                 order.push(interface);
-                waiting.extend(&interface.extends);
+                waiting.extend(interface.extends.iter().filter(|id| seen.insert(**id)));
             }
         }
         order
@@ -212,18 +215,31 @@ impl Types {
 
     fn check(&self) -> Result<(), DescriptionError> {
         for interface in &self.description.interfaces {
+            check_name(&interface.name)?;
             for id in &interface.extends {
                 self.interface(*id)?;
             }
             for method in &interface.methods {
+                check_name(&method.name)?;
                 self.structure(method.params)?;
                 self.structure(method.results)?;
             }
         }
         for structure in &self.description.structs {
+            check_name(&structure.name)?;
             self.check_struct(structure)?;
         }
-        Ok(())
+        for enumeration in &self.description.enums {
+            check_name(&enumeration.name)?;
+            let names = enumeration
+                .enumerants
+                .iter()
+                .map(|enumerant| &enumerant.name);
+            names
+                .map(|name| check_name(name))
+                .collect::<Result<(), _>>()?;
+        }
+        self.check_groups()
     }
 
     fn check_struct(&self, structure: &Struct) -> Result<(), DescriptionError> {
@@ -242,10 +258,11 @@ impl Types {
             if !self.lies_inside(structure, field) {
                 return Err(outside(&field.name));
             }
+            check_name(&field.name)?;
             self.check_type(&field.ty)?;
             self.check_default(structure, field)?;
         }
-        self.check_groups(structure, structure, &mut Vec::new())
+        Ok(())
     }
 
     fn lies_inside(&self, structure: &Struct, field: &Field) -> bool {
@@ -283,28 +300,60 @@ impl Types {
         }
     }
 
-    /// Groups repeat the size of their struct and do not contain themselves or each other twice.
-    fn check_groups(
-        &self,
-        whole: &Struct,
-        part: &Struct,
-        seen: &mut Vec<u64>,
-    ) -> Result<(), DescriptionError> {
-        for field in &part.fields {
-            let Type::Group(id) = &field.ty else { continue };
-            let group = self.structure(*id)?;
-            let same_size =
-                (group.data_words, group.pointers) == (whole.data_words, whole.pointers);
-            if !same_size || *id == whole.id || seen.contains(id) {
-                return Err(DescriptionError::BadGroup {
-                    owner: part.name.clone(),
-                    field: field.name.clone(),
-                });
+    /// Every group is part of one struct, has its size, and is not nested in itself or too deep.
+    fn check_groups(&self) -> Result<(), DescriptionError> {
+        let mut parents = BTreeMap::new();
+        for part in &self.description.structs {
+            for field in &part.fields {
+                let Type::Group(id) = &field.ty else { continue };
+                let group = self.structure(*id)?;
+                let same_size =
+                    (group.data_words, group.pointers) == (part.data_words, part.pointers);
+                if !same_size || parents.insert(*id, part.id).is_some() {
+                    return Err(bad_group(part, field));
+                }
             }
-            seen.push(*id);
-            self.check_groups(whole, group, seen)?;
+        }
+        for (group, parent) in &parents {
+            let mut outer = Some(parent);
+            for _ in 0..GROUP_LEVELS {
+                outer = outer.and_then(|id| parents.get(id));
+            }
+            if outer.is_some() {
+                let owner = self.structure(*parent)?;
+                let inside = |field: &&Field| field.ty == Type::Group(*group);
+                let field = owner.fields.iter().find(inside);
+                return Err(field.map_or(
+                    DescriptionError::NoSuchType {
+                        kind: "group",
+                        id: *group,
+                    },
+                    |field| bad_group(owner, field),
+                ));
+            }
         }
         Ok(())
+    }
+}
+
+/// How deep groups may be nested in groups.
+const GROUP_LEVELS: usize = 16;
+
+fn bad_group(owner: &Struct, field: &Field) -> DescriptionError {
+    DescriptionError::BadGroup {
+        owner: owner.name.clone(),
+        field: field.name.clone(),
+    }
+}
+
+/// Names are shown to people in messages: nothing but visible ASCII.
+fn check_name(name: &str) -> Result<(), DescriptionError> {
+    if name.chars().all(|c| c.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err(DescriptionError::BadName {
+            name: name.escape_debug().to_string(),
+        })
     }
 }
 

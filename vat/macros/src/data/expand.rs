@@ -435,6 +435,7 @@ fn promised(record: &Record) -> (TokenStream, TokenStream) {
     let indexes = 0..references.len();
     let structure = quote! {
         #[doc = #doc]
+        #[allow(dead_code, reason = "a program need not call every reference ahead")]
         #[derive(Debug)]
         #vis struct #name { #(#declared),* }
     };

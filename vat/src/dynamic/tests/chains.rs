@@ -2,7 +2,7 @@
 
 use super::fixture::{Part, Schema};
 use crate::dynamic::{DescriptionError, Types, result_path};
-use crate::schema::{Description, Interface, Method, Struct, Type};
+use crate::schema::{Description, Field, Interface, Method, Struct, Type};
 
 const FILE: u64 = 1;
 const DIR: u64 = 2;
@@ -149,32 +149,73 @@ fn a_description_has_to_be_complete() {
     );
 }
 
-#[test]
-fn a_group_inside_itself_is_refused() {
-    let group = |id, ty| {
-        let field = crate::schema::Field {
-            name: "again".to_owned(),
-            ty,
-            ..Default::default()
-        };
-        Struct {
-            id,
-            name: format!("demo::S{id}"),
-            fields: vec![field],
-            ..Struct::default()
-        }
+/// A struct of this id whose only field is this.
+fn holder(id: u64, ty: Type) -> Struct {
+    let field = Field {
+        name: "inner".to_owned(),
+        ty,
+        ..Field::default()
     };
-    for inside in [5, 6] {
-        let structs = vec![group(5, Type::Group(6)), group(6, Type::Group(inside))];
-        let description = Description {
-            structs,
-            ..Description::default()
-        };
-        assert!(matches!(
-            Types::new(description).unwrap_err(),
-            DescriptionError::BadGroup { .. }
-        ));
+    Struct {
+        id,
+        name: format!("demo::S{id}"),
+        fields: vec![field],
+        ..Struct::default()
     }
+}
+
+fn check(structs: Vec<Struct>) -> Result<Types, DescriptionError> {
+    Types::new(Description {
+        structs,
+        ..Description::default()
+    })
+}
+
+#[test]
+fn a_group_inside_itself_or_in_two_structs_is_refused() {
+    let refused = |structs: &[(u64, u64)]| {
+        let mut structs: Vec<Struct> = structs
+            .iter()
+            .map(|(id, group)| holder(*id, Type::Group(*group)))
+            .collect();
+        structs.push(Struct {
+            id: 7,
+            ..Struct::default()
+        });
+        let result = check(structs);
+        matches!(result, Err(DescriptionError::BadGroup { .. }))
+    };
+    assert!(!refused(&[(5, 6), (6, 7)]));
+    assert!(refused(&[(5, 5)]), "in itself");
+    assert!(refused(&[(5, 6), (6, 5)]), "in each other");
+    assert!(refused(&[(5, 7), (6, 7)]), "in two");
+}
+
+#[test]
+fn many_groups_inside_each_other_are_refused_in_no_time() {
+    let mut structs: Vec<Struct> = (1..50_000)
+        .map(|id| holder(id, Type::Group(id + 1)))
+        .collect();
+    structs.push(Struct {
+        id: 50_000,
+        ..Struct::default()
+    });
+    assert!(matches!(
+        check(structs),
+        Err(DescriptionError::BadGroup { .. })
+    ));
+}
+
+#[test]
+fn names_that_a_terminal_would_obey_are_refused() {
+    let error = check(vec![Struct {
+        name: "a\u{1b}[2J".to_owned(),
+        ..Struct::default()
+    }]);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        r#""a\u{1b}[2J" is not a name"#
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@ const CORNERS: u64 = 6;
 const NODE: u64 = 10;
 const READER: u64 = 11;
 const BOOK: u64 = 12;
+const LISTENER: u64 = 13;
 
 fn types() -> Types {
     let list = |element| Type::List(Box::new(element));
@@ -46,7 +47,9 @@ fn types() -> Types {
         )
         .interface(NODE, "vat::Node", &[])
         .method("name", &[], &value(Type::Text))
-        .interface(READER, "demo::Reader", &[])
+        .interface(LISTENER, "demo::Listener", &[])
+        .method("close", &[], &[])
+        .interface(READER, "demo::Reader", &[LISTENER])
         .method("entry", &[Part::new("entry", Type::Struct(ENTRY))], &[])
         .interface(BOOK, "demo::Book", &[NODE])
         .method(
@@ -69,6 +72,9 @@ fn types() -> Types {
     let book = description.interfaces.last_mut().unwrap();
     book.doc = "Guests sign here.\n\nAnd others read.".to_owned();
     book.methods[0].doc = "Up to `most` entries.\u{1b}[2J".to_owned();
+    let params = description.structs.iter_mut();
+    let mut params = params.filter(|known| known.name == "demo::Book.page$Params");
+    params.next().unwrap().fields[0].doc = "Where to begin.".to_owned();
     description.enums[0].enumerants[0].doc = "The first one.".to_owned();
     Types::new(description).unwrap()
 }
@@ -83,6 +89,7 @@ interface demo::Book (0x000000000000000c)
 
     page(from: UInt64 = 0, most: UInt32?) -> List(Entry)
         Up to `most` entries.\u{FFFD}[2J
+        from: Where to begin.
 
     watch(reader: Reader) -> (now: UInt64, later: Capability)
 
@@ -105,8 +112,11 @@ enum Color
         The first one.
     dark_green
 
-interface Reader
+interface Reader: Listener
     entry(entry: Entry)
+
+interface Listener
+    close()
 ";
     let text = render::text(&types());
     assert_eq!(text, expected, "{text}");
@@ -125,7 +135,7 @@ fn the_json_form_has_the_same_in_parts() {
     assert_eq!(
         page["params"],
         json!([
-            { "name": "from", "type": "UInt64", "doc": "", "optional": false, "default": 0 },
+            { "name": "from", "type": "UInt64", "doc": "Where to begin.", "optional": false, "default": 0 },
             { "name": "most", "type": "UInt32", "doc": "", "optional": true },
         ])
     );
@@ -145,6 +155,7 @@ fn the_json_form_has_the_same_in_parts() {
             ("union", "demo::Shape"),
             ("enum", "demo::Color"),
             ("interface", "demo::Reader"),
+            ("interface", "demo::Listener"),
         ]
     );
     let shape = &json["types"][1]["fields"];
