@@ -231,13 +231,9 @@ impl Types {
         }
         for enumeration in &self.description.enums {
             check_name(&enumeration.name)?;
-            let names = enumeration
-                .enumerants
-                .iter()
-                .map(|enumerant| &enumerant.name);
-            names
-                .map(|name| check_name(name))
-                .collect::<Result<(), _>>()?;
+            for enumerant in &enumeration.enumerants {
+                check_name(&enumerant.name)?;
+            }
         }
         self.check_groups()
     }
