@@ -238,6 +238,19 @@ fn a_hostile_program_is_refused_everything_it_can_do_unconfined() {
         let run = block_on(run(&spawner, &HOSTILE.0, "hostile"));
         assert_nothing_allowed(&run, &control, &format!("level {level}"));
     }
+    // The filter alone, so that the other layers do not hide a hole in it.
+    let run = block_on(async {
+        let spawner = Spawner::start_at_most(Level::L1).unwrap();
+        let (log, output) = io::pipe().unwrap();
+        let launch = launch(&HOSTILE.0, "hostile", output.into());
+        let launch = Launch {
+            require: Level::L1,
+            allow_weak: true,
+            ..launch
+        };
+        finish(&mut spawner.spawn(launch).await.unwrap(), log).await
+    });
+    assert_nothing_allowed(&run, &control, "the filter alone");
     let unproven = control.iter().filter(|(_, allowed)| !**allowed);
     for (name, _) in unproven {
         println!("not proven, as this host refuses it unconfined too: {name}");
@@ -357,6 +370,53 @@ fn the_end_of_a_program_is_told_as_it_was() {
             memory.output
         );
     }
+}
+
+/// The filter knows one kind of calls; the kernel offers another to every program.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn calls_of_another_word_size_end_the_program() {
+    for (level, spawner) in spawners() {
+        let run = block_on(run(&spawner, &ORDINARY.0, "old-calls"));
+        assert!(
+            matches!(run.exit, Exit::Signal(_)),
+            "{level}: {:?} {}",
+            run.exit,
+            run.output
+        );
+    }
+}
+
+#[test]
+fn many_starts_at_once_all_succeed() {
+    let spawner = Spawner::start().unwrap();
+    block_on(async {
+        let mut runs = tokio::task::JoinSet::new();
+        for _ in 0..40 {
+            let spawner = spawner.clone();
+            runs.spawn(async move { run(&spawner, &ORDINARY.0, "exit").await });
+        }
+        for run in runs.join_all().await {
+            assert_eq!(run.exit, Exit::Code(7), "{}", run.output);
+        }
+    });
+}
+
+#[test]
+fn a_start_that_nobody_waits_for_is_undone() {
+    if !in_own_process("confinement::a_start_that_nobody_waits_for_is_undone") {
+        return;
+    }
+    let program = SealedProgram::load(&ordinary_path()).unwrap();
+    let spawner = Spawner::start().unwrap();
+    let (mut log, output) = io::pipe().unwrap();
+    block_on(async {
+        let start = spawner.spawn(launch(&program, "sleep", output.into()));
+        let polled_once = tokio::time::timeout(Duration::ZERO, start).await;
+        assert!(polled_once.is_err(), "the start takes longer than no time");
+    });
+    // The log ends when the last process that could write to it is gone.
+    log.read_to_end(&mut Vec::new()).unwrap();
 }
 
 #[test]

@@ -27,6 +27,8 @@ fn main() {
         "hello" => hello(),
         "panic" => panic!("as asked"),
         "exit" => std::process::exit(7),
+        #[cfg(target_arch = "x86_64")]
+        "old-calls" => old_calls(),
         "abort" => std::process::abort(),
         "overflow" => println!("{}", overflow(1)),
         "memory" => memory(),
@@ -175,6 +177,18 @@ fn with_socket(talk: impl AsyncFnOnce(&mut tokio::net::UnixStream)) {
         let mut socket = tokio::net::UnixStream::from_std(socket).expect("a stream");
         talk(&mut socket).await;
     });
+}
+
+/// Asks for its process id in the 32-bit way.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "there is no other way to make such a call")]
+fn old_calls() {
+    let mut answer = 20_i32;
+    // SAFETY: getpid has no arguments and changes nothing but the register of its answer.
+    unsafe {
+        std::arch::asm!("int 0x80", inout("eax") answer, options(nostack));
+    }
+    println!("answered {answer}");
 }
 
 fn overflow(depth: u64) -> u64 {

@@ -148,3 +148,85 @@ fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
         bytes.get(offset..offset + 8)?.try_into().ok()?,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Bytes(Vec<u8>);
+
+    impl Source for Bytes {
+        fn read_at(&self, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
+            let bytes = self
+                .0
+                .iter()
+                .skip(usize::try_from(offset).unwrap_or(usize::MAX));
+            Ok(bytes.take(length).copied().collect())
+        }
+    }
+
+    /// A file with these segments: (type, flags, offset of the content).
+    fn program(segments: &[(u32, u32, u64)], content: &[u8]) -> Bytes {
+        let mut file = vec![0; HEADER];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[16..18].copy_from_slice(&ET_DYN.to_le_bytes());
+        file[18..20].copy_from_slice(&MACHINE.to_le_bytes());
+        file[32..40].copy_from_slice(&64_u64.to_le_bytes());
+        file[54..56].copy_from_slice(&56_u16.to_le_bytes());
+        file[56] = u8::try_from(segments.len()).unwrap();
+        for (kind, flags, offset) in segments {
+            let mut entry = [0; PROGRAM_HEADER];
+            entry[..4].copy_from_slice(&kind.to_le_bytes());
+            entry[4..8].copy_from_slice(&flags.to_le_bytes());
+            entry[8..16].copy_from_slice(&offset.to_le_bytes());
+            entry[32..40].copy_from_slice(&1000_u64.to_le_bytes());
+            file.extend(entry);
+        }
+        file.extend(content);
+        Bytes(file)
+    }
+
+    fn checked(segments: &[(u32, u32, u64)], content: &[u8]) -> Result<(), Unsuitable> {
+        check(&program(segments, content)).unwrap()
+    }
+
+    #[test]
+    fn static_programs_are_accepted() {
+        assert_eq!(
+            checked(&[(PT_LOAD, PF_X, 0), (PT_LOAD, PF_W, 0)], &[]),
+            Ok(())
+        );
+        assert_eq!(checked(&[(PT_GNU_STACK, PF_W, 0)], &[]), Ok(()));
+        // The needed library comes after the end of the section.
+        let dynamic = [[0_u8; 16], [1; 16]].concat();
+        assert_eq!(checked(&[(PT_DYNAMIC, 0, 64 + 56)], &dynamic), Ok(()));
+    }
+
+    #[test]
+    fn what_needs_more_than_the_file_itself_is_refused() {
+        assert_eq!(checked(&[(PT_INTERP, 0, 0)], &[]), Err(Unsuitable::Dynamic));
+        let needed = [DT_NEEDED.to_le_bytes(), [9; 8]].concat();
+        let dynamic = [(PT_DYNAMIC, 0, 64 + 56)];
+        assert_eq!(checked(&dynamic, &needed), Err(Unsuitable::Dynamic));
+        let writable = [(PT_LOAD, PF_X | PF_W, 0)];
+        assert_eq!(checked(&writable, &[]), Err(Unsuitable::WritableCode));
+        let stack = [(PT_GNU_STACK, PF_X | PF_W, 0)];
+        assert_eq!(checked(&stack, &[]), Err(Unsuitable::ExecutableStack));
+        assert!(matches!(checked(&[], &[]), Err(Unsuitable::Damaged(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_answered(
+            start in 0_usize..70,
+            bytes in prop::collection::vec(any::<u8>(), 0..600),
+        ) {
+            let Bytes(mut file) = program(&[(PT_LOAD, 0, 0), (PT_DYNAMIC, 0, 100)], &[1; 300]);
+            file.truncate(start.max(4));
+            file.extend(bytes);
+            prop_assert!(check(&Bytes(file)).is_ok());
+        }
+    }
+}

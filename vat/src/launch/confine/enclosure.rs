@@ -10,7 +10,7 @@ use landlock::{ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as
 use landlock::{RulesetAttr as _, Scope};
 
 use super::level::{Level, Mechanism, MechanismName, Report};
-use super::{Limits, filter};
+use super::{Limits, filter, program};
 use crate::sys::{self, Blueprint, Expected, IdRange};
 
 /// Landlock withholds signals and abstract sockets from this version on (Linux 6.12).
@@ -388,16 +388,17 @@ impl Enclosure {
         } else {
             "needs seccomp"
         };
+        let sealed = match program::try_memory() {
+            Ok(()) => (true, "a sealed memfd, checked before the launch".to_owned()),
+            Err(error) => (false, error),
+        };
+        let sealed = mechanism(Name::SealedProgram, sealed.0, sealed.1);
         vec![
             mechanism(Name::Seccomp, seccomp, filter),
             mechanism(Name::ExecOnce, seccomp, once),
             mechanism(Name::NoNewPrivileges, true, "set before the program starts"),
             mechanism(Name::NoCapabilities, true, "all sets are empty"),
-            mechanism(
-                Name::SealedProgram,
-                true,
-                "a sealed memfd, checked before the launch",
-            ),
+            sealed,
             mechanism(
                 Name::Limits,
                 true,

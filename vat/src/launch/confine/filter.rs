@@ -517,3 +517,39 @@ const FORBIDDEN: &[c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_modify_ldt,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel takes 4096 instructions; twice the list is not a filter any more.
+    #[test]
+    fn the_filters_are_built_and_fit() {
+        let filters = programs().unwrap();
+        assert_eq!(filters.len(), 2);
+        for filter in filters {
+            assert!(
+                (100..2000).contains(&filter.len()),
+                "{} instructions",
+                filter.len()
+            );
+        }
+    }
+
+    #[test]
+    fn no_call_is_both_permitted_and_forbidden_as_a_whole() {
+        for call in FORBIDDEN {
+            assert!(
+                permitted().iter().all(|(permitted, _)| permitted != call),
+                "{call}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_call_listed_twice_is_an_error() {
+        let list = vec![(libc::SYS_read, Vec::new()), (libc::SYS_read, Vec::new())];
+        let allow = SeccompAction::Allow;
+        assert!(compile(list, SeccompAction::KillProcess, allow).is_err());
+    }
+}

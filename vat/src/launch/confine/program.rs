@@ -126,6 +126,14 @@ fn copy(file: File, path: &Path) -> Result<(File, blake3::Hash), (&'static str, 
     Ok((memory, hasher.finalize()))
 }
 
+/// Whether this host executes sealed copies at all; it may forbid executable memory files.
+pub(super) fn try_memory() -> Result<(), String> {
+    match memfd(Path::new("trial")) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{error} (see vm.memfd_noexec)")),
+    }
+}
+
 fn memfd(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     let name: Vec<u8> = name
