@@ -4,10 +4,12 @@ use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
 use super::fixture::{Keyring, Part, decode, encode, method_of, structs};
+use crate::core::Results;
+use crate::data::Record;
 use crate::dynamic::types::bits_log2;
 use crate::dynamic::wording::is_union;
-use crate::dynamic::{Limits, Types, arguments, shown};
-use crate::schema::{Description, Enum, Enumerant, Field, Struct, Type, Value};
+use crate::dynamic::{Limits, Types, arguments, render, shown};
+use crate::schema::{Describe, Description, Enum, Enumerant, Field, Struct, Type, Value};
 
 const ROOT: u64 = 1;
 const ENUM: u64 = 90;
@@ -297,5 +299,28 @@ proptest! {
             let content = builder.get_root_as_reader().unwrap();
             let _shown_or_refused = crate::dynamic::results(&types, method, content, &[], limits);
         }
+    }
+
+    #[test]
+    fn spoilt_descriptions_are_refused_or_shown(edits in prop::collection::vec(any::<(u16, u8)>(), 1..12)) {
+        let results = Results { value: Describe::description() };
+        let mut builder = capnp::message::Builder::new_default();
+        results.write_root(builder.init_root()).unwrap();
+        let mut bytes = capnp::serialize::write_message_to_words(&builder);
+        for (at, byte) in edits {
+            let len = bytes.len() - 8;
+            bytes[8 + usize::from(at) % len] = byte;
+        }
+        let options = capnp::message::ReaderOptions::default();
+        let Ok(message) = capnp::serialize::read_message_from_flat_slice(&mut &bytes[..], options)
+        else {
+            return Ok(());
+        };
+        let Ok(content) = message.get_root() else { return Ok(()) };
+        let Ok(read) = Results::<Description>::read_root(content, &[]) else { return Ok(()) };
+        let Ok(types) = Types::new(read.value) else { return Ok(()) };
+        let text = render::text(&types);
+        prop_assert_eq!(text.find('\u{1b}'), None);
+        prop_assert!(!render::json(&types).is_null());
     }
 }
