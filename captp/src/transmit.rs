@@ -142,7 +142,7 @@ impl Transmit {
             let words = u32::try_from(segment.len() / 8).unwrap_or(u32::MAX);
             self.bytes.extend_from_slice(&words.to_le_bytes());
         }
-        if segments.len() % 2 == 0 {
+        if segments.len().is_multiple_of(2) {
             self.bytes.extend_from_slice(&[0; 4]);
         }
     }

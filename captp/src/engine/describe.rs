@@ -263,13 +263,18 @@ impl<H: Host> Engine<H> {
     /// The node under this export has become something else: says so to the peer, or lets the entry
     /// stand for the next promise.
     pub(super) fn announce(&mut self, conn: ConnId, id: ExportId) {
-        let Some(entry) = self
-            .connections
-            .get(conn)
-            .and_then(|row| row.exports.get(id.raw()))
-        else {
+        let row = self.connections.get(conn);
+        let Some(entry) = row.and_then(|row| row.exports.get(id.raw())) else {
             return;
         };
+        if matches!(entry.state, State::Settled) {
+            // Something settled has broken. There is no message for that; calls will tell.
+            let node = entry.node;
+            if let Some(node) = self.nodes.get_mut(node) {
+                node.add_export(conn, id);
+            }
+            return;
+        }
         let to = self.nodes.terminal(entry.node);
         if self.move_export(conn, id, to) {
             return;

@@ -3,3 +3,5 @@
 mod net;
 
 mod basics;
+mod promises;
+mod random;

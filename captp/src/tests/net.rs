@@ -502,7 +502,18 @@ impl Net {
 
     /// Delivers everything.
     pub(super) fn run(&mut self) {
-        while self.step(|_| 0) {}
+        for _ in 0..5_000 {
+            if !self.step(|_| 0) {
+                return;
+            }
+        }
+        panic!(
+            "messages without end: {:?}",
+            self.links
+                .iter()
+                .map(|link| link.to[0].len())
+                .collect::<Vec<_>>()
+        );
     }
 
     /// The link breaks: what is on its way is lost.
@@ -542,10 +553,12 @@ impl Net {
             }
         }
         for (index, (vat, kept)) in self.vats.iter().zip(kept).enumerate() {
+            let dump = vat.engine.dump();
             assert_eq!(
                 vat.engine.live_nodes(),
                 *kept,
-                "references left in vat {index}"
+                "references left in vat {index}:
+{dump}"
             );
         }
     }
