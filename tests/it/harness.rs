@@ -50,7 +50,10 @@ impl Ensemble {
         for name in ["state", "run", "refs", "data"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
-        Self { dir, started: false }
+        Self {
+            dir,
+            started: false,
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -59,10 +62,14 @@ impl Ensemble {
 
     /// Writes a guestbook manifest of this ensemble's own, with `more` appended.
     pub(crate) fn guestbook_manifest(&self, more: &str) -> PathBuf {
-        let text = std::fs::read_to_string(workspace().join("examples/guestbook/guestbook.vat.toml"))
-            .unwrap()
-            .replace("cargo = {", &format!("cargo = {{ folder = {:?},", workspace()))
-            .replace("\"./data\"", &format!("{:?}", self.path("data")));
+        let text =
+            std::fs::read_to_string(workspace().join("examples/guestbook/guestbook.vat.toml"))
+                .unwrap()
+                .replace(
+                    "cargo = {",
+                    &format!("cargo = {{ folder = {:?},", workspace()),
+                )
+                .replace("\"./data\"", &format!("{:?}", self.path("data")));
         let path = self.path("guestbook.vat.toml");
         std::fs::write(&path, text + more).unwrap();
         path
@@ -89,7 +96,11 @@ impl Ensemble {
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let (stdout, stderr) = texts(&output);
-        assert!(output.status.success(), "vat {arguments:?}: {}\n{stdout}{stderr}", output.status);
+        assert!(
+            output.status.success(),
+            "vat {arguments:?}: {}\n{stdout}{stderr}",
+            output.status
+        );
         stdout
     }
 
@@ -97,7 +108,11 @@ impl Ensemble {
     pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let (stdout, stderr) = texts(&output);
-        assert_eq!(output.status.code(), Some(code), "vat {arguments:?}\n{stdout}{stderr}");
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "vat {arguments:?}\n{stdout}{stderr}"
+        );
         stderr
     }
 
@@ -130,8 +145,13 @@ impl Ensemble {
     fn secrets(&self) -> Vec<String> {
         let mut secrets = Vec::new();
         for dir in ["refs", "run/vat/guestbook"] {
-            let Ok(entries) = self.path(dir).read_dir() else { continue };
-            for entry in entries.flatten().filter(|e| e.path().extension() == Some("cap".as_ref())) {
+            let Ok(entries) = self.path(dir).read_dir() else {
+                continue;
+            };
+            for entry in entries
+                .flatten()
+                .filter(|e| e.path().extension() == Some("cap".as_ref()))
+            {
                 let uri = std::fs::read_to_string(entry.path()).unwrap();
                 let path = uri.trim().split('?').next().unwrap();
                 secrets.push(path.rsplit('/').next().unwrap().to_owned());
@@ -156,7 +176,9 @@ impl Ensemble {
         }
         for secret in &secrets {
             for (path, bytes) in &places {
-                let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                let found = bytes
+                    .windows(secret.len())
+                    .any(|window| window == secret.as_bytes());
                 assert!(!found, "a swiss number stands in {}", path.display());
             }
         }

@@ -1,3 +1,6 @@
 //! Whole-system tests of vat: several processes, real sockets, real peers.
 
 mod confinement;
+
+mod harness;
+mod launcher;
