@@ -50,6 +50,9 @@ struct Link {
     /// The stream holds bytes that the transport has not taken.
     unsent: Cell<bool>,
     closed: Cell<bool>,
+    /// Something was sent since something last came.
+    asked: Cell<bool>,
+    round_trips: Cell<u64>,
     gone: Notify,
 }
 
@@ -254,6 +257,12 @@ impl Connection {
         }
     }
 
+    /// How often something came after something had been sent: the round trips that were waited
+    /// for, as far as one end can tell. A peer that speaks unasked makes it more.
+    pub fn round_trips(&self) -> u64 {
+        self.link.round_trips.get()
+    }
+
     /// Waits until the connection is gone.
     ///
     /// # Cancel safety
@@ -345,6 +354,7 @@ impl Task {
                 .map(|fd| fd.try_clone())
                 .collect::<io::Result<_>>()?;
             let sent = run.len();
+            self.link.asked.set(true);
             self.stream
                 .queue(run.to_vec(), fds)
                 .map_err(io::Error::other)?;
@@ -369,6 +379,9 @@ impl Task {
                 Poll::Ready(Ok(received)) if received.bytes > 0 => {
                     let bytes = buffer.get(..received.bytes).unwrap_or_default();
                     let fds = received.descriptors;
+                    if self.link.asked.replace(false) {
+                        self.link.round_trips.set(self.link.round_trips.get() + 1);
+                    }
                     inner
                         .vat
                         .engine(|engine| engine.handle_bytes(self.conn, bytes, fds));

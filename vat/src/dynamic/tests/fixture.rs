@@ -277,9 +277,7 @@ pub(super) fn decode(
     };
     let reader = message::Reader::new(segments, message::ReaderOptions::default());
     match reader.get_root() {
-        Ok(content) => {
-            results(types, method, content, &[], limits).map(|answer| answer.value)
-        }
+        Ok(content) => results(types, method, content, &[], limits).map(|answer| answer.value),
         Err(_) => Ok(Json::Null),
     }
 }
