@@ -24,7 +24,7 @@ pub trait Program {
 
     /// Takes a connected stream for this vat. Its descriptor is attached to `stream`.
     ///
-    /// `head` is what the launcher has read of it (the TLS ClientHello). With `plain`, the stream is
+    /// `head` is what the launcher has read of it (the TLS `ClientHello`). With `plain`, the stream is
     /// an unencrypted local one whose bootstrap is the exposed reference of that name.
     fn accept(
         &mut self,

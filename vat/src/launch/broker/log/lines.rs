@@ -23,7 +23,7 @@ impl Lines {
             }
             let room = MAX_LINE - self.partial.len();
             let end = bytes.iter().take(room).position(|byte| *byte == b'\n');
-            let (taken, rest) = bytes.split_at(end.unwrap_or(room.min(bytes.len())));
+            let (taken, rest) = bytes.split_at(end.unwrap_or_else(|| room.min(bytes.len())));
             self.partial.extend_from_slice(taken);
             bytes = rest;
         }

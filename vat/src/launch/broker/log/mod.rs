@@ -29,6 +29,6 @@ mod writer;
 
 pub use lines::Lines;
 pub use reader::LogReader;
-pub use record::{Level, Record, Timestamp};
+pub use record::{Level, NotATime, Record, Timestamp};
 pub use source::{Capture, LogSource, Stream};
 pub use writer::{Log, LogLimits};

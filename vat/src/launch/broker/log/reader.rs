@@ -1,7 +1,6 @@
 //! Reading and following the log's files.
 
-use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -33,7 +32,8 @@ impl LogReader {
     }
 
     /// The last `count` records that `wanted` accepts, oldest first, and a reader that continues
-    /// after them.
+    /// after them. Of very long records there may be fewer: their lines together have at most
+    /// 4 MiB.
     ///
     /// # Errors
     ///
@@ -44,17 +44,37 @@ impl LogReader {
         wanted: impl Fn(&Record) -> bool,
     ) -> io::Result<(Vec<Record>, Self)> {
         let mut reader = Self::oldest(dir);
-        let mut last = VecDeque::new();
-        reader.each(|line| {
-            if let Some(record) = Record::from_line(line).filter(&wanted) {
-                if last.len() == count {
-                    last.pop_front();
-                }
-                last.push_back(record);
-                last.truncate(count);
+        let mut last = Vec::new();
+        let mut room = MAX_LAST;
+        for number in existing(dir)?.into_iter().rev() {
+            let content = match fs::read(path(dir, number)) {
+                Ok(content) => content,
+                // Removed as too old meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let (whole, _) = complete(&content);
+            if reader.number == 0 {
+                (reader.number, reader.offset) = (number, whole.len() as u64);
             }
-        })?;
-        Ok((last.into(), reader))
+            for line in whole
+                .rsplit(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+            {
+                if last.len() == count || line.len() > room {
+                    break;
+                }
+                if let Some(record) = Record::from_line(line).filter(&wanted) {
+                    room -= line.len();
+                    last.push(record);
+                }
+            }
+            if last.len() == count {
+                break;
+            }
+        }
+        last.reverse();
+        Ok((last, reader))
     }
 
     /// The records written since the last call, oldest first.
@@ -83,11 +103,8 @@ impl LogReader {
     }
 
     fn next_number(&self) -> io::Result<Option<u64>> {
-        match numbers(&self.dir) {
-            Ok(numbers) => Ok(numbers.into_iter().find(|number| *number > self.number)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let numbers = existing(&self.dir)?;
+        Ok(numbers.into_iter().find(|number| *number > self.number))
     }
 
     fn rest_of_file(&mut self, line: &mut impl FnMut(&[u8])) -> io::Result<()> {
@@ -107,18 +124,30 @@ impl LogReader {
                 Err(error) => return Err(error),
             };
             pending.extend_from_slice(chunk.get(..count).unwrap_or_default());
-            let whole = pending
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map_or(0, |at| at + 1);
-            let rest = pending.split_off(whole);
-            pending
+            let (whole, rest) = complete(&pending);
+            whole
                 .split_inclusive(|byte| *byte == b'\n')
                 .for_each(&mut *line);
-            self.offset += whole as u64;
-            pending = rest;
+            self.offset += whole.len() as u64;
+            pending = rest.to_vec();
         }
     }
 }
 
+/// The numbers of the files that are there; none if the directory is not.
+fn existing(dir: &Path) -> io::Result<Vec<u64>> {
+    match numbers(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        numbers => numbers,
+    }
+}
+
+/// The complete lines, and what follows the last line feed.
+fn complete(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.iter().rposition(|byte| *byte == b'\n');
+    bytes.split_at(end.map_or(0, |at| at + 1))
+}
+
+/// Bytes of the lines that [`LogReader::last`] gives.
+const MAX_LAST: usize = 4 << 20;
 const CHUNK: usize = 64 * 1024;

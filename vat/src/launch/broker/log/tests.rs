@@ -240,11 +240,23 @@ fn the_last_records_are_found_and_then_followed() {
 }
 
 #[test]
+fn very_long_records_are_fewer() {
+    let dir = TempDir::new().unwrap();
+    let long = "x".repeat(8000);
+    let record = Record::new(super::Timestamp::from_micros(1), Level::Info, "a", &long);
+    fs::write(path(dir.path(), 1), record.to_line().repeat(1000)).unwrap();
+    let (last, mut reader) = LogReader::last(dir.path(), 1000, |_| true).unwrap();
+    assert!((500..530).contains(&last.len()), "{}", last.len());
+    assert!(reader.read().unwrap().is_empty());
+}
+
+#[test]
 fn a_log_that_is_not_there_is_empty_until_it_is() {
     let host = TempDir::new().unwrap();
     let dir = host.path().join("later");
     let mut reader = LogReader::oldest(&dir);
     assert!(reader.read().unwrap().is_empty());
+    assert!(LogReader::last(&dir, 9, |_| true).unwrap().0.is_empty());
     let log = Log::open(&dir, LogLimits::default()).unwrap();
     log.source("a").log(Level::Info, "first", []);
     flush(&log);

@@ -2,6 +2,7 @@
 
 mod escape;
 mod full;
+mod kill;
 mod operations;
 mod races;
 
