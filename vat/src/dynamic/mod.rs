@@ -3,6 +3,22 @@
 //! This is what `vat call` stands on: it asks a reference for its [description](crate::schema),
 //! turns what a person typed into a message, and the answer into JSON again.
 //!
+//! ```no_run
+//! use vat::dynamic::{CallError, Given, Limits, Step, call};
+//!
+//! /// `vat call guestbook.cap sign name=Ann text=hello`
+//! async fn sign(guestbook: &vat::Ref) -> Result<serde_json::Value, CallError> {
+//!     let step = Step {
+//!         fields: Vec::new(),
+//!         method: "sign".to_owned(),
+//!         arguments: Given::Words(vec!["name=Ann".to_owned(), "text=hello".to_owned()]),
+//!     };
+//!     let mut no_references = |name: &str, _: Option<&_>| Err(format!("what is {name}?"));
+//!     let answer = call(guestbook, &[step], &mut no_references, Limits::default()).await?;
+//!     Ok(answer.value)
+//! }
+//! ```
+//!
 //! # The JSON form
 //!
 //! Names are `snake_case` in what is printed; written, `lowerCamel` and `kebab-case` do as well.
@@ -90,4 +106,13 @@ pub trait RefSource<R> {
     ///
     /// Why there is none, and what to do, in words; without the reference's secret.
     fn reference(&mut self, name: &str, interface: Option<&Interface>) -> Result<R, String>;
+}
+
+impl<R, F> RefSource<R> for F
+where
+    F: FnMut(&str, Option<&Interface>) -> Result<R, String>,
+{
+    fn reference(&mut self, name: &str, interface: Option<&Interface>) -> Result<R, String> {
+        self(name, interface)
+    }
 }

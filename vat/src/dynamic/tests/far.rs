@@ -134,7 +134,7 @@ impl Pair {
     /// The answers of a chain after one round trip.
     fn chain(&mut self, steps: &[Step]) -> Vec<Json> {
         let types = self.types();
-        let plan = Plan::new(&types, steps, &mut Nobody, Limits::default()).unwrap();
+        let plan = Plan::new(&types, steps, &mut nobody, Limits::default()).unwrap();
         let answers = plan.send(&self.home);
         deliver(&self.caller, &self.server);
         deliver(&self.server, &self.caller);
@@ -160,22 +160,8 @@ fn deliver(from: &(Vat, ConnId), to: &(Vat, ConnId)) -> bool {
 }
 
 /// Has no references.
-struct Nobody;
-
-impl RefSource<Ref> for Nobody {
-    fn reference(&mut self, _: &str, _: Option<&Interface>) -> Result<Ref, String> {
-        Err("there are none".to_owned())
-    }
-}
-
-/// Has one, whatever it is called.
-struct Only(Ref);
-
-impl RefSource<Ref> for Only {
-    fn reference(&mut self, _: &str, interface: Option<&Interface>) -> Result<Ref, String> {
-        assert_eq!(interface.unwrap().name, "demo::Listener");
-        Ok(self.0.clone())
-    }
+fn nobody(_: &str, _: Option<&Interface>) -> Result<Ref, String> {
+    Err("there are none".to_owned())
 }
 
 fn step(fields: &[&str], method: &str, arguments: Json) -> Step {
@@ -250,7 +236,11 @@ fn an_argument_may_be_a_reference_that_is_called_back() {
     let listener = ListenerRef::from(&heard).into();
     let home = pair.home.clone();
     let tell = step(&[], "tell", json!({ "listener": "@me" }));
-    let told = async move { call(&home, &[tell], &mut Only(listener), Limits::default()).await };
+    let mut only = move |_: &str, interface: Option<&Interface>| {
+        assert_eq!(interface.unwrap().name, ListenerRef::NAME);
+        Ok(Ref::clone(&listener))
+    };
+    let told = async move { call(&home, &[tell], &mut only, Limits::default()).await };
     assert_eq!(pair.run(told).unwrap().value, Json::Null);
     let heard = pair
         .caller
@@ -267,14 +257,14 @@ fn a_returned_reference_can_be_called() {
     let path = async move {
         let limits = Limits::default();
         let open = [step(&[], "open", json!({ "name": "box" }))];
-        let answer = call(&home, &open, &mut Nobody, limits).await?;
+        let answer = call(&home, &open, &mut nobody, limits).await?;
         let [found] = answer.references.as_slice() else {
             panic!("{answer:?}")
         };
         assert_eq!(found.path.to_string(), "place");
         assert_eq!(found.interface, Some(HomeRef::ID));
         let path = [step(&[], "path", Json::Null)];
-        call(&found.reference, &path, &mut Nobody, limits).await
+        call(&found.reference, &path, &mut nobody, limits).await
     };
     assert_eq!(pair.run(path).unwrap().value, "home/boxNone");
 }
@@ -284,7 +274,7 @@ fn what_does_not_fit_is_not_sent() {
     let mut pair = Pair::new();
     let mut refused = |steps: Vec<Step>| {
         let home = pair.home.clone();
-        let call = async move { call(&home, &steps, &mut Nobody, Limits::default()).await };
+        let call = async move { call(&home, &steps, &mut nobody, Limits::default()).await };
         match pair.run(call) {
             Err(CallError::Plan(error)) => (error.step, error.to_string()),
             other => panic!("{other:?}"),
@@ -315,7 +305,7 @@ fn a_lost_connection_breaks_the_answer() {
         step(&[], "part", json!({ "name": "x" })),
         step(&[], "path", Json::Null),
     ];
-    let plan = Plan::new(&types, &steps, &mut Nobody, Limits::default()).unwrap();
+    let plan = Plan::new(&types, &steps, &mut nobody, Limits::default()).unwrap();
     let mut answers = plan.send(&pair.home);
     pair.caller
         .0
@@ -338,7 +328,7 @@ fn a_vat_that_has_ended_breaks_the_answer() {
     let Pair { caller, home, .. } = pair;
     drop(caller);
     let steps = [step(&[], "path", Json::Null)];
-    let plan = Plan::new(&types, &steps, &mut Nobody, Limits::default()).unwrap();
+    let plan = Plan::new(&types, &steps, &mut nobody, Limits::default()).unwrap();
     let mut answers = plan.send(&home);
     assert!(matches!(
         answers[0].try_take(),
