@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::core::{Cx, Interface as _, Ref, Turn, Vat};
 use crate::dynamic::{
-    Answered, CallError, Given, Limits, Plan, RefSource, Step, Types, call, interface_of, render,
+    Answered, CallError, Given, Limits, Plan, Step, Types, call, interface_of, render,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::Interface;
