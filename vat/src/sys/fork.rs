@@ -184,7 +184,10 @@ impl Forked {
             .read_to_end(&mut bytes)
             .map_err(|error| StartFailure {
                 step: Step::Orders,
-                error: Some(error),
+                error: Some(match error.kind() {
+                    io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+                    _ => error,
+                }),
             })?;
         let (Some(step), Some(errno)) = (word_at(&bytes, 0), word_at(&bytes, 4)) else {
             return Ok(None);

@@ -18,6 +18,9 @@ const MAX_PROGRAM: u64 = 1 << 30;
 /// `MFD_EXEC` (Linux 6.3): the program may be executed although hosts may default to the contrary.
 const EXECUTABLE: MemfdFlags = MemfdFlags::from_bits_retain(0x10);
 
+/// What failed when no executable memory is to be had.
+const COPYING: &str = "making its sealed copy";
+
 /// A program in sealed memory. Cloning is cheap; all launches execute the same copy.
 ///
 /// What was checked is what runs: the file it was read from may change or go away.
@@ -96,7 +99,7 @@ impl std::fmt::Debug for SealedProgram {
 
 /// Copies into memory and seals it: from here on nobody can change a byte.
 fn copy(file: File, path: &Path) -> Result<(File, blake3::Hash), (&'static str, io::Error)> {
-    let mut memory = File::from(memfd(path).map_err(|error| ("making its sealed copy", error))?);
+    let mut memory = File::from(memfd(path).map_err(|error| (COPYING, error))?);
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 256 * 1024];
     let mut file = file.take(MAX_PROGRAM + 1);
@@ -109,18 +112,14 @@ fn copy(file: File, path: &Path) -> Result<(File, blake3::Hash), (&'static str, 
             break;
         };
         hasher.update(bytes);
-        memory
-            .write_all(bytes)
-            .map_err(|error| ("making its sealed copy", error))?;
+        memory.write_all(bytes).map_err(|error| (COPYING, error))?;
         copied += bytes.len() as u64;
         if copied > MAX_PROGRAM {
             let error = io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 GiB");
             return Err(("reading it", error));
         }
     }
-    memory
-        .rewind()
-        .map_err(|error| ("making its sealed copy", error))?;
+    memory.rewind().map_err(|error| (COPYING, error))?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     fcntl_add_seals(&memory, seals).map_err(|error| ("sealing its copy", error.into()))?;
     Ok((memory, hasher.finalize()))
@@ -189,6 +188,10 @@ impl LoadError {
     pub fn remedy(&self) -> Option<&'static str> {
         match &self.reason {
             Reason::Unsuitable(reason) => reason.remedy(),
+            Reason::Io { doing, source } if *doing == COPYING => {
+                let forbidden = source.kind() == io::ErrorKind::PermissionDenied;
+                forbidden.then_some("permit executable memory files: sysctl vm.memfd_noexec=1")
+            }
             Reason::Io { .. } => None,
         }
     }

@@ -133,8 +133,8 @@ pub enum SpawnError {
         range: &'static str,
     },
     /// The launcher could not make the child's socket or process.
-    #[error("cannot make a process for the program")]
-    Fork(#[source] io::Error),
+    #[error("cannot make a process for the program: {0}")]
+    Fork(io::Error),
     /// The child failed before the program's first instruction.
     #[error("the start of the program failed while {0}")]
     Start(String),
