@@ -39,14 +39,6 @@ impl Errors {
             .map(syn::Error::to_compile_error)
             .unwrap_or_default()
     }
-
-    /// `value`, if there is no error.
-    pub(crate) fn finish<T>(self, value: T) -> syn::Result<T> {
-        match self.0 {
-            Some(error) => Err(error),
-            None => Ok(value),
-        }
-    }
 }
 
 /// The doc comment, without the blank that follows `///` and without empty lines at the ends.

@@ -34,6 +34,7 @@ pub(crate) trait Call: Any {
     fn method(&self) -> u16;
     fn name(&self) -> &'static str;
     /// It leaves the vat: the parameters become bytes and references, the rest waits.
+    #[expect(clippy::type_complexity, reason = "what `LocalCall::encode` gives")]
     fn encode(
         self: Box<Self>,
         params: capnp::any_pointer::Builder<'_>,
@@ -242,6 +243,10 @@ impl Message {
 
     /// The parameters, still to be decoded, and who gets the answer. Gives the message back if it is
     /// a local call of another method.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the message itself, which the caller answers"
+    )]
     pub(crate) fn open<M: Method>(
         self,
         vat: &Rc<Shared>,

@@ -318,7 +318,8 @@ pub(crate) fn write_leaving(
 
 impl Shared {
     /// Resolves a promise reference.
-    pub(crate) fn resolve(self: &Rc<Self>, promise: &Ref, to: Result<Ref>) {
+    #[expect(clippy::needless_pass_by_value, reason = "the count of `to` ends here")]
+    pub(crate) fn resolve(&self, promise: &Ref, to: Result<Ref>) {
         let node = to.as_ref().map(Ref::node).map_err(Exception::from);
         if let Err(misuse) = self.engine(|engine| engine.resolve(promise.node(), node)) {
             tracing::error!(vat = %self.name, err = %misuse, "a promise was resolved twice");

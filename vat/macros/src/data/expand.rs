@@ -379,7 +379,7 @@ fn visit_references(record: &Record) -> TokenStream {
         }
     };
     quote! {
-        fn refs(&mut self, visit: &mut dyn FnMut(&mut #krate::Ref)) {
+        fn refs(&mut self, visit: &mut dyn ::core::ops::FnMut(&mut #krate::Ref)) {
             let _ = &visit;
             #body
         }
@@ -572,7 +572,7 @@ fn expand_transparent(transparent: &Transparent) -> TokenStream {
                     #data::describe(types)
                 }
 
-                fn refs(&mut self, visit: &mut dyn FnMut(&mut #krate::Ref)) {
+                fn refs(&mut self, visit: &mut dyn ::core::ops::FnMut(&mut #krate::Ref)) {
                     #data::refs(&mut self.0, visit)
                 }
             }
@@ -608,7 +608,7 @@ pub(crate) fn expand_reference(krate: &Path, ty: &Type, describe: &TokenStream) 
                 #describe
             }
 
-            fn refs(&mut self, visit: &mut dyn FnMut(&mut #krate::Ref)) {
+            fn refs(&mut self, visit: &mut dyn ::core::ops::FnMut(&mut #krate::Ref)) {
                 visit(::core::convert::AsMut::as_mut(self));
             }
         }

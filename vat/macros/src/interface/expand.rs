@@ -272,7 +272,7 @@ fn sender(interface: &Interface, method: &Method) -> TokenStream {
         ..
     } = method;
     let (record, marker) = (params_ident(ident), marker_ident(ident));
-    let span = ident.span();
+    let (span, reference) = (ident.span(), local("reference"));
     let declared = params.iter().map(|Param { ident, owned, .. }| {
         if converts(owned) {
             quote!(#ident: impl ::core::convert::Into<#owned>)
@@ -295,8 +295,8 @@ fn sender(interface: &Interface, method: &Method) -> TokenStream {
     quote_spanned! {span=>
         #(#attributes)*
         #vis fn #ident(&self, #(#declared),*) -> #promised {
-            let reference: &#krate::__private::Ref = ::core::convert::AsRef::as_ref(self);
-            #krate::__private::Ref::send::<#marker>(reference, #record { #(#filled),* })
+            let #reference: &#krate::__private::Ref = ::core::convert::AsRef::as_ref(self);
+            #krate::__private::Ref::send::<#marker>(#reference, #record { #(#filled),* })
         }
     }
 }
@@ -360,10 +360,7 @@ fn run(interface: &Interface, method: &Method) -> TokenStream {
     let Method { ident, params, .. } = method;
     let (record, marker) = (params_ident(ident), marker_ident(ident));
     let (object, context, values) = (local("object"), local("context"), local("values"));
-    let locals: Vec<Ident> = params
-        .iter()
-        .map(|param| local(&plain(&param.ident)))
-        .collect();
+    let locals = locals(params);
     let idents = params.iter().map(|param| &param.ident);
     let passed = params.iter().zip(&locals).map(|(param, local)| {
         if param.is_borrowed() {
@@ -432,10 +429,7 @@ fn near_method(interface: &Interface, method: &Method) -> TokenStream {
         ..
     } = method;
     let (object, turn) = (local("object"), local("turn"));
-    let locals: Vec<Ident> = params
-        .iter()
-        .map(|param| local(&plain(&param.ident)))
-        .collect();
+    let locals = locals(params);
     let declared: Vec<TokenStream> = params
         .iter()
         .zip(&locals)
@@ -506,6 +500,11 @@ fn marker_ident(method: &Ident) -> Ident {
 /// A local variable that no name of the user's can touch.
 fn local(name: &str) -> Ident {
     Ident::new(&format!("__{name}"), Span::mixed_site())
+}
+
+/// A local variable for each parameter, whatever its name.
+fn locals(params: &[Param]) -> Vec<Ident> {
+    (0..params.len()).map(|position| local(&format!("parameter_{position}"))).collect()
 }
 
 /// What a sender takes as `impl Into<_>`: texts and references.

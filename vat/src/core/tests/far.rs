@@ -1,7 +1,7 @@
 //! Calls between vats: pipelining, answers, errors, lost connections.
 
 use super::link::Net;
-use super::sample::{Count, Counter, CounterRef, counter, run, taken, value};
+use super::sample::{Count, CounterRef, counter, run, taken, value};
 use crate::prelude::*;
 use crate::schema::describe;
 use crate::{AnyCall, Dynamic};
@@ -51,12 +51,17 @@ fn fields_of_a_promised_struct_are_called_in_the_same_round_trip() {
     struct All(CounterRef);
     impl Names for All {
         fn named(&self, _: &Turn, name: &str) -> Result<Named> {
-            Ok(Named { name: name.to_owned(), counter: self.0.clone() })
+            Ok(Named {
+                name: name.to_owned(),
+                counter: self.0.clone(),
+            })
         }
     }
     let mut net = Net::new(&["here", "there"]);
     let (near, reference) = counter(&net.vats[1]);
-    let names = net.vats[1].turn(|turn| Ok(NamesRef::new(turn, All(reference)))).unwrap();
+    let names = net.vats[1]
+        .turn(|turn| Ok(NamesRef::new(turn, All(reference))))
+        .unwrap();
     let names: NamesRef = net.grant(0, 1, &names);
     let named = names.named("n");
     let sum = named.counter.add(5);
@@ -80,7 +85,9 @@ fn a_reference_that_is_passed_is_called_back() {
     assert_eq!(value(&net.vats[0], &mine), 1);
     assert_eq!(value(&net.vats[1], &near), 11);
     // It comes home as the object itself.
-    let home = net.vats[0].turn(|turn| Ok(my_reference.downcast::<Count>(turn))).unwrap();
+    let home = net.vats[0]
+        .turn(|turn| Ok(my_reference.downcast::<Count>(turn)))
+        .unwrap();
     assert_eq!(home, Some(mine));
 }
 
@@ -93,7 +100,7 @@ fn a_broken_far_answer_breaks_everything_pipelined_on_it() {
     }
     let (mut net, _, far) = pair();
     net.vats[1].turn(|_| Ok(())).unwrap();
-    let broken = TwinRef::from(crate::Ref::from(&far));
+    let broken = TwinRef::from(Ref::from(&far));
     let first = broken.first();
     net.run();
     // Method 0 of both is without parameters; the answer has a number where none is expected.
@@ -113,7 +120,10 @@ fn errors_cross_with_their_kind_and_only_with_deliberate_text() {
     assert_eq!(taken(&failed).unwrap_err().to_string(), "told to fail");
     let panicked = taken(&panicked).unwrap_err();
     assert_eq!(panicked.kind(), ErrorKind::Panicked);
-    assert_eq!(panicked.to_string(), "the callee's turn panicked and was rolled back");
+    assert_eq!(
+        panicked.to_string(),
+        "the callee's turn panicked and was rolled back"
+    );
     taken(&kept).unwrap_err();
     assert_eq!(value(&net.vats[1], &near), 1);
 }
@@ -132,7 +142,9 @@ fn re_entrance_is_told_elsewhere_without_source_positions() {
         }
     }
     let mut net = Net::new(&["here", "there"]);
-    let endless = net.vats[1].turn(|turn| Ok(LoopRef::new(turn, Endless))).unwrap();
+    let endless = net.vats[1]
+        .turn(|turn| Ok(LoopRef::new(turn, Endless)))
+        .unwrap();
     let local = endless.walk();
     run(&net.vats[1]);
     assert!(taken(&local).unwrap_err().to_string().contains("far.rs:"));
@@ -159,7 +171,7 @@ fn unknown_methods_and_wrong_arguments_are_answered() {
         fn unknown(&self, turn: &Turn) -> Result<()>;
     }
     let (mut net, _, far) = pair();
-    let wrong = WrongRef::from(crate::Ref::from(&far));
+    let wrong = WrongRef::from(Ref::from(&far));
     let (label, missing, unknown) = (wrong.label(vec![1], "x"), wrong.f(), wrong.unknown());
     let right = far.value();
     net.run();
@@ -167,8 +179,16 @@ fn unknown_methods_and_wrong_arguments_are_answered() {
     assert_eq!(label.kind(), ErrorKind::Failed);
     assert!(label.to_string().starts_with("in prefix: "), "{label}");
     let missing = taken(&missing).unwrap_err();
-    assert!(missing.to_string().starts_with("in other: the reference is missing"), "{missing}");
-    assert_eq!(taken(&unknown).unwrap_err().kind(), ErrorKind::Unimplemented);
+    assert!(
+        missing
+            .to_string()
+            .starts_with("in other: the reference is missing"),
+        "{missing}"
+    );
+    assert_eq!(
+        taken(&unknown).unwrap_err().kind(),
+        ErrorKind::Unimplemented
+    );
     assert_eq!(taken(&right).unwrap(), 0, "the connection goes on");
 }
 
@@ -188,7 +208,10 @@ fn a_lost_connection_breaks_calls_and_references_with_disconnected() {
     let later = far.add(1);
     net.run();
     assert_eq!(taken(&later).unwrap_err().kind(), ErrorKind::Disconnected);
-    assert_eq!(promised.broken_reason().unwrap().kind(), ErrorKind::Disconnected);
+    assert_eq!(
+        promised.broken_reason().unwrap().kind(),
+        ErrorKind::Disconnected
+    );
     assert_eq!(value(&net.vats[1], &near), 0);
 }
 
@@ -238,7 +261,7 @@ fn a_failed_turn_sends_nothing_to_other_vats() {
 
 /// Passes everything on.
 #[derive(Clone, vat::Object)]
-struct Proxy(crate::Ref);
+struct Proxy(Ref);
 
 impl Dynamic for Proxy {
     fn call(&mut self, _: &Turn, call: AnyCall) -> Result<()> {
@@ -251,9 +274,10 @@ impl Dynamic for Proxy {
 fn a_forwarder_passes_calls_on_between_other_vats() {
     let mut net = Net::new(&["caller", "proxy", "host"]);
     let (near, reference) = counter(&net.vats[2]);
-    let there: crate::Ref = net.grant(1, 2, &reference);
-    let proxy: CounterRef =
-        net.vats[1].turn(|turn| Ok(turn.spawn(Proxy(there)).dynamic())).unwrap();
+    let there: Ref = net.grant(1, 2, &reference);
+    let proxy: CounterRef = net.vats[1]
+        .turn(|turn| Ok(turn.spawn(Proxy(there)).dynamic()))
+        .unwrap();
     let far: CounterRef = net.grant(0, 1, &proxy);
     let (mine, my_reference) = counter(&net.vats[0]);
     let (sum, forked) = (far.add(2), far.fork().add(5));
@@ -263,15 +287,21 @@ fn a_forwarder_passes_calls_on_between_other_vats() {
     net.run();
     assert_eq!((taken(&sum).unwrap(), taken(&forked).unwrap()), (2, 7));
     assert_eq!(taken(&both).unwrap(), 1);
-    assert_eq!(taken(&described).unwrap().interfaces[0].name, "sample::Counter");
+    assert_eq!(
+        taken(&described).unwrap().interfaces[0].name,
+        "sample::Counter"
+    );
     assert_eq!(taken(&failed).unwrap_err().to_string(), "told to fail");
-    assert_eq!((value(&net.vats[2], &near), value(&net.vats[0], &mine)), (13, 1));
+    assert_eq!(
+        (value(&net.vats[2], &near), value(&net.vats[0], &mine)),
+        (13, 1)
+    );
 }
 
 #[test]
 fn a_panic_after_forwarding_does_not_answer_twice() {
     #[derive(Clone, vat::Object)]
-    struct Panics(crate::Ref);
+    struct Panics(Ref);
     impl Dynamic for Panics {
         fn call(&mut self, _: &Turn, call: AnyCall) -> Result<()> {
             self.0.forward(call);
@@ -301,6 +331,9 @@ fn a_reference_of_another_vat_does_not_leave_in_a_message() {
     let call = far.add_both(&smuggled, false);
     net.run();
     let error = taken(&call).unwrap_err();
-    assert!(error.to_string().contains("belongs to another vat"), "{error}");
+    assert!(
+        error.to_string().contains("belongs to another vat"),
+        "{error}"
+    );
     assert_eq!(value(&net.vats[1], &near), 0);
 }

@@ -21,7 +21,11 @@ struct End {
 impl Net {
     pub(crate) fn new(names: &[&str]) -> Self {
         let vats = names.iter().map(|name| Vat::new(*name)).collect();
-        Self { vats, links: Vec::new(), crossings: 0 }
+        Self {
+            vats,
+            links: Vec::new(),
+            crossings: 0,
+        }
     }
 
     /// Joins two vats; gives the first one a reference to `offered`, an object of the second.
@@ -30,7 +34,16 @@ impl Net {
         let near = options.clone().with_bootstrap(self.vats[of].node(offered));
         let there = self.vats[of].engine(|engine| engine.open(near));
         let here = self.vats[to].engine(|engine| engine.open(options));
-        self.links.push([End { vat: to, conn: here }, End { vat: of, conn: there }]);
+        self.links.push([
+            End {
+                vat: to,
+                conn: here,
+            },
+            End {
+                vat: of,
+                conn: there,
+            },
+        ]);
         let node = self.vats[to].engine(|engine| engine.bootstrap(here));
         let reference = self.vats[to].adopt(node);
         self.run();
@@ -77,10 +90,8 @@ impl Net {
 
     /// What the end of a link in this vat holds.
     pub(crate) fn is_drained(&self, vat: usize) -> bool {
-        let ends = self.links.iter().flatten().filter(|end| end.vat == vat);
-        ends.fold(true, |drained, end| {
-            drained && self.vats[vat].engine(|engine| engine.is_drained(end.conn))
-        })
+        let mut ends = self.links.iter().flatten().filter(|end| end.vat == vat);
+        ends.all(|end| self.vats[vat].engine(|engine| engine.is_drained(end.conn)))
     }
 
     fn carry(&mut self, from: End, to: End) -> bool {

@@ -79,8 +79,14 @@ mod server {
         }
 
         fn page(&self, _: &Turn, from: u64, count: u64) -> Result<Vec<Entry>> {
-            let (from, count) = (from as usize, count as usize);
-            Ok(self.entries.iter().skip(from).take(count).cloned().collect())
+            let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+            Ok(self
+                .entries
+                .iter()
+                .skip(size(from))
+                .take(size(count))
+                .cloned()
+                .collect())
         }
 
         fn watch(&mut self, _: &Turn, reader: ReaderRef) -> Result<()> {
@@ -97,10 +103,20 @@ mod server {
     #[vat::main]
     pub(super) async fn main(cx: &Cx, granted: Granted) -> Result<GuestbookRef> {
         let text = granted.book.text().await?;
-        let entry = |(name, text): (&str, &str)| Entry { name: name.into(), text: text.into() };
+        let entry = |(name, text): (&str, &str)| Entry {
+            name: name.into(),
+            text: text.into(),
+        };
         let lines = text.lines().filter_map(|line| line.split_once('\t'));
         let entries = lines.map(entry).collect();
-        Ok(GuestbookRef::new(cx, Book { file: granted.book, entries, readers: vec![] }))
+        Ok(GuestbookRef::new(
+            cx,
+            Book {
+                file: granted.book,
+                entries,
+                readers: vec![],
+            },
+        ))
     }
 }
 
@@ -125,7 +141,8 @@ mod client {
         fn entry(&mut self, _: &Turn, entry: Entry) -> Result<()> {
             self.seen += 1;
             if let Some(log) = &self.log {
-                log.info(format!("{} {}: {}", self.seen, entry.name, entry.text)).detach();
+                log.info(format!("{} {}: {}", self.seen, entry.name, entry.text))
+                    .detach();
             }
             Ok(())
         }
@@ -133,7 +150,10 @@ mod client {
 
     #[vat::main]
     pub(super) async fn main(cx: &Cx, granted: Granted) -> Result<u64> {
-        let printer = cx.spawn(Printer { log: granted.log, seen: 0 });
+        let printer = cx.spawn(Printer {
+            log: granted.log,
+            seen: 0,
+        });
         granted.guestbook.watch(&printer).await?;
         let ann = granted.guestbook.sign("Ann", "hello");
         let bob = granted.guestbook.sign("Bob", "hi");
@@ -190,14 +210,22 @@ fn start(vat: &Vat, main: Main, grants: Grants) -> Slot {
 fn two_signatures_reach_disk_and_reader() {
     let mut net = Net::new(&["disk", "server", "client"]);
     let (file, log) = net.vats[0]
-        .turn(|turn| Ok((turn.spawn(Memory("Zoe\tfirst\n".into())), turn.spawn(Memory::default()))))
+        .turn(|turn| {
+            Ok((
+                turn.spawn(Memory("Zoe\tfirst\n".into())),
+                turn.spawn(Memory::default()),
+            ))
+        })
         .unwrap();
     let disk: api::FileRef = net.grant(1, 0, &api::FileRef::from(&file));
     let grants = Grants::new().with::<api::FileRef>("book", disk);
     let served = start(&net.vats[1], Main::new(server::vat_main), grants);
     net.run();
     let exposed: Vec<Exposure> = served.borrow_mut().take().unwrap().unwrap().exposed;
-    assert_eq!((exposed.len(), exposed[0].interface_name), (1, "look::Guestbook"));
+    assert_eq!(
+        (exposed.len(), exposed[0].interface_name),
+        (1, "look::Guestbook")
+    );
 
     let book: api::GuestbookRef = net.grant(2, 1, &exposed[0].reference);
     let sink: api::LogSinkRef = net.grant(2, 0, &api::LogSinkRef::from(&log));
@@ -212,7 +240,10 @@ fn two_signatures_reach_disk_and_reader() {
         .turn(|turn| {
             use api::File as _;
             assert_eq!(file.text(turn)?, "Zoe\tfirst\nAnn\thello\nBob\thi\n");
-            assert_eq!(log.with(turn, |log| log.0.clone())?, "1 Ann: hello\n2 Bob: hi\n");
+            assert_eq!(
+                log.with(turn, |log| log.0.clone())?,
+                "1 Ann: hello\n2 Bob: hi\n"
+            );
             Ok(())
         })
         .unwrap();
@@ -233,10 +264,18 @@ fn grants_that_do_not_fit_are_refused_with_the_reason() {
         let outcome = outcome.borrow_mut().take().unwrap();
         outcome.unwrap_err().to_string()
     };
-    assert_eq!(refusal(Grants::new()), "slot `book` (look::File) was not granted");
+    assert_eq!(
+        refusal(Grants::new()),
+        "slot `book` (look::File) was not granted"
+    );
     let wrong = refusal(Grants::new().with::<api::LogSinkRef>("book", sink.clone()));
-    assert!(wrong.starts_with("slot `book` wants look::File (0x"), "{wrong}");
-    let more = Grants::new().with::<api::FileRef>("book", file).with::<api::LogSinkRef>("log", sink);
+    assert!(
+        wrong.starts_with("slot `book` wants look::File (0x"),
+        "{wrong}"
+    );
+    let more = Grants::new()
+        .with::<api::FileRef>("book", file)
+        .with::<api::LogSinkRef>("log", sink);
     assert_eq!(
         refusal(more),
         "the program has no slot `log`, which was granted; it declares book"
@@ -253,7 +292,10 @@ fn what_main_gives_is_exposed_by_field_name() {
     }
     async fn main(cx: &Cx, (): (), args: Vec<String>) -> Result<Both> {
         let near = cx.spawn(Memory(args.join(" ")));
-        Ok(Both { first: (&near).into(), second: near.into() })
+        Ok(Both {
+            first: (&near).into(),
+            second: near.into(),
+        })
     }
     let vat = Vat::new("a");
     let grants = Grants::new().with_args(vec!["a".into(), "b".into()]);
@@ -272,7 +314,11 @@ fn defaults_of_parameters_are_described() {
     let description = crate::core::describe::<api::GuestbookRef>();
     let page = &description.interface(description.root).unwrap().methods[1];
     let params = description.structure(page.params).unwrap();
-    let defaults: Vec<_> = params.fields.iter().map(|field| field.default.clone()).collect();
+    let defaults: Vec<_> = params
+        .fields
+        .iter()
+        .map(|field| field.default.clone())
+        .collect();
     let value = |value| Some(crate::schema::Value::UInt(value));
     assert_eq!(defaults, [value(0), value(u64::MAX)]);
 }

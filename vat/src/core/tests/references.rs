@@ -1,6 +1,6 @@
 //! Promises 1, 8, 10 and 12, inside one vat.
 
-use super::sample::{Count, Counter, CounterRef, counter, run, taken, value};
+use super::sample::{Count, CounterRef, counter, run, taken, value};
 use crate::prelude::*;
 use crate::schema::describe;
 use crate::{AnyCall, Dynamic, Vat};
@@ -61,7 +61,10 @@ fn a_broken_promise_passes_its_reason_on() {
     other.resolve(Err(Error::overloaded("full")));
     run(&vat);
     let error = taken(&pipelined).unwrap_err();
-    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Overloaded, "full"));
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (ErrorKind::Overloaded, "full")
+    );
     assert_eq!(taken(&settled).unwrap_err().kind(), ErrorKind::Overloaded);
     assert_eq!(promise.broken_reason().unwrap().to_string(), "full");
     assert!(format!("{promise:?}").contains("broken"));
@@ -74,7 +77,7 @@ fn a_broken_reference_in_an_argument_does_not_break_the_call() {
     let vat = Vat::new("a");
     let (near, reference) = counter(&vat);
     let broken = vat
-        .turn(|turn| Ok(CounterRef::from(crate::Ref::broken(turn, Error::failed("gone")))))
+        .turn(|turn| Ok(CounterRef::from(Ref::broken(turn, Error::failed("gone")))))
         .unwrap();
     let call = reference.add_both(broken, false);
     run(&vat);
@@ -100,7 +103,11 @@ fn identity_is_the_facet_and_unknown_while_unresolved() {
     let again = CounterRef::from(&near);
     assert_eq!(reference.same(&again), Some(true));
     assert_eq!(reference.same(&stranger), Some(false));
-    assert_eq!(reference.same(&OtherRef::from(&near)), Some(false), "another facet");
+    assert_eq!(
+        reference.same(&OtherRef::from(&near)),
+        Some(false),
+        "another facet"
+    );
     let promise = reference.fork();
     assert_eq!(reference.same(&promise), None);
     run(&vat);
@@ -142,7 +149,10 @@ fn downcast_finds_the_own_object_and_nothing_else() {
     })
     .unwrap();
     run(&vat);
-    assert!(vat.turn(|turn| Ok(promise.downcast::<Count>(turn).is_some())).unwrap());
+    assert!(
+        vat.turn(|turn| Ok(promise.downcast::<Count>(turn).is_some()))
+            .unwrap()
+    );
 }
 
 // Promise 12
@@ -207,7 +217,11 @@ fn fields_of_a_promised_struct_are_called_before_it_is_there() {
     impl Pairs for Both {
         fn pair(&self, _: &Turn) -> Result<Pair> {
             let (left, right) = (self.0.clone(), self.1.clone());
-            Ok(Pair { name: "both".into(), left, right })
+            Ok(Pair {
+                name: "both".into(),
+                left,
+                right,
+            })
         }
         fn none(&self, _: &Turn) -> Result<Pair> {
             Err(Error::failed("no pair"))
@@ -215,7 +229,9 @@ fn fields_of_a_promised_struct_are_called_before_it_is_there() {
     }
     let vat = Vat::new("a");
     let ((left, one), (right, two)) = (counter(&vat), counter(&vat));
-    let pairs = vat.turn(|turn| Ok(PairsRef::new(turn, Both(one, two)))).unwrap();
+    let pairs = vat
+        .turn(|turn| Ok(PairsRef::new(turn, Both(one, two))))
+        .unwrap();
     let pair = pairs.pair();
     pair.right.add(5).detach();
     let broken = pairs.none().left.add(1);
@@ -228,7 +244,7 @@ fn fields_of_a_promised_struct_are_called_before_it_is_there() {
 /// A caretaker: passes on until it is revoked.
 #[derive(Clone, vat::Object)]
 struct Caretaker {
-    to: crate::Ref,
+    to: Ref,
     revoked: bool,
     seen: Vec<Option<&'static str>>,
 }
@@ -252,7 +268,11 @@ fn a_caretaker_passes_calls_of_any_interface_on() {
     let guard = vat
         .turn(|turn| {
             let to = reference.clone().into();
-            Ok(turn.spawn(Caretaker { to, revoked: false, seen: Vec::new() }))
+            Ok(turn.spawn(Caretaker {
+                to,
+                revoked: false,
+                seen: Vec::new(),
+            }))
         })
         .unwrap();
     let guarded: CounterRef = guard.dynamic();
@@ -260,16 +280,27 @@ fn a_caretaker_passes_calls_of_any_interface_on() {
     let described = describe(&guarded);
     run(&vat);
     assert_eq!((taken(&value).unwrap(), taken(&forked).unwrap()), (3, 3));
-    assert_eq!(taken(&described).unwrap().interfaces[0].name, "sample::Counter");
-    vat.turn(|turn| guard.with(turn, |guard| guard.revoked = true)).unwrap();
+    assert_eq!(
+        taken(&described).unwrap().interfaces[0].name,
+        "sample::Counter"
+    );
+    vat.turn(|turn| guard.with(turn, |guard| guard.revoked = true))
+        .unwrap();
     let refused = guarded.value();
     run(&vat);
     assert_eq!(taken(&refused).unwrap_err().to_string(), "revoked");
-    let seen = vat.turn(|turn| guard.read(turn, |guard| guard.seen.clone())).unwrap();
+    let seen = vat
+        .turn(|turn| guard.read(turn, |guard| guard.seen.clone()))
+        .unwrap();
     let names: Vec<_> = seen.into_iter().flatten().collect();
     assert_eq!(
         names,
-        ["Counter.add", "Counter.fork", "Describe.describe", "Counter.value"]
+        [
+            "Counter.add",
+            "Counter.fork",
+            "Describe.describe",
+            "Counter.value"
+        ]
     );
 }
 
@@ -277,7 +308,7 @@ fn a_caretaker_passes_calls_of_any_interface_on() {
 fn a_forwarder_that_fails_or_forgets_answers_its_caller() {
     #[derive(Clone, vat::Object)]
     struct Careless {
-        to: crate::Ref,
+        to: Ref,
         how: &'static str,
     }
     impl Dynamic for Careless {
@@ -303,8 +334,9 @@ fn a_forwarder_that_fails_or_forgets_answers_its_caller() {
         ("panics", "its own panic"),
     ] {
         let to = reference.clone().into();
-        let careless =
-            vat.turn(|turn| Ok(turn.spawn(Careless { to, how }).dynamic::<CounterRef>())).unwrap();
+        let careless = vat
+            .turn(|turn| Ok(turn.spawn(Careless { to, how }).dynamic::<CounterRef>()))
+            .unwrap();
         let promise = careless.add(1);
         run(&vat);
         assert_eq!(taken(&promise).unwrap_err().to_string(), told, "{how}");
@@ -320,12 +352,16 @@ fn an_object_without_the_interface_refuses() {
     }
     let vat = Vat::new("a");
     let (_, reference) = counter(&vat);
-    let wrong = UnknownRef::from(crate::Ref::from(&reference));
+    let wrong = UnknownRef::from(Ref::from(&reference));
     let promise = wrong.anything();
     run(&vat);
     let error = taken(&promise).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unimplemented);
-    assert!(error.to_string().starts_with("sample::Counter has no method 0 of interface 0x"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("sample::Counter has no method 0 of interface 0x")
+    );
 }
 
 #[test]
@@ -356,11 +392,21 @@ fn an_interface_extends_another() {
     let (one, two, three) = (extended.base(), extended.extra(), base.base());
     let described = describe(&extended);
     run(&vat);
-    assert_eq!((taken(&one).unwrap(), taken(&two).unwrap(), taken(&three).unwrap()), (1, 2, 1));
+    assert_eq!(
+        (
+            taken(&one).unwrap(),
+            taken(&two).unwrap(),
+            taken(&three).unwrap()
+        ),
+        (1, 2, 1)
+    );
     let described = taken(&described).unwrap();
     let root = described.interface(described.root).unwrap();
     assert_eq!(root.extends.len(), 1);
-    assert_eq!(described.interface(root.extends[0]).unwrap().name, "sample::Base");
+    assert_eq!(
+        described.interface(root.extends[0]).unwrap().name,
+        "sample::Base"
+    );
 }
 
 #[test]
@@ -373,9 +419,17 @@ fn every_object_describes_itself() {
     let interface = described.interface(described.root).unwrap();
     assert_eq!(interface.name, "sample::Counter");
     assert_eq!(interface.doc, "A counter.");
-    let add = interface.methods.iter().find(|method| method.name == "addBoth").unwrap();
+    let add = interface
+        .methods
+        .iter()
+        .find(|method| method.name == "addBoth")
+        .unwrap();
     assert!(add.doc.starts_with("Adds to this one"));
     let params = described.structure(add.params).unwrap();
-    let names: Vec<_> = params.fields.iter().map(|field| field.name.as_str()).collect();
+    let names: Vec<_> = params
+        .fields
+        .iter()
+        .map(|field| field.name.as_str())
+        .collect();
     assert_eq!(names, ["other", "fail"]);
 }
