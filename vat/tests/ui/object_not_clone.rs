@@ -1,0 +1,4 @@
+#[derive(vat::Object)]
+struct NotClone(Vec<u64>);
+
+fn main() {}
