@@ -427,6 +427,22 @@ impl<H: Host> Engine<H> {
 
     // ---- results that stay here
 
+    /// Whether the peer may answer our question with the results of this call that it made to us.
+    pub(super) fn may_take_results(
+        &mut self,
+        conn: ConnId,
+        id: AnswerId,
+    ) -> Result<(), PeerMisbehaved> {
+        let row = self.connections.get_mut(conn);
+        match row.and_then(|row| row.answers.get_mut(id.raw())) {
+            Some(entry) if entry.results_to == ResultsTo::Kept && !entry.taken => {
+                entry.taken = true;
+                Ok(())
+            }
+            _ => Err(PeerMisbehaved::ResultsNotThere(id)),
+        }
+    }
+
     /// The peer answers our question with the results of a call that it made to us.
     pub(super) fn take_results(
         &mut self,
@@ -434,17 +450,7 @@ impl<H: Host> Engine<H> {
         id: AnswerId,
         asker: Asker<H>,
         pipelined: &[(Rc<[u16]>, NodeId)],
-    ) -> Result<(), PeerMisbehaved> {
-        let missing = PeerMisbehaved::ResultsNotThere(id);
-        let row = self.connections.get_mut(conn);
-        let entry = row.and_then(|row| row.answers.get_mut(id.raw()));
-        let Some(entry) = entry else {
-            return Err(missing);
-        };
-        if entry.results_to != ResultsTo::Kept || entry.taken {
-            return Err(missing);
-        }
-        entry.taken = true;
+    ) {
         for (path, node) in pipelined {
             let target = self.answer_target(conn, id, path);
             self.resolve_far(*node, target.node, true);
@@ -454,23 +460,18 @@ impl<H: Host> Engine<H> {
         }
         let row = self.connections.get_mut(conn);
         let Some(entry) = row.and_then(|row| row.answers.get_mut(id.raw())) else {
-            return Err(missing);
+            return;
         };
         match &mut entry.state {
-            State::Running | State::Forwarded { .. } => {
-                entry.taker = Some(asker);
-                Ok(())
-            }
+            State::Running | State::Forwarded { .. } => entry.taker = Some(asker),
             State::Returned(Results::Nothing(reason)) => {
                 let reason = reason.clone();
-                self.returned(asker, Err(reason));
-                Ok(())
+                self.work.push_back(Work::Return(asker, Err(reason)));
             }
             State::Returned(Results::Content { message, caps, .. }) => {
                 let copy = copy_message(message);
                 let nodes: Vec<NodeId> = caps.iter().map(|pin| pin.node).collect();
                 self.hand_over_nodes(asker, copy, &nodes);
-                Ok(())
             }
         }
     }

@@ -173,28 +173,33 @@ impl<H: Host> Engine<H> {
             (false, false) => ResultsTo::Caller,
         };
         let bytes = message.get_segments().bytes();
-        let token = self.new_answer(conn, call.answer, results_to, bytes)?;
-        let (caps, _) = self.import_all(conn, &call.caps, fds)?;
-        let call = WireCall {
-            interface: call.interface,
-            method: call.method,
-            params: Payload::new(message, payload::Place::Call, caps),
-            answer: token,
+        let result = match self.new_answer(conn, call.answer, results_to, bytes) {
+            Ok(token) => match self.import_all(conn, &call.caps, fds) {
+                Ok((caps, _)) => {
+                    let params = Payload::new(message, payload::Place::Call, caps);
+                    let Call {
+                        interface, method, ..
+                    } = call;
+                    let call = WireCall {
+                        interface,
+                        method,
+                        params,
+                        answer: token,
+                    };
+                    match self.admit(conn, target) {
+                        Ok(()) => self.route_to(target, Pending::Wire(call)),
+                        Err(reason) => self.refuse(call, reason),
+                    }
+                    Ok(())
+                }
+                Err(fault) => Err(fault),
+            },
+            Err(fault) => Err(fault),
         };
-        let result = self.admit(conn, target);
-        match result {
-            Ok(()) => self.route_to(target, Pending::Wire(call)),
-            Err(reason) => self.refuse(call, reason),
+        if target.counted {
+            self.drop_count(target.node);
         }
-        if let TargetNode {
-            node,
-            counted: true,
-            ..
-        } = target
-        {
-            self.drop_count(node);
-        }
-        Ok(())
+        result
     }
 
     /// The soft limits for one more call.
@@ -277,8 +282,6 @@ impl<H: Host> Engine<H> {
             return Err(PeerMisbehaved::UnknownQuestion(id));
         }
         let early = question.state == question::State::Finished;
-        let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
-        let pipelined = std::mem::take(&mut question.pipelined);
         let params = std::mem::take(&mut question.params);
         if ret.release_params {
             for export in params {
@@ -291,39 +294,53 @@ impl<H: Host> Engine<H> {
             self.end_question(conn, id, 0, false);
             return Ok(());
         }
-        let result = match ret.body {
+        // Everything that can be wrong comes first: until then the question is left as it is.
+        let results = match ret.body {
             ReturnBody::Results(caps) => {
-                let (nodes, ours) = self.import_all(conn, &caps, fds)?;
-                let mut payload = Payload::new(message, payload::Place::Return, nodes);
-                self.resolve_pipelined(&pipelined, &mut payload, &ours);
-                Ok(payload)
+                Outcome::Results(self.import_all(conn, &caps, fds)?, message)
             }
-            ReturnBody::Exception(reason) => Err(reason),
-            ReturnBody::Canceled => Err(Exception::failed("the call was canceled")),
+            ReturnBody::Exception(reason) => Outcome::Exception(reason),
+            ReturnBody::Canceled => Outcome::Exception(Exception::failed("the call was canceled")),
             ReturnBody::SentElsewhere => {
                 return Err(PeerMisbehaved::UnknownValue("Return to a call of this vat"));
             }
             ReturnBody::TakeFrom(answer) => {
-                self.take_results(conn, answer, asker, &pipelined)?;
-                let pins = self.count_pins(&pipelined);
-                self.end_question(conn, id, pins, !ret.no_finish_needed);
-                return Ok(());
+                self.may_take_results(conn, answer)?;
+                Outcome::TakeFrom(answer)
             }
             ReturnBody::Unknown => {
                 self.echo(conn, &message)?;
-                Err(Exception::unimplemented(
-                    "the answer has a form that is not understood",
-                ))
+                let reason = "the answer has a form that is not understood";
+                Outcome::Exception(Exception::unimplemented(reason))
             }
         };
-        if let Err(reason) = &result {
-            for (_, node) in &pipelined {
-                self.become_broken(*node, reason.clone());
+        let Some(question) = self.question_mut(conn, id) else {
+            return Ok(());
+        };
+        let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
+        let pipelined = std::mem::take(&mut question.pipelined);
+        let result = match results {
+            Outcome::Results((nodes, ours), message) => {
+                let mut payload = Payload::new(message, payload::Place::Return, nodes);
+                self.resolve_pipelined(&pipelined, &mut payload, &ours);
+                Some((asker, Ok(payload)))
             }
-        }
+            Outcome::Exception(reason) => {
+                for (_, node) in &pipelined {
+                    self.become_broken(*node, reason.clone());
+                }
+                Some((asker, Err(reason)))
+            }
+            Outcome::TakeFrom(answer) => {
+                self.take_results(conn, answer, asker, &pipelined);
+                None
+            }
+        };
         let pins = self.count_pins(&pipelined);
         self.end_question(conn, id, pins, !ret.no_finish_needed);
-        self.returned(asker, result);
+        if let Some((asker, result)) = result {
+            self.returned(asker, result);
+        }
         Ok(())
     }
 
@@ -669,6 +686,13 @@ impl<H: Host> Engine<H> {
         }
         self.route(target.node, item);
     }
+}
+
+/// What a Return says, checked.
+enum Outcome {
+    Results((Vec<NodeId>, Vec<bool>), Message),
+    Exception(Exception),
+    TakeFrom(AnswerId),
 }
 
 /// Where something from a peer goes.

@@ -3,5 +3,6 @@
 mod net;
 
 mod basics;
+mod hostile;
 mod promises;
 mod random;

@@ -106,31 +106,32 @@ pub(super) fn write(to: any_pointer::Builder<'_>, number: u32, caps: &[NodeId]) 
     }
 }
 
-/// Number and counted references of a payload.
+/// Number and counted references of a payload, in the order of the content.
 pub(super) fn read(mut payload: Payload) -> (u32, Vec<NodeId>) {
-    let (number, indexes) = {
-        let content = payload.content().unwrap();
-        let root: bootstrap::Reader<'_> = content.get_as().unwrap();
-        let at = root.get_deprecated_object_id();
-        let hooks = if at.is_null() {
-            Vec::new()
-        } else if let Ok(hook) = at.get_pipelined_cap(&[]) {
-            vec![hook]
-        } else {
-            let list: any_pointer_list::Reader<'_> = at.get_as().unwrap();
-            list.iter()
-                .map(|item| item.unwrap().get_pipelined_cap(&[]).unwrap())
-                .collect()
-        };
-        let indexes: Vec<usize> = hooks
-            .iter()
-            .map(|hook| cap_index(&**hook).unwrap())
-            .collect();
-        (root.get_question_id(), indexes)
-    };
+    let (number, order) = read_content(&payload).unwrap_or((u32::MAX, Vec::new()));
     let caps = payload.take_caps();
-    assert_eq!(indexes, (0..caps.len()).collect::<Vec<_>>());
-    (number, caps)
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    if sorted != (0..caps.len()).collect::<Vec<_>>() {
+        return (number, caps);
+    }
+    (number, order.into_iter().map(|index| caps[index]).collect())
+}
+
+fn read_content(payload: &Payload) -> capnp::Result<(u32, Vec<usize>)> {
+    let content = payload.content()?;
+    let root: bootstrap::Reader<'_> = content.get_as()?;
+    let at = root.get_deprecated_object_id();
+    let mut order = Vec::new();
+    if let Ok(hook) = at.get_pipelined_cap(&[]) {
+        order.extend(cap_index(&*hook));
+    } else if !at.is_null() {
+        let list: any_pointer_list::Reader<'_> = at.get_as()?;
+        for item in list.iter().take(100) {
+            order.extend(cap_index(&*item?.get_pipelined_cap(&[])?));
+        }
+    }
+    Ok((root.get_question_id(), order))
 }
 
 /// How a delivered call is answered.
