@@ -4,7 +4,10 @@ use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
 
 /// `package::Name` for something declared in the crate that is being compiled.
-#[expect(clippy::disallowed_methods, reason = "Cargo says through it what is being compiled")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Cargo says through it what is being compiled"
+)]
 pub(crate) fn full_name(ident: &Ident) -> String {
     let package = std::env::var("CARGO_PKG_NAME").unwrap_or_else(|_| "local".to_owned());
     format!("{package}::{}", ident.unraw())

@@ -12,6 +12,40 @@ struct String {
     text: ::std::string::String,
 }
 
+#[derive(::core::clone::Clone, ::renamed::Data)]
+#[data(crate = "::renamed")]
+enum Choice {
+    #[data(n = 0)]
+    Nothing,
+    #[data(n = 1)]
+    One(String),
+    Both {
+        #[data(n = 2)]
+        left: bool,
+        #[data(n = 3, default = 7)]
+        right: u8,
+    },
+}
+
+#[derive(::core::clone::Clone, ::renamed::Data)]
+#[data(crate = "::renamed")]
+enum Plain {
+    Red,
+    Blue,
+}
+
+#[derive(::core::clone::Clone, ::renamed::Data)]
+#[data(crate = "::renamed")]
+struct Opened {
+    file: AwkwardRef,
+    metres: Metres,
+    list: ::std::vec::Vec<Plain>,
+}
+
+#[derive(::core::clone::Clone, ::renamed::Data)]
+#[data(crate = "::renamed")]
+struct Metres(f64);
+
 struct Option;
 struct Some;
 struct Vec;
@@ -24,7 +58,11 @@ trait Base {
     fn base(&self, turn: &Turn) -> Result<u64>;
 }
 
-#[::renamed::interface(crate = "::renamed", name = "hygiene::Awkward", id = 0xffff_0000_0000_0001)]
+#[::renamed::interface(
+    crate = "::renamed",
+    name = "hygiene::Awkward",
+    id = 0xffff_0000_0000_0001
+)]
 trait Awkward: Base {
     /// Parameters named like what the expansion uses.
     fn read(
@@ -87,7 +125,9 @@ mod program {
 
     #[::renamed::main(crate = "::renamed")]
     async fn main(_cx: &::renamed::Cx, granted: Granted) -> Result<Given> {
-        ::core::result::Result::Ok(Given { first: granted.first })
+        ::core::result::Result::Ok(Given {
+            first: granted.first,
+        })
     }
 }
 

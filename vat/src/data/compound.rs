@@ -85,6 +85,10 @@ impl<T: Data> Data for Vec<T> {
 }
 
 /// Refuses lists that Cap'n Proto does not have, at compile time.
+///
+/// # Panics
+///
+/// When there is no such list; in a constant this is a compile error.
 #[track_caller]
 pub const fn must_be_listable<T: Data>() {
     assert!(
@@ -166,6 +170,10 @@ impl<T: Data> Data for Option<T> {
 }
 
 /// Refuses an `Option` of an `Option`, which one pointer cannot tell apart.
+///
+/// # Panics
+///
+/// When `T` is an `Option`; in a constant this is a compile error.
 #[track_caller]
 pub const fn must_not_be_optional<T: Data>() {
     assert!(

@@ -342,3 +342,39 @@ fn a_value_nested_too_deep_is_refused_in_both_directions() {
         }
     );
 }
+
+#[test]
+fn garbage_is_an_error_and_never_a_panic() {
+    let mut value = everything();
+    value.children = vec![everything()];
+    value.shape = Shape::Path(vec![Point { x: 1, y: 2 }; 3]);
+    let mut message = message::Builder::new_default();
+    value.write_root(message.init_root()).unwrap();
+    let bytes = message::Builder::get_segments_for_output(&message)[0].to_vec();
+    let (mut refused, mut accepted) = (0, 0);
+    let mut random = 1_u64;
+    for _ in 0..20_000 {
+        let mut words = capnp::Word::allocate_zeroed_vec(bytes.len() / 8);
+        let garbled = capnp::Word::words_to_bytes_mut(&mut words);
+        garbled.copy_from_slice(&bytes);
+        for _ in 0..=random % 4 {
+            random = random
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405_7b7e_f767_814f);
+            let at = usize::try_from((random >> 16) % bytes.len() as u64).unwrap();
+            garbled[at] ^= 1 << (random >> 60 & 7);
+        }
+        let segments = [capnp::Word::words_to_bytes(&words)];
+        let segments = message::SegmentArray::new(&segments);
+        let garbled = message::Reader::new(segments, message::ReaderOptions::new());
+        let read = garbled.get_root().map_err(Error::from);
+        match read.and_then(|root| Everything::read_root(root, &[])) {
+            Ok(_) => accepted += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(
+        refused > 1000 && accepted > 1000,
+        "{refused} refused, {accepted} accepted"
+    );
+}

@@ -8,6 +8,12 @@ use crate::schema::{Registry, Type, Value};
 ///
 /// A field with a default holds its bits XOR those of the default, so that an absent field reads as
 /// the default.
+#[diagnostic::on_unimplemented(
+    message = "a field of type `{Self}` cannot have a default",
+    label = "has no default",
+    note = "numbers, `bool` and enums without payloads have declared defaults; anything else is \
+            empty or `None` when it is absent"
+)]
 pub trait Scalar: Data {
     /// The logarithm of the number of bits.
     const SIZE: u8;

@@ -147,7 +147,7 @@ pub enum Type {
     /// Bytes.
     Data,
     /// A list.
-    List(Box<Type>),
+    List(Box<Self>),
     /// An enum, by id.
     Enum(u64),
     /// A struct, by id.

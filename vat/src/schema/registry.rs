@@ -1,5 +1,6 @@
 //! Collects the descriptions of types, also of types that contain themselves.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 
 use super::id;
@@ -9,10 +10,16 @@ use crate::data::{Data, Layout, Record, Scalar};
 /// Collects interfaces, structs and enums, each once.
 ///
 /// A type is entered before what it contains is looked at, so a type may contain itself.
+///
+/// Two different types of one full name have one id. A struct or enum that is met second gets
+/// another id here, as its own id does not travel in messages; give one of the two a name of its
+/// own (`#[data(name = "package::Name")]`) to have an id that does not depend on the order.
 #[derive(Debug, Default)]
 pub struct Registry {
     interfaces: BTreeMap<u64, Interface>,
     structs: BTreeMap<u64, Struct>,
+    /// The Rust types of the structs that were entered, with the id that each got.
+    records: BTreeMap<TypeId, u64>,
     enums: BTreeMap<u64, Enum>,
 }
 
@@ -95,12 +102,18 @@ impl Registry {
 
     /// Enters a derived struct.
     pub fn record<R: Record>(&mut self) -> Type {
-        if !self.structs.contains_key(&R::ID) {
-            self.enter(R::ID, R::NAME, R::DOC, R::LAYOUT);
-            let fields = R::fields(self);
-            self.fill(R::ID, R::LAYOUT, fields);
+        if let Some(id) = self.records.get(&TypeId::of::<R>()) {
+            return Type::Struct(*id);
         }
-        Type::Struct(R::ID)
+        let mut id = R::ID;
+        while self.structs.contains_key(&id) {
+            id = id::of_group(id, 0);
+        }
+        self.records.insert(TypeId::of::<R>(), id);
+        self.enter(id, R::NAME, R::DOC, R::LAYOUT);
+        let fields = R::fields(self);
+        self.fill(id, R::LAYOUT, fields);
+        Type::Struct(id)
     }
 
     /// Enters an enum without payloads; the enumerants are pairs of name and doc.
@@ -111,7 +124,7 @@ impl Registry {
         doc: &str,
         enumerants: &[(&str, &str)],
     ) -> Type {
-        self.enums.entry(id).or_insert_with(|| Enum {
+        let mut entered = Enum {
             id,
             name: name.to_owned(),
             doc: doc.to_owned(),
@@ -122,7 +135,16 @@ impl Registry {
                     doc: (*doc).to_owned(),
                 })
                 .collect(),
-        });
+        };
+        while self
+            .enums
+            .get(&entered.id)
+            .is_some_and(|known| *known != entered)
+        {
+            entered.id = id::of_group(entered.id, 0);
+        }
+        let id = entered.id;
+        self.enums.insert(id, entered);
         Type::Enum(id)
     }
 

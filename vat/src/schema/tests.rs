@@ -162,3 +162,36 @@ fn ids_follow_from_names() {
     let mut types = Registry::default();
     assert_eq!(Shape::describe(&mut types), super::Type::Struct(Shape::ID));
 }
+
+mod same_name {
+    #[derive(Clone, Debug, crate::Data)]
+    #[data(name = "hiding::Data")]
+    pub(super) struct Another {
+        pub(super) number: u32,
+        pub(super) kind: Kind,
+    }
+
+    #[derive(Clone, Debug, crate::Data)]
+    #[data(name = "garden::Kind", id = 0xb0b0b0b0b0b0b0b0)]
+    pub(super) enum Kind {
+        Kind,
+        Unkind,
+    }
+}
+
+#[test]
+fn types_that_share_a_name_do_not_hide_each_other() {
+    let mut types = Registry::default();
+    let first = types.record::<hiding::Data>();
+    let kind = Kind::describe(&mut types);
+    let second = types.record::<same_name::Another>();
+    assert_ne!(first, second);
+    assert_eq!(second, types.record::<same_name::Another>());
+    assert_ne!(kind, same_name::Kind::describe(&mut types));
+    assert_eq!(kind, Kind::describe(&mut types));
+    let description = types.into_description(hiding::Data::ID);
+    assert_eq!((description.structs.len(), description.enums.len()), (2, 2));
+    let text = to_text(&description, "same.capnp");
+    assert!(text.contains("struct HidingData @"), "{text}");
+    assert!(text.contains("struct HidingDataX @"), "{text}");
+}

@@ -2,6 +2,33 @@
 //!
 //! The text is a function of the description alone. Every type has its id written out, so that
 //! renaming and moving change nothing on the wire.
+//!
+//! ```
+//! use vat::data::Record;
+//!
+//! /// A line in the guestbook.
+//! #[derive(Clone, vat::Data)]
+//! #[data(name = "guestbook::Entry", id = 0xf1d2_c3b4_a596_8778)]
+//! struct Entry {
+//!     number: u64,
+//!     signed_by: String,
+//!     #[data(default = 3)]
+//!     stars: u8,
+//! }
+//!
+//! let mut types = vat::schema::Registry::default();
+//! types.record::<Entry>();
+//! let description = types.into_description(Entry::ID);
+//! let text = vat::schema::text::to_text(&description, "guestbook.capnp");
+//! assert!(text.ends_with("
+//! struct Entry @0xf1d2c3b4a5968778 {
+//!   # A line in the guestbook.
+//!   number @0 :UInt64;
+//!   signedBy @1 :Text;
+//!   stars @2 :UInt8 = 3;
+//! }
+//! "));
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

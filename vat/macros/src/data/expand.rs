@@ -79,8 +79,19 @@ fn member(krate: &Path, leaf: &Leaf) -> TokenStream {
     quote!(#krate::data::Member { kind: #kind, branch: #branch })
 }
 
+/// The path to the crate as if it stood at the user's tokens: an error is shown where the tokens
+/// around it are.
+fn located(krate: &Path, span: Span) -> TokenStream {
+    let tokens = krate.to_token_stream().into_iter().map(|mut token| {
+        token.set_span(span);
+        token
+    });
+    tokens.collect()
+}
+
 fn kind(krate: &Path, ty: &TokenStream) -> TokenStream {
     // With the type's own span a missing impl is shown at the user's type.
+    let krate = located(krate, ty.span());
     quote_spanned!(ty.span()=> <#ty as #krate::data::Data>::KIND)
 }
 
@@ -94,9 +105,10 @@ fn checks(record: &Record) -> TokenStream {
     let options = fields
         .iter()
         .flat_map(|field| types::lists_of_options(&field.ty));
-    let checks = options.map(
-        |ty| quote_spanned!(ty.span()=> const _: () = #krate::data::must_be_listable::<#ty>();),
-    );
+    let checks = options.map(|ty| {
+        let krate = located(krate, ty.span());
+        quote_spanned!(ty.span()=> const _: () = #krate::data::must_be_listable::<#ty>();)
+    });
     checks.collect()
 }
 
@@ -545,7 +557,8 @@ fn expand_plain(plain: &Plain) -> TokenStream {
 
 fn expand_transparent(transparent: &Transparent) -> TokenStream {
     let Transparent { ident, krate, ty } = transparent;
-    let data = quote_spanned!(ty.span()=> <#ty as #krate::data::Data>);
+    let here = located(krate, ty.span());
+    let data = quote_spanned!(ty.span()=> <#ty as #here::data::Data>);
     quote! {
         #[automatically_derived]
         const _: () = {

@@ -62,7 +62,7 @@ pub(crate) enum Payload {
     /// Nothing: a `Void` field with this ordinal.
     Unit(u16),
     /// One unnamed field: the branch itself.
-    One(Field),
+    One(Box<Field>),
     /// Several or named fields: a group.
     Group(Vec<Field>),
 }

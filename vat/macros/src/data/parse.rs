@@ -276,7 +276,7 @@ fn variant(variant: &syn::Variant, ordinals: &mut Ordinals<'_>, errors: &mut Err
         );
         let mut field = self::field(&field, 0, ordinals, errors);
         field.name.clone_from(&name);
-        Payload::One(field)
+        Payload::One(Box::new(field))
     } else {
         if let Some((_, span)) = own.ordinal {
             errors.add(syn::Error::new(
@@ -389,8 +389,7 @@ impl<'a> Ordinals<'a> {
             return;
         }
         if !self.explicit() {
-            self.by_position(reserved);
-            return;
+            self.count(reserved);
         }
         let mut taken: Vec<Option<()>> = vec![None; self.given.len() + reserved.len()];
         let gone = reserved
@@ -423,10 +422,12 @@ impl<'a> Ordinals<'a> {
             .collect();
     }
 
-    /// The position counts, reserved ordinals are passed over.
-    fn by_position(&mut self, reserved: &[Reserved]) {
+    /// Gives everything its position as ordinal, passing over the reserved ones.
+    fn count(&mut self, reserved: &[Reserved]) {
         let free = (0..=u16::MAX).filter(|n| reserved.iter().all(|gone| gone.ordinal != *n));
-        self.assigned = free.take(self.given.len()).collect();
+        for ((ordinal, _), n) in self.given.iter_mut().zip(free) {
+            *ordinal = Some(n);
+        }
     }
 }
 

@@ -504,7 +504,9 @@ fn local(name: &str) -> Ident {
 
 /// A local variable for each parameter, whatever its name.
 fn locals(params: &[Param]) -> Vec<Ident> {
-    (0..params.len()).map(|position| local(&format!("parameter_{position}"))).collect()
+    (0..params.len())
+        .map(|position| local(&format!("parameter_{position}")))
+        .collect()
 }
 
 /// What a sender takes as `impl Into<_>`: texts and references.
