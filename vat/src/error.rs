@@ -249,3 +249,72 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn over_the_wire(error: &Error) -> Error {
+        Error::from(Exception::from(error))
+    }
+
+    #[test]
+    fn every_kind_survives_the_way_to_another_vat() {
+        let kinds = [
+            ErrorKind::Failed,
+            ErrorKind::Overloaded,
+            ErrorKind::Disconnected,
+            ErrorKind::Unimplemented,
+            ErrorKind::Reentrant,
+            ErrorKind::Cancelled,
+            ErrorKind::Panicked,
+            ErrorKind::Dead,
+        ];
+        for kind in kinds {
+            let there = over_the_wire(&Error::new(kind, "why"));
+            assert_eq!((there.kind(), there.to_string().as_str()), (kind, "why"));
+        }
+    }
+
+    #[test]
+    fn a_peer_cannot_invent_kinds() {
+        let odd = |kind, byte| {
+            let detail = Detail::new(KIND_DETAIL, vec![byte]);
+            Error::from(Exception::new(kind, "x").with_detail(detail)).kind()
+        };
+        assert_eq!(odd(ExceptionKind::Failed, 200), ErrorKind::Failed);
+        assert_eq!(odd(ExceptionKind::Overloaded, 3), ErrorKind::Overloaded);
+    }
+
+    #[test]
+    fn details_travel_and_the_programs_own_error_stays() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{have} is less than {want}")]
+        struct Short {
+            have: u64,
+            want: u64,
+        }
+        let error = Error::of(Short { have: 1, want: 2 }).with_detail(7, vec![1, 2]);
+        assert_eq!(error.downcast_ref::<Short>().unwrap().want, 2);
+        let there = over_the_wire(&error);
+        assert_eq!(there.to_string(), "1 is less than 2");
+        assert_eq!(there.detail(7), Some(&[1, 2][..]));
+        assert!(there.downcast_ref::<Short>().is_none());
+    }
+
+    #[test]
+    fn internal_texts_stay_in_the_vat() {
+        let here = Error::internal(ErrorKind::Reentrant, "at src/a.rs:1".into(), "busy");
+        assert_eq!(here.to_string(), "at src/a.rs:1");
+        assert_eq!(over_the_wire(&here).to_string(), "busy");
+        let panicked = Error::panicked(&"secret");
+        assert_eq!(panicked.to_string(), "secret");
+        assert!(!over_the_wire(&panicked).to_string().contains("secret"));
+    }
+
+    #[test]
+    fn errors_can_cross_threads() {
+        fn crosses<T: Send + Sync>() {}
+        crosses::<Error>();
+    }
+}

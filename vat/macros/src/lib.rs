@@ -58,6 +58,9 @@ pub fn derive_data(input: TokenStream) -> TokenStream {
 /// `impl Into<_>` and gives a `Promise<T>`, or the reference itself where `T` is one: a type whose
 /// name ends with `Ref`.
 ///
+/// On a `Near<T>` the methods are called like any other, but for those named `with`, `call`, `read`,
+/// `downgrade` or `dynamic`, which `Near` has itself: `File::read(&near, turn, …)`.
+///
 /// Arguments: `name = "package::Name"` and `id = 0x…` replace the full name and the id that follows
 /// from it; `crate = "path"` says where `vat` is. An interface may extend one other:
 /// `trait File: Node`.

@@ -173,6 +173,11 @@ impl AnyCall {
         turn.0.effect(Effect::Now(Box::new(refusal)));
     }
 
+    /// Whether it came to an object of this vat.
+    pub(crate) fn is_of(&self, vat: &Rc<Shared>) -> bool {
+        std::ptr::eq(self.vat.as_ptr(), Rc::as_ptr(vat))
+    }
+
     pub(crate) fn into_message(mut self) -> Option<Message> {
         self.message.take()
     }

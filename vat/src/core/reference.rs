@@ -94,7 +94,10 @@ impl Ref {
 
     /// Passes a call on, whatever its interface; its answer goes to who made it.
     pub fn forward(&self, call: AnyCall) {
-        if let Some(vat) = self.vat() {
+        // A call of another vat is answered there, by being dropped here.
+        if let Some(vat) = self.vat()
+            && call.is_of(&vat)
+        {
             vat.effect(Effect::Forward(self.clone(), call));
         }
     }
@@ -117,6 +120,10 @@ impl Ref {
     pub fn same(&self, other: &Self) -> Option<bool> {
         if Rc::ptr_eq(&self.0, &other.0) {
             return Some(true);
+        }
+        // Node numbers of different vats cannot be compared.
+        if !Weak::ptr_eq(&self.0.vat, &other.0.vat) {
+            return None;
         }
         let vat = self.vat()?;
         vat.engine(|engine| engine.same(self.0.node, other.0.node))
@@ -318,8 +325,12 @@ pub(crate) fn write_leaving(
 
 impl Shared {
     /// Resolves a promise reference.
-    #[expect(clippy::needless_pass_by_value, reason = "the count of `to` ends here")]
     pub(crate) fn resolve(&self, promise: &Ref, to: Result<Ref>) {
+        let foreign = || Error::failed("the promise was resolved to a reference of another vat");
+        let to = match to {
+            Ok(to) if !std::ptr::eq(to.0.vat.as_ptr(), self) => Err(foreign()),
+            to => to,
+        };
         let node = to.as_ref().map(Ref::node).map_err(Exception::from);
         if let Err(misuse) = self.engine(|engine| engine.resolve(promise.node(), node)) {
             tracing::error!(vat = %self.name, err = %misuse, "a promise was resolved twice");
