@@ -2,6 +2,9 @@
 
 use std::future::Future;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use tokio::task::LocalSet;
 
@@ -51,4 +54,29 @@ pub(super) fn block_on(test: impl Future<Output = ()>) {
         .build()
         .unwrap();
     LocalSet::new().block_on(&runtime, test);
+}
+
+/// A file system of 64 KiB at a path, for as long as this lives.
+pub(super) struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    /// `None`, with a remark, where mounting is not allowed.
+    pub(super) fn mount(at: &'a Path) -> Option<Self> {
+        let size = c"size=64k";
+        if rustix::mount::mount("tmpfs", at, "tmpfs", MountFlags::empty(), size).is_err() {
+            println!("not proven here: mounting a small file system is not allowed");
+            return None;
+        }
+        Some(Self(at))
+    }
+
+    pub(super) fn make_read_only(&self) {
+        rustix::mount::mount_remount(self.0, MountFlags::RDONLY, "").unwrap();
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        rustix::mount::unmount(self.0, UnmountFlags::DETACH).unwrap();
+    }
 }

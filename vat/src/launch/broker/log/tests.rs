@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::files::{numbers, path};
 use super::{Level, Log, LogLimits, LogReader, Record, Stream};
+use crate::launch::broker::tests::SmallDisk;
 
 fn flush(log: &Log) {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -294,6 +295,44 @@ fn a_reader_never_sees_half_a_line() {
     }
     fs::write(path(dir.path(), 1), &line).unwrap();
     assert_eq!(reader.read().unwrap(), [record]);
+}
+
+#[test]
+fn a_full_disk_loses_records_and_the_log_says_how_many() {
+    let dir = TempDir::new().unwrap();
+    let Some(_disk) = SmallDisk::mount(dir.path()) else {
+        return;
+    };
+    let filler = dir.path().join("filler");
+    fs::write(&filler, vec![0; 48 * 1024]).unwrap();
+    let log = unlimited(&dir);
+    let source = log.source("a");
+    let mut total = 0;
+    for _ in 0..10 {
+        for _ in 0..50 {
+            source.log(Level::Info, &"x".repeat(100), []);
+            total += 1;
+        }
+        flush(&log);
+    }
+    assert!(all(dir.path()).len() < 500, "the disk was never full");
+    fs::remove_file(&filler).unwrap();
+    source.log(Level::Info, "room again", []);
+    flush(&log);
+    let records = all(dir.path());
+    assert_eq!(records.last().unwrap().message, "room again");
+    let kept = records
+        .iter()
+        .filter(|record| record.message.starts_with('x'))
+        .count() as u64;
+    let notes = records
+        .iter()
+        .filter(|record| record.message == "records lost");
+    let lost: u64 = notes
+        .map(|note| note.fields["count"].parse::<u64>().unwrap())
+        .sum();
+    assert!(kept > 0 && lost > 0);
+    assert_eq!(kept + lost, total);
 }
 
 #[test]
