@@ -375,10 +375,14 @@ impl<H: Host> Engine<H> {
     /// references as capability pointers made with [`cap_hook`](crate::cap_hook); it is called at
     /// most once, before this method returns, and not at all if nobody wants the results any more.
     /// If it fails, the call is answered with its exception.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the right to answer ends here"
+    )]
     pub fn answer(&mut self, answer: AnswerToken, result: Result<WriteResults<'_>, Exception>) {
         match result {
-            Ok(write) => self.answer_filled(answer, RESULT_WORDS, &[], write),
-            Err(reason) => self.answer_exception(answer, &reason),
+            Ok(write) => self.answer_filled(&answer, RESULT_WORDS, &[], write),
+            Err(reason) => self.answer_exception(&answer, &reason),
         }
         self.settle();
     }

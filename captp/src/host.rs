@@ -60,6 +60,10 @@ pub struct Encoded<R> {
 pub type WriteResults<'a> = &'a mut dyn FnMut(any_pointer::Builder<'_>) -> Result<(), Exception>;
 
 /// A call as it reaches an object.
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a call is from here or from elsewhere"
+)]
 pub enum Incoming<H: Host> {
     /// From this vat.
     Local(H::Call),

@@ -35,26 +35,26 @@ impl<H: Host> Engine<H> {
     }
 
     /// A call that does not reach anybody.
-    pub(super) fn refuse(&mut self, mut call: WireCall, reason: Exception) {
+    pub(super) fn refuse(&mut self, mut call: WireCall, reason: &Exception) {
         for node in call.params.take_caps() {
             self.drop_count(node);
         }
-        self.answer_exception(call.answer, &reason);
+        self.answer_exception(&call.answer, reason);
     }
 
     /// Answers with results that `fill` writes; `caps` are what index hooks in it mean.
     pub(super) fn answer_filled(
         &mut self,
-        token: AnswerToken,
+        token: &AnswerToken,
         words: u32,
         caps: &[NodeId],
         fill: Fill<'_>,
     ) {
-        let Some(entry) = self.answer_mut(&token) else {
+        let Some(entry) = self.answer_mut(token) else {
             return;
         };
         if entry.is_unwanted() && entry.results_to != ResultsTo::Kept {
-            return self.answer_unwanted(&token);
+            return self.answer_unwanted(token);
         }
         let to_caller = entry.results_to == ResultsTo::Caller && !entry.finished;
         let returns_canceled = entry.results_to == ResultsTo::Caller && entry.finished;
@@ -87,7 +87,7 @@ impl<H: Host> Engine<H> {
         } else if returns_canceled {
             self.transmit(token.conn, &canceled_return(token.answer), &[]);
         }
-        self.conclude(&token, &built, given, pins);
+        self.conclude(token, &built, given, pins);
     }
 
     /// The results are where they belong: calls that were pipelined on them go on, and the entry
@@ -174,7 +174,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Answers a call with the results of another, which the peer of that one sent.
-    pub(super) fn answer_payload(&mut self, token: AnswerToken, mut payload: Payload) {
+    pub(super) fn answer_payload(&mut self, token: &AnswerToken, mut payload: Payload) {
         let words = u32::try_from(payload.bytes() / 8).unwrap_or(u32::MAX);
         let caps = payload.take_caps();
         let fill: Fill<'_> = &mut |mut to: any_pointer::Builder<'_>| {
@@ -188,15 +188,15 @@ impl<H: Host> Engine<H> {
     }
 
     /// Answers a Bootstrap.
-    pub(super) fn answer_with_cap(&mut self, token: AnswerToken, node: NodeId) {
+    pub(super) fn answer_with_cap(&mut self, token: &AnswerToken, node: NodeId) {
         self.answer_filled(token, 0, &[], &mut |mut to| {
             to.set_as_capability(cap_hook(node));
             Ok(())
         });
     }
 
-    pub(super) fn answer_exception(&mut self, token: AnswerToken, reason: &Exception) {
-        let Some(entry) = self.answer_mut(&token) else {
+    pub(super) fn answer_exception(&mut self, token: &AnswerToken, reason: &Exception) {
+        let Some(entry) = self.answer_mut(token) else {
             return;
         };
         let pipeline = std::mem::take(&mut entry.pipeline);
@@ -225,10 +225,10 @@ impl<H: Host> Engine<H> {
             self.work
                 .push_back(Work::Return(asker, Err(reason.clone())));
         }
-        self.end_call(&token);
+        self.end_call(token);
         if finished {
-            self.remove_answer(&token);
-        } else if let Some(entry) = self.answer_mut(&token) {
+            self.remove_answer(token);
+        } else if let Some(entry) = self.answer_mut(token) {
             // Calls pipelined on it that are still on their way learn the reason as well.
             entry.state = State::Returned(Results::Nothing(reason.clone()));
         }

@@ -335,11 +335,11 @@ impl<H: Host> Engine<H> {
         Pin { node, way }
     }
 
-    pub(super) fn drop_pin(&mut self, conn: ConnId, pin: Pin) {
-        if pin.way == Way::Strict {
-            self.unpin(conn, pin.node);
+    pub(super) fn drop_pin(&mut self, conn: ConnId, Pin { node, way }: Pin) {
+        if way == Way::Strict {
+            self.unpin(conn, node);
         }
-        self.drop_count(pin.node);
+        self.drop_count(node);
     }
 
     /// The last pin of a node that has resolved gives up its place on the wire.

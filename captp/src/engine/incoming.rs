@@ -119,7 +119,7 @@ impl<H: Host> Engine<H> {
                 Ok(())
             }
             Envelope::Bootstrap { answer } => self.on_bootstrap(conn, answer),
-            Envelope::Call(call) => self.on_call(conn, call, message, &mut fds),
+            Envelope::Call(call) => self.on_call(conn, &call, message, &mut fds),
             Envelope::Return(ret) => self.on_return(conn, ret, message, &mut fds),
             Envelope::Finish {
                 answer,
@@ -128,7 +128,7 @@ impl<H: Host> Engine<H> {
             Envelope::Resolve { import, to } => self.on_resolve(conn, import, to, &mut fds),
             Envelope::Release { export, count } => self.on_release(conn, export, count),
             Envelope::Disembargo { target, context } => {
-                self.on_disembargo(conn, &target, context, &message)
+                self.on_disembargo(conn, &target, &context, &message)
             }
             Envelope::Unknown => self.echo(conn, &message),
         }
@@ -155,16 +155,22 @@ impl<H: Host> Engine<H> {
     fn on_bootstrap(&mut self, conn: ConnId, answer: AnswerId) -> Result<()> {
         let token = self.new_answer(conn, answer, ResultsTo::Caller, 0)?;
         match self.connections.get(conn).and_then(|row| row.bootstrap) {
-            Some(node) => self.answer_with_cap(token, node),
+            Some(node) => self.answer_with_cap(&token, node),
             None => {
                 let reason = Exception::failed("this vat offers no bootstrap reference here");
-                self.answer_exception(token, &reason);
+                self.answer_exception(&token, &reason);
             }
         }
         Ok(())
     }
 
-    fn on_call(&mut self, conn: ConnId, call: Call, message: Message, fds: &mut Fds) -> Result<()> {
+    fn on_call(
+        &mut self,
+        conn: ConnId,
+        call: &Call,
+        message: Message,
+        fds: &mut Fds,
+    ) -> Result<()> {
         // The target first: a call on its own answer must not find one.
         let target = self.target(conn, &call.target)?;
         let results_to = match (call.pipeline_only, call.keep_results) {
@@ -179,7 +185,7 @@ impl<H: Host> Engine<H> {
                     let params = Payload::new(message, payload::Place::Call, caps);
                     let Call {
                         interface, method, ..
-                    } = call;
+                    } = *call;
                     let call = WireCall {
                         interface,
                         method,
@@ -188,7 +194,7 @@ impl<H: Host> Engine<H> {
                     };
                     match self.admit(conn, target) {
                         Ok(()) => self.route_to(target, Pending::Wire(call)),
-                        Err(reason) => self.refuse(call, reason),
+                        Err(reason) => self.refuse(call, &reason),
                     }
                     Ok(())
                 }
@@ -363,8 +369,8 @@ impl<H: Host> Engine<H> {
         match asker {
             Asker::Reply(reply) => self.outputs.push_back(Output::Returned { reply, result }),
             Asker::Forward(token) => match result {
-                Ok(payload) => self.answer_payload(token, payload),
-                Err(reason) => self.answer_exception(token, &reason),
+                Ok(payload) => self.answer_payload(&token, payload),
+                Err(reason) => self.answer_exception(&token, &reason),
             },
             Asker::Nobody => {
                 if let Ok(mut payload) = result {
@@ -503,12 +509,12 @@ impl<H: Host> Engine<H> {
         &mut self,
         conn: ConnId,
         target: &Target,
-        context: Context,
+        context: &Context,
         message: &Message,
     ) -> Result<()> {
         match context {
-            Context::SenderLoopback(id) => self.bounce(conn, target, id),
-            Context::ReceiverLoopback(id) => self.lift(conn, id),
+            Context::SenderLoopback(id) => self.bounce(conn, target, *id),
+            Context::ReceiverLoopback(id) => self.lift(conn, *id),
             Context::Unknown => self.echo(conn, message),
         }
     }

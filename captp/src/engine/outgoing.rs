@@ -90,7 +90,7 @@ impl<H: Host> Engine<H> {
     fn send_forward(&mut self, conn: ConnId, place: &Place, mut call: WireCall) {
         let question = match self.new_question(conn) {
             Ok(question) => question,
-            Err(reason) => return self.refuse(call, reason),
+            Err(reason) => return self.refuse(call, &reason),
         };
         let words = u32::try_from(call.params.bytes() / 8).unwrap_or(u32::MAX);
         let mut built = encode::new_message(ENVELOPE_WORDS.saturating_add(words));
@@ -112,7 +112,7 @@ impl<H: Host> Engine<H> {
             }
             Err(reason) => {
                 self.drop_question(conn, question);
-                self.refuse(call, reason);
+                self.refuse(call, &reason);
             }
         }
     }

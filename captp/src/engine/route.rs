@@ -94,7 +94,7 @@ impl<H: Host> Engine<H> {
     pub(super) fn fail(&mut self, item: Pending<H>, reason: Exception) {
         match item {
             Pending::Local(call) => self.outputs.push_back(Output::Failed { call, reason }),
-            Pending::Wire(call) => self.refuse(call, reason),
+            Pending::Wire(call) => self.refuse(call, &reason),
             Pending::Job(job) => self.outputs.push_back(Output::Run(job)),
         }
     }

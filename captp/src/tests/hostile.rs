@@ -380,6 +380,7 @@ fn write_index(mut to: any_pointer::Builder<'_>) {
     write(to, 1, &[NodeId::new(0, 0)]);
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn unknown_ids_double_releases_and_duplicate_questions_abort() {
     type Script = fn(&mut Victim);

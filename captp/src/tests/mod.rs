@@ -4,5 +4,6 @@ mod net;
 
 mod basics;
 mod hostile;
+mod layout;
 mod promises;
 mod random;

@@ -154,7 +154,6 @@ pub(super) enum Event {
         result: Result<(u32, Vec<NodeId>), Exception>,
     },
     Failed {
-        tag: u32,
         reason: Exception,
     },
     Run(u32),
@@ -277,12 +276,12 @@ impl Vat {
     pub(super) fn fail(&mut self, respond: Respond, reason: Exception) {
         match respond {
             Respond::Wire(token) => self.engine.answer(token, Err(reason)),
-            Respond::Local(Reply { tag, result }) => {
+            Respond::Local(Reply { result, .. }) => {
                 if let Some(result) = result {
                     self.engine.resolve(result, Err(reason.clone())).unwrap();
                     self.engine.release(result);
                 }
-                self.events.push_back(Event::Failed { tag, reason });
+                self.events.push_back(Event::Failed { reason });
             }
         }
         self.collect();
@@ -346,10 +345,7 @@ impl Vat {
                     self.engine.resolve(node, Err(reason.clone())).unwrap();
                     self.engine.release(node);
                 }
-                Event::Failed {
-                    tag: call.reply.tag,
-                    reason,
-                }
+                Event::Failed { reason }
             }
             Output::Run(job) => Event::Run(job),
             Output::Cancelled(token) => Event::Cancelled(token),

@@ -346,7 +346,7 @@ impl World {
             | Event::Dropped(_)
             | Event::Run(_)
             | Event::Cancelled(_) => {}
-            Event::Closed(_, reason) => assert!(self.cut, "closed: {reason}"),
+            Event::Closed(conn, reason) => assert!(self.cut, "{conn} closed: {reason}"),
         }
     }
 
@@ -421,11 +421,9 @@ fn calls_reach_the_right_object_in_order_among_three_vats() {
 #[test]
 #[ignore = "takes minutes; for a machine that is idle"]
 fn many_more_seeds() {
-    for seed in 0..40 {
-        run_all(
-            seed * 100..seed * 100 + 100,
-            2 + (seed as usize % 3),
-            80 + 20 * (seed as usize % 10),
-        );
+    for round in 0..40u32 {
+        let (vats, steps) = (2 + round % 3, 80 + 20 * (round % 10));
+        let first = u64::from(round) * 100;
+        run_all(first..first + 100, vats as usize, steps as usize);
     }
 }
