@@ -21,6 +21,17 @@ pub(super) const PROBES: &[Probe] = &[
         attempt(libc::SYS_kill, &[other_process(), 0])
     }),
     ("signal every process", signal_all),
+    ("learn which processes exist by signals", || {
+        census(|process| attempt(libc::SYS_tgkill, &[process, process, 0]))
+    }),
+    ("learn which processes exist by processors", || {
+        let mask = [0_u64; 128];
+        let into = mask.as_ptr() as usize;
+        census(|process| attempt(libc::SYS_sched_getaffinity, &[process, 1024, into]))
+    }),
+    ("learn which processes exist by limits", || {
+        census(|process| attempt(libc::SYS_prlimit64, &[process, 7, 0, 0]))
+    }),
     ("signal the launcher's threads", || {
         attempt(libc::SYS_tkill, &[other_process(), 0])
     }),
@@ -138,25 +149,36 @@ fn end_process() -> ! {
     }
 }
 
-/// `tgkill` is permitted, for threads need it: no id but the own may answer to it.
-fn signal_all() -> Outcome {
-    let own = call(libc::SYS_getpid, &[])?;
-    let (mut refusal, parent) = (
-        Refused(libc::ESRCH),
-        call(libc::SYS_getppid, &[]).unwrap_or(0),
-    );
-    for process in (1..1 << 16)
+/// Numbers of processes that may exist beside this one.
+fn others() -> impl Iterator<Item = usize> {
+    let own = call(libc::SYS_getpid, &[]).unwrap_or(0);
+    let parent = call(libc::SYS_getppid, &[]).unwrap_or(1);
+    (1..1 << 16)
         .chain([parent])
-        .filter(|&process| process != own && process != 0)
-    {
+        .filter(move |&process| process != own)
+}
+
+/// `tgkill` is permitted, for threads need it: no number but the own may answer to it.
+fn signal_all() -> Outcome {
+    let mut refusal = Refused(0);
+    for process in others() {
         match attempt(libc::SYS_tgkill, &[process, process, 0]) {
             Ok(()) => return Ok(()),
-            // A process that is there answers otherwise than one that is not.
-            Err(Refused(errno)) if errno != libc::ESRCH => refusal = Refused(errno),
-            Err(_) => {}
+            Err(refused) => refusal = refused,
         }
     }
     Err(refusal)
+}
+
+/// A process that is there must not answer otherwise than one that is not.
+fn census(question: impl Fn(usize) -> Outcome) -> Outcome {
+    let mut answers = others().map(|process| question(process).err().map_or(0, |error| error.0));
+    let first = answers.next().unwrap_or(0);
+    if answers.all(|answer| answer == first) {
+        Err(Refused(first))
+    } else {
+        Ok(())
+    }
 }
 
 fn memory(number: libc::c_long) -> Outcome {

@@ -6,7 +6,8 @@
 
 #![allow(
     clippy::cast_possible_truncation,
-    reason = "flags of the kernel fit a word"
+    clippy::cast_sign_loss,
+    reason = "numbers and flags of the kernel fit their words"
 )]
 
 use std::ffi::CStr;
@@ -155,9 +156,10 @@ unsafe fn confine_and_exec(orders: &Orders<'_>, status: &mut u32) -> Done {
             probe_world(orders)?;
         }
         for filter in orders.filters {
-            let filter = (&raw const *filter) as usize;
-            let mode = libc::SECCOMP_SET_MODE_FILTER as usize;
-            step(Step::Seccomp, libc::SYS_seccomp, &[mode, 0, filter])?;
+            install_filter(filter)?;
+        }
+        if !orders.filters.is_empty() {
+            confine_signals()?;
         }
         if trial {
             return probe_calls(orders);
@@ -427,6 +429,42 @@ unsafe fn map_exec_page() -> Done {
     ];
     // SAFETY: the mapping replaces nothing (NOREPLACE) and holds zeroes: an empty path.
     unsafe { step(Step::ExecPage, libc::SYS_mmap, &arguments) }
+}
+
+unsafe fn install_filter(filter: &libc::sock_fprog) -> Done {
+    let mode = libc::SECCOMP_SET_MODE_FILTER as usize;
+    let filter = (&raw const *filter) as usize;
+    // SAFETY: the filter's instructions outlive the call, which copies them.
+    unsafe { step(Step::Seccomp, libc::SYS_seccomp, &[mode, 0, filter]) }
+}
+
+/// Threads signal each other with `tgkill`. Its first argument has to be this very process, which
+/// only this process can know; otherwise the answer would tell which processes exist.
+unsafe fn confine_signals() -> Done {
+    const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+    const IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    const NUMBER: u32 = 0; // offsets in `struct seccomp_data`
+    const FIRST_ARGUMENT: u32 = 16;
+    let line = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    // SAFETY: no argument; then a filter on this stack.
+    unsafe {
+        let own = call(libc::SYS_getpid, &[]).map_err(|errno| (Step::Seccomp, errno))?;
+        let refusal = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+        let mut program = [
+            line(LOAD, 0, 0, NUMBER),
+            line(IF_EQUAL, 0, 2, libc::SYS_tgkill as u32),
+            line(LOAD, 0, 0, FIRST_ARGUMENT),
+            line(IF_EQUAL, 0, 1, own as u32),
+            line(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+            line(RETURN, 0, 0, refusal),
+        ];
+        let len = program.len() as libc::c_ushort;
+        install_filter(&libc::sock_fprog {
+            len,
+            filter: program.as_mut_ptr(),
+        })
+    }
 }
 
 /// The kernel's form of a signal action, all default.

@@ -3,7 +3,8 @@
 //! Two filters are stacked. The first is the list of what is permitted, with conditions on
 //! arguments; everything else fails with `ENOSYS`, as on a kernel that lacks the call, so that
 //! libraries fall back. The second lets refusals that a program should not take for a missing
-//! feature fail with `EPERM`; it can only refuse, so a gap in it opens nothing.
+//! feature fail with `EPERM`; it can only refuse, so a gap in it opens nothing. The child adds a
+//! third, because only it knows its process id: threads signal each other, and nobody else.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -152,7 +153,6 @@ const UNCONDITIONAL: &[c_long] = &[
     libc::SYS_sigaltstack,
     libc::SYS_restart_syscall,
     libc::SYS_sched_yield,
-    libc::SYS_sched_getaffinity,
     libc::SYS_futex,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
@@ -295,6 +295,8 @@ fn threads_and_clocks() -> Vec<(c_long, Alternatives)> {
             libc::SYS_clone,
             vec![vec![(0, Word, MaskedEq(mask), thread)]],
         ),
+        // Only one's own: asking for others would tell which processes exist.
+        (libc::SYS_sched_getaffinity, one_of(0, Int, &[0])),
         (libc::SYS_clock_gettime, plain_clock.clone()),
         (libc::SYS_clock_getres, plain_clock.clone()),
         (libc::SYS_clock_nanosleep, plain_clock),

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum Level {
     /// Nothing but a clean start (own descriptors, empty environment): for development only.
     L0,
-    /// A system call filter alone. Weak: the file system and the network are refused by one
-    /// mechanism only, and other processes of the same user can be signalled.
+    /// A system call filter alone. Weak: one mechanism, and one mistake in it, stands between the
+    /// program and every file of its user.
     L1,
     /// Landlock without any rule (files, TCP, abstract sockets, signals), a strict system call
     /// filter, and one `exec`. Needs no privilege and no namespace.
