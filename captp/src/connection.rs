@@ -49,6 +49,8 @@ pub(crate) struct Connection<H: Host> {
     /// Bytes of the peer's calls that have no answer yet.
     pub(crate) call_bytes: usize,
     pub(crate) received: u64,
+    /// The latest round trip whose answer is there.
+    pub(crate) round_trips: u64,
     pub(crate) sent: u64,
     serial: u64,
 }
@@ -93,6 +95,7 @@ impl<H: Host> Connection<H> {
             closed: false,
             call_bytes: 0,
             received: 0,
+            round_trips: 0,
             sent: 0,
             serial: 0,
         }

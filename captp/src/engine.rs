@@ -499,6 +499,7 @@ impl<H: Host> Engine<H> {
             outbound_bytes: row.outbound.len(),
             received: row.received,
             sent: row.sent,
+            round_trips: row.round_trips,
         })
     }
 
@@ -537,6 +538,10 @@ pub struct Stats {
     pub received: u64,
     /// Messages sent.
     pub sent: u64,
+    /// How often a call was made that had to wait for the answer of an earlier one, and was
+    /// answered: the length of the longest chain of question, answer, question, answer. Calls
+    /// pipelined on each other count once.
+    pub round_trips: u64,
 }
 
 impl<H: Host> std::fmt::Debug for Engine<H> {

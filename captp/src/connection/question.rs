@@ -26,6 +26,9 @@ pub(crate) struct Question<H: Host> {
     pub(crate) pipelined: Vec<(Rc<[u16]>, NodeId)>,
     /// Pinned references inside the answer.
     pub(crate) pins: u32,
+    /// Which round trip it belongs to, from 1 on: one more than those whose answers were there
+    /// when it was asked.
+    pub(crate) trip: u64,
 }
 
 /// The numbers are those of the module's documentation.
@@ -50,13 +53,14 @@ pub(crate) enum Asker<H: Host> {
 }
 
 impl<H: Host> Question<H> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(trip: u64) -> Self {
         Self {
             state: State::Asked,
             asker: Asker::Nobody,
             params: Vec::new(),
             pipelined: Vec::new(),
             pins: 0,
+            trip,
         }
     }
 

@@ -288,7 +288,11 @@ impl<H: Host> Engine<H> {
             return Err(PeerMisbehaved::UnknownQuestion(id));
         }
         let early = question.state == question::State::Finished;
+        let trip = question.trip;
         let params = std::mem::take(&mut question.params);
+        if let Some(row) = self.connections.get_mut(conn) {
+            row.round_trips = row.round_trips.max(trip);
+        }
         if ret.release_params {
             for export in params {
                 self.release_export(conn, export, 1)

@@ -196,7 +196,8 @@ impl<H: Host> Engine<H> {
                 "{limit} calls are waiting for this peer already"
             )));
         }
-        Ok(QuestionId::new(row.questions.insert(Question::new())))
+        let question = Question::new(row.round_trips + 1);
+        Ok(QuestionId::new(row.questions.insert(question)))
     }
 
     pub(super) fn question_mut(

@@ -50,9 +50,6 @@ struct Link {
     /// The stream holds bytes that the transport has not taken.
     unsent: Cell<bool>,
     closed: Cell<bool>,
-    /// Something was sent since something last came.
-    asked: Cell<bool>,
-    round_trips: Cell<u64>,
     gone: Notify,
 }
 
@@ -249,18 +246,20 @@ impl Connection {
         Some(inner.vat.adopt(node))
     }
 
+    /// How many round trips our calls on this connection have cost so far, measured: a call that
+    /// was made after the answer of another had come belongs to the next one; calls that left
+    /// together, or pipelined on each other, share one. 0 once the connection is gone.
+    pub fn round_trips(&self) -> u64 {
+        let stats = self.inner.upgrade().and_then(|inner| inner.vat.engine(|e| e.stats(self.conn)));
+        stats.map_or(0, |stats| stats.round_trips)
+    }
+
     /// Ends the connection; everything through it breaks.
     pub fn close(&self) {
         if let Some(inner) = self.inner.upgrade() {
             inner.vat.engine(|engine| engine.close(self.conn, None));
             inner.wake.notify_one();
         }
-    }
-
-    /// How often something came after something had been sent: the round trips that were waited
-    /// for, as far as one end can tell. A peer that speaks unasked makes it more.
-    pub fn round_trips(&self) -> u64 {
-        self.link.round_trips.get()
     }
 
     /// Waits until the connection is gone.
@@ -354,7 +353,6 @@ impl Task {
                 .map(|fd| fd.try_clone())
                 .collect::<io::Result<_>>()?;
             let sent = run.len();
-            self.link.asked.set(true);
             self.stream
                 .queue(run.to_vec(), fds)
                 .map_err(io::Error::other)?;
@@ -379,9 +377,6 @@ impl Task {
                 Poll::Ready(Ok(received)) if received.bytes > 0 => {
                     let bytes = buffer.get(..received.bytes).unwrap_or_default();
                     let fds = received.descriptors;
-                    if self.link.asked.replace(false) {
-                        self.link.round_trips.set(self.link.round_trips.get() + 1);
-                    }
                     inner
                         .vat
                         .engine(|engine| engine.handle_bytes(self.conn, bytes, fds));
