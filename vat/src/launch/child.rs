@@ -143,6 +143,12 @@ impl Child {
         self.plan.exposes.keys().map(String::as_str)
     }
 
+    /// A reference that the present life exposes.
+    pub(crate) fn exposed(&self, name: &str) -> Option<Ref> {
+        let now = self.now.borrow();
+        now.exposed.iter().find(|exposed| exposed.name == name).map(|one| one.reference.clone())
+    }
+
     pub(crate) fn set_state(&self, state: ChildState) {
         self.state.send_replace(state);
     }

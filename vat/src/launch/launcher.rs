@@ -72,6 +72,7 @@ pub struct Launcher {
     events: mpsc::UnboundedSender<Event>,
     inbox: RefCell<Option<mpsc::UnboundedReceiver<Event>>>,
     gone: Notify,
+    asked: Notify,
     outcome: RefCell<Option<Outcome>>,
     stopping: Cell<bool>,
     written: RefCell<Vec<PathBuf>>,
@@ -152,6 +153,7 @@ impl Launcher {
             events,
             inbox: RefCell::new(Some(inbox)),
             gone: Notify::new(),
+            asked: Notify::new(),
             outcome: RefCell::default(),
             stopping: Cell::new(false),
             written: RefCell::default(),
@@ -225,6 +227,28 @@ impl Launcher {
             .collect()
     }
 
+    /// The ensemble's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where the log is written; read it with a
+    /// [`LogReader`](super::broker::log::LogReader).
+    pub fn log_dir(&self) -> &Path {
+        &self.log_dir
+    }
+
+    /// Waits until the log is written and everything said to others has left, a second at most.
+    pub async fn flushed(&self) {
+        self.log.flush().await;
+        self.driver.flushed(TICK).await;
+    }
+
+    /// A reference that the program exposes, while it runs.
+    pub fn exposed(&self, name: &str) -> Option<Ref> {
+        self.child.exposed(name)
+    }
+
     /// Where the launcher listens.
     pub fn addresses(&self) -> Vec<Address> {
         self.addresses.borrow().clone()
@@ -257,13 +281,34 @@ impl Launcher {
     /// Begins an ordered stop: the child is asked, and killed after its grace.
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.asked.notify_waiters();
         let _ = self.events.send(Event::Stop); // nobody listens: it has ended already
     }
 
     /// Ends the child now.
     pub fn kill(&self) {
         self.stopping.set(true);
+        self.asked.notify_waiters();
         let _ = self.events.send(Event::Kill);
+    }
+
+    /// Whether it was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Waits until it is asked to stop: also one whose supervisor gave up is there until then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn stop_requested(&self) {
+        loop {
+            let asked = self.asked.notified();
+            if self.stopping.get() {
+                return;
+            }
+            asked.await;
+        }
     }
 
     /// Waits until no child is left and none will be started.
