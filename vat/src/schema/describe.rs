@@ -21,12 +21,17 @@ impl Describe {
     /// The description of `vat::Describe` itself, which nobody has to ask for.
     pub fn description() -> Description {
         let mut types = Registry::default();
+        Self::enter(&mut types);
+        types.into_description(Self::INTERFACE)
+    }
+
+    /// Enters `vat::Describe` itself.
+    pub(super) fn enter(types: &mut Registry) {
         let doc = "Every object has this interface besides its own.";
         types.interface(Self::INTERFACE, Self::INTERFACE_NAME, doc, |interface| {
             let doc = "The object's own interface with all it reaches.";
             interface.method::<DescribeParams, Results<Description>>("describe", doc);
         });
-        types.into_description(Self::INTERFACE)
     }
 }
 

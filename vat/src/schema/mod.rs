@@ -6,6 +6,7 @@ mod describe;
 pub mod id;
 mod model;
 mod registry;
+mod system;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -14,4 +15,5 @@ mod vectors;
 
 pub use describe::{Describe, DescribeParams, describe};
 pub use model::{Description, Enum, Enumerant, Field, Interface, Method, Struct, Type, Value};
+pub use system::system_files;
 pub use registry::{FieldShape, InterfaceShape, Registry};

@@ -1,0 +1,48 @@
+@0x8de055d820d2c7b7;
+# Printed from the Rust types of the same names.
+
+struct Exposed @0xf8604cf59b1c43ed {
+  # One reference the program gives back to whoever launched it.
+  name @0 :Text;
+  # Its name: the expose name of the manifest.
+  interfaceName @1 :Text;
+  # The full name of its interface, `package::Trait`.
+  interface @2 :UInt64;
+  # The interface id.
+  reference @3 :Capability;
+  # The reference.
+}
+
+struct Grant @0x8aecf5916668e193 {
+  # One power: what goes into which slot of the program's `Powers`.
+  slot @0 :Text;
+  # The slot's name in the manifest's `[use]`.
+  interface @1 :UInt64;
+  # The interface id the manifest's type stands for, if the launcher knows it; else 0.
+  power @2 :Capability;
+  # The power itself.
+}
+
+interface Program @0x94ca5fdf2f361da4 {
+  # A launched vat, as its launcher sees it: the bootstrap on the inherited socket.
+  #
+  # # Authority
+  # Whoever holds this decides what the vat is: its identity, its powers, and when it ends. Only the
+  # launcher ever does.
+  start @0 (seed :Data, powers :List(Grant), args :List(Text), exposes :List(Text)) -> (value :List(Exposed));
+  # Starts the program with exactly these powers. Its answer means that the vat is ready.
+  #
+  # `seed` is the secret of the vat's identity (32 bytes); it is kept in memory only. `exposes`
+  # are the manifest's expose names: a `main` that gives back one reference means the only one.
+  accept @1 (stream :Stream, head :Data, plain :Text) -> ();
+  # Takes a connected stream for this vat. Its descriptor is attached to `stream`.
+  #
+  # `head` is what the launcher has read of it (the TLS `ClientHello`). With `plain`, the stream is
+  # an unencrypted local one whose bootstrap is the exposed reference of that name.
+  stop @2 () -> ();
+  # Asks the vat to end. It answers, then finishes what it is doing and exits with code 0.
+}
+
+interface Stream @0xcff15358d3325dd2 {
+  # A connected stream on its way to another vat: the descriptor is attached to the reference.
+}
