@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, completions, doctor, help};
+use crate::commands::{
+    call, check, completions, demo, describe, doctor, down, help, logs, ps, run, schema, up,
+};
 
 /// Runs confined, supervised programs, and calls objects through references.
 #[derive(Debug, Parser)]
@@ -27,10 +29,19 @@ pub(crate) struct Cli {
 /// The commands. The text of each is the doc comment of its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Call(call::Args),
     Check(check::Args),
     Completions(completions::Args),
+    Demo(demo::Args),
+    Describe(describe::Args),
     Doctor(doctor::Args),
+    Down(down::Args),
     Help(help::Args),
+    Logs(logs::Args),
+    Ps(ps::Args),
+    Run(run::Args),
+    Schema(schema::Args),
+    Up(up::Args),
     /// Print the version
     Version,
 }

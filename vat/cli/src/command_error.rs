@@ -101,6 +101,8 @@ pub(crate) struct CommandError {
     pub(crate) report: Option<Box<Report>>,
     /// Everything has been said already; only the exit code is left.
     pub(crate) said: bool,
+    /// Another exit code than the kind's: that of a program which was run.
+    code: Option<u8>,
 }
 
 impl CommandError {
@@ -112,6 +114,7 @@ impl CommandError {
             hints: Vec::new(),
             report: None,
             said: false,
+            code: None,
         }
     }
 
@@ -136,6 +139,19 @@ impl CommandError {
             said: true,
             ..Self::new(kind, "")
         }
+    }
+
+    /// A program that was run and ended with this code.
+    pub(crate) fn program(code: i32) -> Self {
+        Self {
+            code: Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+            ..Self::said(Kind::Failed)
+        }
+    }
+
+    /// The exit code of the command.
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.code.unwrap_or_else(|| self.kind.exit_code())
     }
 
     /// Adds what to do about it.

@@ -1,17 +1,23 @@
 //! The `vat` command: launcher, supervisor and operator's tool.
 
 mod args;
-#[cfg_attr(not(test), expect(dead_code, reason = "for `vat call`"))]
+mod background;
 mod chain;
 mod command_error;
 mod commands;
 mod environment;
+mod example;
 mod findings;
 mod locate;
+mod operator;
 mod program;
 mod progress;
-#[cfg_attr(not(test), expect(dead_code, reason = "for `vat call`"))]
+mod records;
 mod reference;
+mod remote;
+mod runtime;
+mod session;
+mod signals;
 mod topics;
 mod ui;
 mod uri_guard;
@@ -51,10 +57,19 @@ fn run(arguments: &[OsString], environment: &Environment, ui: &mut Ui) -> Result
         Err(error) => return usage(&error, ui),
     };
     match cli.command {
+        Command::Call(args) => commands::call::run(&args, ui),
         Command::Check(args) => commands::check::run(&args, environment, ui),
         Command::Completions(args) => commands::completions::run(&args, ui),
+        Command::Demo(args) => commands::demo::run(&args, environment, ui),
+        Command::Describe(args) => commands::describe::run(&args, ui),
         Command::Doctor(args) => commands::doctor::run(&args, ui),
+        Command::Down(args) => commands::down::run(&args, environment, ui),
         Command::Help(args) => commands::help::run(&args, &mut Cli::command(), ui),
+        Command::Logs(args) => commands::logs::run(&args, environment, ui),
+        Command::Ps(args) => commands::ps::run(&args, environment, ui),
+        Command::Run(args) => commands::run::run(&args, environment, ui),
+        Command::Schema(args) => commands::schema::run(&args, ui),
+        Command::Up(args) => commands::up::run(&args, environment, ui),
         Command::Version => commands::version::run(ui),
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use vat::sturdy::{SturdyRef, reference_file};
@@ -23,6 +23,16 @@ pub(crate) enum RefArg {
     Descriptor(u32),
     /// A petname.
     Petname(String),
+}
+
+/// A path as it can be typed into a shell.
+pub(crate) fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 impl FromStr for RefArg {

@@ -121,16 +121,33 @@ impl Ui {
         self.say(&text);
     }
 
+    /// Prints a remark on stderr; an empty one is none.
+    pub(crate) fn note(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.say(&format!("{text}\n"));
+        }
+    }
+
+    /// Prints on stderr what can be typed next.
+    pub(crate) fn hint(&mut self, label: &str, text: &str) {
+        self.say(&format!("{HINT}{label}:{HINT:#} {text}\n"));
+    }
+
+    /// Stderr for what goes on beside the command's own work.
+    pub(crate) fn err(&self) -> Lines {
+        Lines(AutoStream::auto(io::stderr()))
+    }
+
     /// Prints why the command failed and gives its exit code.
     pub(crate) fn fail(&mut self, error: &CommandError) -> ExitCode {
-        let code = ExitCode::from(error.kind.exit_code());
+        let code = ExitCode::from(error.exit_code());
         if error.said {
             return code;
         }
         if self.json {
             let failure = Failure {
                 kind: error.kind,
-                exit: error.kind.exit_code(),
+                exit: error.exit_code(),
                 message: &error.message,
                 hints: &error.hints,
                 diagnostics: error.report.as_deref().map(Report::diagnostics),
@@ -159,6 +176,17 @@ impl Ui {
             .write_all(text.as_bytes())
             .and_then(|()| self.stderr.flush());
         drop(written);
+    }
+}
+
+/// Writes whole lines to stderr.
+#[derive(Debug)]
+pub(crate) struct Lines(AutoStream<Stderr>);
+
+impl Lines {
+    /// When stderr is gone there is nobody left to tell.
+    pub(crate) fn line(&mut self, text: &str) {
+        drop(writeln!(self.0, "{text}").and_then(|()| self.0.flush()));
     }
 }
 
