@@ -46,8 +46,10 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) awaits_hello: bool,
     /// Closed, with bytes left to transmit.
     pub(crate) closed: bool,
-    /// Bytes of the peer's calls that have no answer yet.
+    /// Bytes of the peer's calls that have no answer yet, and of results kept for pipelining.
     pub(crate) call_bytes: usize,
+    /// References inside coming answers that the peer has named.
+    pub(crate) pipelined: usize,
     pub(crate) received: u64,
     /// The latest round trip whose answer is there.
     pub(crate) round_trips: u64,
@@ -94,6 +96,7 @@ impl<H: Host> Connection<H> {
             awaits_hello: false,
             closed: false,
             call_bytes: 0,
+            pipelined: 0,
             received: 0,
             round_trips: 0,
             sent: 0,

@@ -32,14 +32,16 @@ pub struct Limits {
     pub answers: usize,
     /// Most of our own calls without an answer. Default 16,384 (soft): a further call fails.
     pub questions: usize,
-    /// Most bytes of calls that the peer made and that have no answer yet. Default 8 MiB (soft).
+    /// Most bytes of calls that the peer made and that have no answer yet, and of results with
+    /// references that it has not finished with. Default 8 MiB (soft).
     pub call_bytes_soft: usize,
     /// The same, hard. Default 16 MiB.
     pub call_bytes: usize,
     /// Most references that the peer holds of us. Default 10,000 (soft): the message that would
     /// give one more fails.
     pub exports: usize,
-    /// Most references that we hold of the peer. Default 10,000 (hard).
+    /// Most references that we hold of the peer. Default 10,000 (hard). Also the most references
+    /// inside answers still to come that the peer may name (soft).
     pub imports: usize,
     /// Most calls from the wire that wait for one unresolved promise. Default 256 (soft).
     pub pipeline_depth: usize,

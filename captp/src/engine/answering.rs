@@ -96,9 +96,9 @@ impl<H: Host> Engine<H> {
         let Some(entry) = self.answer_mut(token) else {
             return self.drop_pins(token.conn, pins);
         };
-        let pipeline = std::mem::take(&mut entry.pipeline);
         let taker = entry.taker.take();
         let (results_to, finished) = (entry.results_to, entry.finished);
+        let pipeline = self.take_pipeline(token);
         let message = match (pipeline.is_empty(), pins.is_empty(), &taker) {
             (true, true, None) => None,
             _ => Some(keep_message(built)),
@@ -137,6 +137,7 @@ impl<H: Host> Engine<H> {
             Some(message) => message,
             None => keep_message(built),
         };
+        let bytes = message.get_segments().bytes();
         let results = Results::Content {
             message: Box::new(message),
             table,
@@ -145,7 +146,11 @@ impl<H: Host> Engine<H> {
         };
         if let Some(entry) = self.answer_mut(token) {
             entry.taken |= taken;
+            entry.bytes = bytes;
             entry.state = State::Returned(results);
+        }
+        if let Some(row) = self.connections.get_mut(token.conn) {
+            row.call_bytes += bytes;
         }
     }
 
@@ -199,9 +204,9 @@ impl<H: Host> Engine<H> {
         let Some(entry) = self.answer_mut(token) else {
             return;
         };
-        let pipeline = std::mem::take(&mut entry.pipeline);
         let taker = entry.taker.take();
         let (results_to, finished) = (entry.results_to, entry.finished);
+        let pipeline = self.take_pipeline(token);
         match results_to {
             ResultsTo::Caller => {
                 self.transmit(token.conn, &exception_return(token.answer, reason), &[]);
@@ -246,6 +251,18 @@ impl<H: Host> Engine<H> {
         self.remove_answer(token);
     }
 
+    /// The references inside an answer that were named before it was there; counted.
+    fn take_pipeline(&mut self, token: &AnswerToken) -> Vec<(Rc<[u16]>, NodeId)> {
+        let Some(entry) = self.answer_mut(token) else {
+            return Vec::new();
+        };
+        let pipeline = std::mem::take(&mut entry.pipeline);
+        if let Some(row) = self.connections.get_mut(token.conn) {
+            row.pipelined -= pipeline.len();
+        }
+        pipeline
+    }
+
     /// The call no longer counts as under way.
     fn end_call(&mut self, token: &AnswerToken) {
         let bytes = self
@@ -277,6 +294,7 @@ impl<H: Host> Engine<H> {
         };
         if matches!(entry.state, State::Returned(_)) {
             if let Some(entry) = row.answers.remove(id.raw()) {
+                row.call_bytes = row.call_bytes.saturating_sub(entry.bytes);
                 self.free_answer(conn, entry, release_results);
             }
             return Ok(());
@@ -379,7 +397,8 @@ impl<H: Host> Engine<H> {
         let Some(row) = self.connections.get(conn) else {
             return null;
         };
-        let limit = row.limits.pipeline_depth;
+        let (limit, all) = (row.limits.pipeline_depth, row.limits.imports);
+        let pipelined = row.pipelined;
         let Some(entry) = row.answers.get(id.raw()) else {
             return null;
         };
@@ -390,8 +409,10 @@ impl<H: Host> Engine<H> {
                 counted: false,
             };
         }
-        if entry.pipeline.len() >= limit {
-            let reason = Exception::overloaded(format!("{limit} references of one answer in use"));
+        if entry.pipeline.len() >= limit || pipelined >= all {
+            let reason = Exception::overloaded(format!(
+                "{limit} references inside one answer, or {all} inside all, are in use"
+            ));
             let node = self.nodes.insert(Kind::Broken(reason));
             return TargetNode {
                 node,
@@ -411,11 +432,10 @@ impl<H: Host> Engine<H> {
                 self.become_broken(node, self.stale.clone());
             }
         }
-        if let Some(entry) = self
-            .connections
-            .get_mut(conn)
-            .and_then(|row| row.answers.get_mut(id.raw()))
+        if let Some(row) = self.connections.get_mut(conn)
+            && let Some(entry) = row.answers.get_mut(id.raw())
         {
+            row.pipelined += 1;
             entry.pipeline.push((Rc::clone(path), node));
         }
         TargetNode {
@@ -457,6 +477,12 @@ impl<H: Host> Engine<H> {
             if target.counted {
                 self.drop_count(target.node);
             }
+        }
+        // A call that we passed on: it no longer follows the question, which is over.
+        if let Asker::Forward(token) = &asker
+            && let Some(entry) = self.answer_mut(token)
+        {
+            entry.state = State::Running;
         }
         let row = self.connections.get_mut(conn);
         let Some(entry) = row.and_then(|row| row.answers.get_mut(id.raw())) else {

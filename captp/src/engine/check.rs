@@ -167,9 +167,10 @@ impl<H: Host> Engine<H> {
             held.count(entry.waiting);
             held.count(entry.target);
         }
-        let mut bytes = 0;
+        let (mut bytes, mut pipelined) = (0, 0);
         for (_, entry) in row.answers.iter() {
             bytes += entry.bytes;
+            pipelined += entry.pipeline.len();
             for (_, node) in &entry.pipeline {
                 held.count(*node);
             }
@@ -178,6 +179,12 @@ impl<H: Host> Engine<H> {
                     held.pin(pin);
                 }
             }
+        }
+        if pipelined != row.pipelined {
+            return Err(format!(
+                "{conn:?} counts {} pipelined references",
+                row.pipelined
+            ));
         }
         if bytes == row.call_bytes {
             Ok(())

@@ -9,14 +9,14 @@ use crate::message::encode::{Built, new_message};
 use crate::{CloseReason, ConnId, ConnOptions, Limits, NodeId, PeerMisbehaved, Transmit};
 
 /// A vat that offers object 0 to a peer whose messages the test writes.
-struct Victim {
-    net: Net,
-    conn: ConnId,
-    root: NodeId,
+pub(super) struct Victim {
+    pub(super) net: Net,
+    pub(super) conn: ConnId,
+    pub(super) root: NodeId,
 }
 
 impl Victim {
-    fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let mut net = Net::new(1);
         let root = net.vats[0].object(0);
         let options = ConnOptions::default()
@@ -26,24 +26,24 @@ impl Victim {
         Self { net, conn, root }
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.net.vats[0]
             .engine
             .handle_bytes(self.conn, bytes, Vec::new());
         self.net.vats[0].engine.check().unwrap();
     }
 
-    fn message(&mut self, fill: impl FnOnce(message::Builder<'_>)) {
+    pub(super) fn message(&mut self, fill: impl FnOnce(message::Builder<'_>)) {
         let bytes = framed(fill);
         self.bytes(&bytes);
     }
 
     /// A bootstrap: the peer then holds export 0.
-    fn bootstrap(&mut self) {
+    pub(super) fn bootstrap(&mut self) {
         self.message(|to| to.init_bootstrap().set_question_id(1000));
     }
 
-    fn call(&mut self, question: u32, export: u32) {
+    pub(super) fn call(&mut self, question: u32, export: u32) {
         self.message(|to| {
             let mut call = to.init_call();
             call.set_question_id(question);
@@ -374,7 +374,7 @@ fn random_message(random: &mut Random, step: u32) -> Vec<u8> {
 }
 
 /// A struct with one capability pointer, to index 0.
-fn write_index(mut to: any_pointer::Builder<'_>) {
+pub(super) fn write_index(mut to: any_pointer::Builder<'_>) {
     use capnp::traits::ImbueMut as _;
     to.imbue_mut(Box::leak(Box::default()));
     write(to, 1, &[NodeId::new(0, 0)]);

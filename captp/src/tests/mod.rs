@@ -7,3 +7,4 @@ mod hostile;
 mod layout;
 mod promises;
 mod random;
+mod rare;

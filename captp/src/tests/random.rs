@@ -62,6 +62,8 @@ struct World {
     references: usize,
     tags: BTreeMap<(usize, u32), usize>,
     delivered: usize,
+    /// Whether links may break, and whether one has.
+    cuts: bool,
     cut: bool,
 }
 
@@ -80,6 +82,7 @@ impl World {
             references: 0,
             tags: BTreeMap::new(),
             delivered: 0,
+            cuts: false,
             cut: false,
         };
         for a in 0..vats {
@@ -157,6 +160,12 @@ impl World {
     }
 
     fn act(&mut self) {
+        if self.cuts && self.random.below(60) == 0 {
+            self.cut = true;
+            let link = self.random.below(self.net.links.len());
+            self.net.cut(link);
+            self.events();
+        }
         let vat = self.random.below(self.held.len());
         match self.random.below(20) {
             0..=5 => self.call(vat),
@@ -366,6 +375,17 @@ impl World {
         }
         self.net.run();
         self.events();
+        if self.cut {
+            for link in 0..self.net.links.len() {
+                self.net.cut(link);
+            }
+            self.events();
+        }
+        for vat in 0..self.held.len() {
+            while !self.pending[vat].is_empty() {
+                self.answer(vat);
+            }
+        }
         for vat in 0..self.held.len() {
             for held in std::mem::take(&mut self.held[vat]) {
                 self.net.vats[vat].release(held.node);
@@ -373,6 +393,10 @@ impl World {
         }
         self.net.run();
         self.events();
+        if self.cut {
+            let none = vec![0; self.held.len()];
+            self.net.assert_drained(&none);
+        }
         if !self.cut {
             // Each vat's object 0 is still offered.
             let kept = vec![1; self.held.len()];
@@ -382,18 +406,19 @@ impl World {
     }
 }
 
-fn run(seed: u64, vats: usize, steps: usize) -> (usize, usize) {
+fn run(seed: u64, vats: usize, steps: usize, cuts: bool) -> (usize, usize) {
     let mut world = World::new(seed, vats);
+    world.cuts = cuts;
     for _ in 0..steps {
         world.act();
     }
     world.finish()
 }
 
-fn run_all(seeds: std::ops::Range<u64>, vats: usize, steps: usize) {
+fn run_all(seeds: std::ops::Range<u64>, vats: usize, steps: usize, cuts: bool) {
     let (mut sent, mut delivered) = (0, 0);
     for seed in seeds {
-        let result = std::panic::catch_unwind(|| run(seed, vats, steps));
+        let result = std::panic::catch_unwind(|| run(seed, vats, steps, cuts));
         match result {
             Ok((some, arrived)) => {
                 sent += some;
@@ -403,19 +428,24 @@ fn run_all(seeds: std::ops::Range<u64>, vats: usize, steps: usize) {
         }
     }
     assert!(
-        delivered * 2 > sent,
+        delivered * 3 > sent,
         "{delivered} of {sent} calls arrived: too few to mean anything"
     );
 }
 
 #[test]
 fn calls_reach_the_right_object_in_order_between_two_vats() {
-    run_all(0..60, 2, 120);
+    run_all(0..60, 2, 120, false);
 }
 
 #[test]
 fn calls_reach_the_right_object_in_order_among_three_vats() {
-    run_all(0..25, 3, 150);
+    run_all(0..25, 3, 150, false);
+}
+
+#[test]
+fn lost_links_break_what_went_through_them_and_leave_nothing_behind() {
+    run_all(0..40, 3, 120, true);
 }
 
 #[test]
@@ -424,6 +454,11 @@ fn many_more_seeds() {
     for round in 0..40u32 {
         let (vats, steps) = (2 + round % 3, 80 + 20 * (round % 10));
         let first = u64::from(round) * 100;
-        run_all(first..first + 100, vats as usize, steps as usize);
+        run_all(
+            first..first + 100,
+            vats as usize,
+            steps as usize,
+            round % 4 == 3,
+        );
     }
 }
