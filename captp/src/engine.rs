@@ -13,9 +13,12 @@ mod answering;
 mod check;
 mod closing;
 mod describe;
+mod import;
 mod incoming;
 pub(crate) mod node;
 mod outgoing;
+mod pipeline;
+mod receive;
 mod resolve;
 mod route;
 

@@ -1,158 +1,27 @@
-//! Messages that arrive.
+//! Messages that arrive: calls, returns, resolutions, releases, disembargoes.
 
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use super::node::{Far, Kind, Place};
+use super::import::TargetNode;
+use super::node::Kind;
+use super::receive::Fds;
 use super::{Engine, Output, Pending};
 use crate::connection::answer::{Answer, ResultsTo};
 use crate::connection::embargo::Embargo;
-use crate::connection::export;
-use crate::connection::import::Import;
 use crate::connection::question;
 use crate::connection::question::Asker;
-use crate::frame::{Frame, Message};
-use crate::message::encode::{self, Built};
-use crate::message::{
-    Call, Context, Descriptor, DescriptorKind, Envelope, Return, ReturnBody, Target, Unimplemented,
-    decode,
-};
+use crate::frame::Message;
+use crate::message::encode;
+use crate::message::{Call, Context, Descriptor, Return, ReturnBody, Target};
 use crate::{
-    AnswerId, AnswerToken, CloseReason, ConnId, EmbargoId, Exception, ExportId, Host, ImportId,
-    NodeId, Payload, PeerMisbehaved, WireCall, payload,
+    AnswerId, AnswerToken, ConnId, EmbargoId, Exception, ExportId, Host, ImportId, NodeId, Payload,
+    PeerMisbehaved, WireCall, payload,
 };
 
 type Result<T> = std::result::Result<T, PeerMisbehaved>;
 
-/// Descriptors of one message; each is taken once.
-pub(super) type Fds = Vec<Option<OwnedFd>>;
-
 impl<H: Host> Engine<H> {
-    /// What the transport received.
-    pub(super) fn receive(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) {
-        let plain = self
-            .connections
-            .get(conn)
-            .is_none_or(|row| row.fds.is_empty());
-        let result = if fds.is_empty() && plain {
-            self.receive_plain(conn, bytes)
-        } else {
-            self.receive_with_fds(conn, bytes, fds)
-        };
-        if let Err(fault) = result {
-            self.abort(conn, fault);
-        }
-    }
-
-    fn receive_plain(&mut self, conn: ConnId, bytes: &[u8]) -> Result<()> {
-        let mut rest = bytes;
-        while let Some(row) = self.connections.get_mut(conn) {
-            let Some(frame) = row.framer.next(&mut rest, &row.limits)? else {
-                break;
-            };
-            self.on_frame(conn, frame, Vec::new())?;
-            self.settle();
-        }
-        Ok(())
-    }
-
-    /// Descriptors belong to the last message whose first byte lies in these bytes: which one that
-    /// is shows when all of them are cut.
-    fn receive_with_fds(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) -> Result<()> {
-        let Some(row) = self.connections.get_mut(conn) else {
-            return Ok(());
-        };
-        if !row.descriptors && !fds.is_empty() {
-            return Err(PeerMisbehaved::UnexpectedFds);
-        }
-        let began_before = !row.framer.is_between();
-        let mut held = std::mem::take(&mut row.fds);
-        let mut frames: Vec<(Frame, Vec<OwnedFd>)> = Vec::new();
-        let mut rest = bytes;
-        let fault = loop {
-            match row.framer.next(&mut rest, &row.limits) {
-                Ok(Some(frame)) => frames.push((frame, std::mem::take(&mut held))),
-                Ok(None) => break None,
-                Err(fault) => break Some(fault),
-            }
-        };
-        let tail = !row.framer.is_between();
-        let tail_began_here = tail && !(began_before && frames.is_empty());
-        let last_began_here = frames.len() > usize::from(began_before);
-        row.fds = held;
-        let mut fault = fault;
-        if tail_began_here {
-            row.fds = fds;
-        } else if let (true, Some((_, owned))) = (last_began_here, frames.last_mut()) {
-            *owned = fds;
-        } else if !fds.is_empty() {
-            fault = fault.or(Some(PeerMisbehaved::UnexpectedFds));
-        }
-        for (frame, fds) in frames {
-            self.on_frame(conn, frame, fds)?;
-            self.settle();
-        }
-        fault.map_or(Ok(()), Err)
-    }
-
-    /// One complete message.
-    pub(super) fn on_frame(&mut self, conn: ConnId, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
-        let Some(row) = self.connections.get_mut(conn) else {
-            return Ok(());
-        };
-        row.received += 1;
-        let message = frame.into_message(row.limits.traversal_factor, row.limits.nesting);
-        if fds.len() > row.limits.fds_per_message {
-            return Err(PeerMisbehaved::TooManyFds(fds.len()));
-        }
-        if row.awaits_hello {
-            row.awaits_hello = false;
-            return self.on_hello(conn, &message);
-        }
-        let envelope = decode::decode(&message, &row.limits)?;
-        tracing::trace!(%conn, ?envelope, "received");
-        let mut fds: Fds = fds.into_iter().map(Some).collect();
-        match envelope {
-            Envelope::Unimplemented(what) => self.on_unimplemented(conn, what),
-            Envelope::Abort(reason) => {
-                self.teardown(conn, CloseReason::PeerAborted(reason));
-                Ok(())
-            }
-            Envelope::Bootstrap { answer } => self.on_bootstrap(conn, answer),
-            Envelope::Call(call) => self.on_call(conn, &call, message, &mut fds),
-            Envelope::Return(ret) => self.on_return(conn, ret, message, &mut fds),
-            Envelope::Finish {
-                answer,
-                release_results,
-            } => self.on_finish(conn, answer, release_results),
-            Envelope::Resolve { import, to } => self.on_resolve(conn, import, to, &mut fds),
-            Envelope::Release { export, count } => self.on_release(conn, export, count),
-            Envelope::Disembargo { target, context } => {
-                self.on_disembargo(conn, &target, &context, &message)
-            }
-            Envelope::Unknown => self.echo(conn, &message),
-        }
-    }
-
-    fn on_unimplemented(&mut self, conn: ConnId, what: Unimplemented) -> Result<()> {
-        match what {
-            Unimplemented::Resolve(Some(export)) => self.on_release(conn, export, 1),
-            Unimplemented::Resolve(None) | Unimplemented::Optional => Ok(()),
-            Unimplemented::Required(what) => Err(PeerMisbehaved::RequiredUnimplemented(what)),
-        }
-    }
-
-    /// Sends a message back that we do not speak.
-    fn echo(&mut self, conn: ConnId, original: &Message) -> Result<()> {
-        let bytes = original.get_segments().bytes();
-        let words = u32::try_from(bytes / 8 + 4).unwrap_or(u32::MAX);
-        let mut built = encode::new_message(words);
-        copy_unimplemented(&mut built, original)?;
-        self.transmit(conn, &built, &[]);
-        Ok(())
-    }
-
-    fn on_bootstrap(&mut self, conn: ConnId, answer: AnswerId) -> Result<()> {
+    pub(super) fn on_bootstrap(&mut self, conn: ConnId, answer: AnswerId) -> Result<()> {
         let token = self.new_answer(conn, answer, ResultsTo::Caller, 0)?;
         match self.connections.get(conn).and_then(|row| row.bootstrap) {
             Some(node) => self.answer_with_cap(&token, node),
@@ -164,7 +33,7 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
-    fn on_call(
+    pub(super) fn on_call(
         &mut self,
         conn: ConnId,
         call: &Call,
@@ -273,7 +142,7 @@ impl<H: Host> Engine<H> {
         })
     }
 
-    fn on_return(
+    pub(super) fn on_return(
         &mut self,
         conn: ConnId,
         ret: Return,
@@ -455,7 +324,7 @@ impl<H: Host> Engine<H> {
         waiting
     }
 
-    fn on_resolve(
+    pub(super) fn on_resolve(
         &mut self,
         conn: ConnId,
         import: ImportId,
@@ -493,7 +362,7 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
-    fn on_release(&mut self, conn: ConnId, export: ExportId, count: u32) -> Result<()> {
+    pub(super) fn on_release(&mut self, conn: ConnId, export: ExportId, count: u32) -> Result<()> {
         let Some(row) = self.connections.get(conn) else {
             return Ok(());
         };
@@ -509,7 +378,7 @@ impl<H: Host> Engine<H> {
             })
     }
 
-    fn on_disembargo(
+    pub(super) fn on_disembargo(
         &mut self,
         conn: ConnId,
         target: &Target,
@@ -551,151 +420,6 @@ impl<H: Host> Engine<H> {
         self.drop_count(target);
         Ok(())
     }
-
-    // ---- references that arrive
-
-    /// Counted nodes for the references of a message, and which of them are reached through us.
-    fn import_all(
-        &mut self,
-        conn: ConnId,
-        descriptors: &[Descriptor],
-        fds: &mut Fds,
-    ) -> Result<(Vec<NodeId>, Vec<bool>)> {
-        let mut nodes = Vec::with_capacity(descriptors.len());
-        let mut ours = Vec::with_capacity(descriptors.len());
-        for descriptor in descriptors {
-            match self.import(conn, descriptor, fds) {
-                Ok((node, loops)) => {
-                    nodes.push(node);
-                    ours.push(loops);
-                }
-                Err(fault) => {
-                    for node in nodes {
-                        self.drop_count(node);
-                    }
-                    return Err(fault);
-                }
-            }
-        }
-        Ok((nodes, ours))
-    }
-
-    fn import(
-        &mut self,
-        conn: ConnId,
-        descriptor: &Descriptor,
-        fds: &mut Fds,
-    ) -> Result<(NodeId, bool)> {
-        match &descriptor.kind {
-            DescriptorKind::Null => {
-                self.nodes.retain(self.null);
-                Ok((self.null, false))
-            }
-            DescriptorKind::Import { id, promise } => {
-                let node = self.import_theirs(conn, *id, *promise)?;
-                self.take_fd(node, descriptor.fd, fds);
-                Ok((node, false))
-            }
-            DescriptorKind::Ours(Target::Export(id)) => {
-                // What it stands for here; its pin is for the peer only.
-                let row = self.connections.get(conn);
-                let entry = row.and_then(|row| row.exports.get(id.raw()));
-                let node = match entry {
-                    Some(entry) => entry.node,
-                    None => return Err(PeerMisbehaved::UnknownExport(*id)),
-                };
-                self.nodes.retain(node);
-                Ok((node, true))
-            }
-            DescriptorKind::Ours(target) => {
-                let target = self.target(conn, target)?;
-                if !target.counted {
-                    self.nodes.retain(target.node);
-                }
-                Ok((target.node, true))
-            }
-        }
-    }
-
-    fn import_theirs(&mut self, conn: ConnId, id: ImportId, promise: bool) -> Result<NodeId> {
-        let Some(row) = self.connections.get_mut(conn) else {
-            return Ok(self.null);
-        };
-        if let Some(entry) = row.imports.get_mut(id.raw()) {
-            let limit = row.limits.imports;
-            entry.refs = entry.refs.checked_add(1).ok_or(PeerMisbehaved::TableFull {
-                what: "counts of one reference",
-                limit,
-            })?;
-            let node = entry.node;
-            self.nodes.retain(node);
-            return Ok(node);
-        }
-        let limit = row.limits.imports;
-        if row.imports.len() >= limit {
-            return Err(PeerMisbehaved::TableFull {
-                what: "references held of the peer",
-                limit,
-            });
-        }
-        let place = Place::Import {
-            id,
-            settled: !promise,
-        };
-        let node = self.nodes.insert(Kind::Far(Far {
-            conn,
-            place,
-            called: false,
-            pins: 0,
-        }));
-        row.imports.insert(id.raw(), Import { node, refs: 1 });
-        Ok(node)
-    }
-
-    /// The first descriptor that comes with a reference stays with it; any others are closed.
-    fn take_fd(&mut self, node: NodeId, index: Option<u8>, fds: &mut Fds) {
-        let Some(index) = index else { return };
-        let Some(fd) = fds.get_mut(usize::from(index)).and_then(Option::take) else {
-            return;
-        };
-        if let Some(node) = self.nodes.get_mut(node)
-            && node.fd().is_none()
-        {
-            node.set_fd(Rc::new(fd));
-        }
-    }
-
-    /// Where a call or Disembargo of the peer goes.
-    fn target(&mut self, conn: ConnId, target: &Target) -> Result<TargetNode> {
-        match target {
-            Target::Export(id) => {
-                let row = self.connections.get(conn);
-                let Some(entry) = row.and_then(|row| row.exports.get(id.raw())) else {
-                    return Err(PeerMisbehaved::UnknownExport(*id));
-                };
-                let (node, strict) = match &entry.state {
-                    export::State::Settled | export::State::Promise => (entry.node, false),
-                    export::State::Resolved(pin) => self.follow_pin(conn, pin),
-                };
-                Ok(TargetNode {
-                    node,
-                    strict,
-                    counted: false,
-                })
-            }
-            Target::Answer(id, path) => Ok(self.answer_target(conn, *id, path)),
-        }
-    }
-
-    pub(super) fn route_to(&mut self, target: TargetNode, item: Pending<H>) {
-        if target.strict
-            && let Some(far) = self.nodes.get(target.node).and_then(|node| node.far())
-        {
-            let far = far.clone();
-            return self.pass_far(target.node, far, item);
-        }
-        self.route(target.node, item);
-    }
 }
 
 /// What a Return says, checked.
@@ -704,31 +428,3 @@ enum Outcome {
     Exception(Exception),
     TakeFrom(AnswerId),
 }
-
-/// Where something from a peer goes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TargetNode {
-    pub(super) node: NodeId,
-    /// To the node's place on the connection, whatever it has resolved to since.
-    pub(super) strict: bool,
-    /// Whether the holder of this owns a count of the node.
-    pub(super) counted: bool,
-}
-
-/// Copies a whole message into an Unimplemented.
-fn copy_unimplemented(built: &mut Built, original: &Message) -> Result<()> {
-    use crate::captp_capnp::message;
-    use capnp::traits::{Imbue as _, ImbueMut as _};
-
-    let table = crate::hook::index_table(ECHO_CAPS);
-    let mut copied = capnp::private::layout::CapTable::new();
-    let mut from: message::Reader<'_> = original.get_root()?;
-    from.imbue(&table);
-    let mut root = built.init_root::<message::Builder<'_>>();
-    root.imbue_mut(&mut copied);
-    root.set_unimplemented(from)?;
-    Ok(())
-}
-
-/// Capability pointers that an echoed message may hold; the numbers mean nothing to the peer.
-const ECHO_CAPS: usize = 64;

@@ -1,0 +1,168 @@
+//! References that arrive, and what messages of the peer point to.
+
+use std::rc::Rc;
+
+use super::node::{Far, Kind, Place};
+use super::receive::Fds;
+use super::{Engine, Pending};
+use crate::connection::export;
+use crate::connection::import::Import;
+use crate::message::{Descriptor, DescriptorKind, Target};
+use crate::{ConnId, Host, ImportId, NodeId, PeerMisbehaved};
+
+type Result<T> = std::result::Result<T, PeerMisbehaved>;
+
+/// Where something from a peer goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TargetNode {
+    pub(super) node: NodeId,
+    /// To the node's place on the connection, whatever it has resolved to since.
+    pub(super) strict: bool,
+    /// Whether the holder of this owns a count of the node.
+    pub(super) counted: bool,
+}
+
+impl<H: Host> Engine<H> {
+    /// Counted nodes for the references of a message, and which of them are reached through us.
+    pub(super) fn import_all(
+        &mut self,
+        conn: ConnId,
+        descriptors: &[Descriptor],
+        fds: &mut Fds,
+    ) -> Result<(Vec<NodeId>, Vec<bool>)> {
+        let mut nodes = Vec::with_capacity(descriptors.len());
+        let mut ours = Vec::with_capacity(descriptors.len());
+        for descriptor in descriptors {
+            match self.import(conn, descriptor, fds) {
+                Ok((node, loops)) => {
+                    nodes.push(node);
+                    ours.push(loops);
+                }
+                Err(fault) => {
+                    for node in nodes {
+                        self.drop_count(node);
+                    }
+                    return Err(fault);
+                }
+            }
+        }
+        Ok((nodes, ours))
+    }
+
+    pub(super) fn import(
+        &mut self,
+        conn: ConnId,
+        descriptor: &Descriptor,
+        fds: &mut Fds,
+    ) -> Result<(NodeId, bool)> {
+        match &descriptor.kind {
+            DescriptorKind::Null => {
+                self.nodes.retain(self.null);
+                Ok((self.null, false))
+            }
+            DescriptorKind::Import { id, promise } => {
+                let node = self.import_theirs(conn, *id, *promise)?;
+                self.take_fd(node, descriptor.fd, fds);
+                Ok((node, false))
+            }
+            DescriptorKind::Ours(Target::Export(id)) => {
+                // What it stands for here; its pin is for the peer only.
+                let row = self.connections.get(conn);
+                let entry = row.and_then(|row| row.exports.get(id.raw()));
+                let node = match entry {
+                    Some(entry) => entry.node,
+                    None => return Err(PeerMisbehaved::UnknownExport(*id)),
+                };
+                self.nodes.retain(node);
+                Ok((node, true))
+            }
+            DescriptorKind::Ours(target) => {
+                let target = self.target(conn, target)?;
+                if !target.counted {
+                    self.nodes.retain(target.node);
+                }
+                Ok((target.node, true))
+            }
+        }
+    }
+
+    fn import_theirs(&mut self, conn: ConnId, id: ImportId, promise: bool) -> Result<NodeId> {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Ok(self.null);
+        };
+        if let Some(entry) = row.imports.get_mut(id.raw()) {
+            let limit = row.limits.imports;
+            entry.refs = entry.refs.checked_add(1).ok_or(PeerMisbehaved::TableFull {
+                what: "counts of one reference",
+                limit,
+            })?;
+            let node = entry.node;
+            self.nodes.retain(node);
+            return Ok(node);
+        }
+        let limit = row.limits.imports;
+        if row.imports.len() >= limit {
+            return Err(PeerMisbehaved::TableFull {
+                what: "references held of the peer",
+                limit,
+            });
+        }
+        let place = Place::Import {
+            id,
+            settled: !promise,
+        };
+        let node = self.nodes.insert(Kind::Far(Far {
+            conn,
+            place,
+            called: false,
+            pins: 0,
+        }));
+        row.imports.insert(id.raw(), Import { node, refs: 1 });
+        Ok(node)
+    }
+
+    /// The first descriptor that comes with a reference stays with it; any others are closed.
+    fn take_fd(&mut self, node: NodeId, index: Option<u8>, fds: &mut Fds) {
+        let Some(index) = index else { return };
+        let Some(fd) = fds.get_mut(usize::from(index)).and_then(Option::take) else {
+            return;
+        };
+        if let Some(node) = self.nodes.get_mut(node)
+            && node.fd().is_none()
+        {
+            node.set_fd(Rc::new(fd));
+        }
+    }
+
+    /// Where a call or Disembargo of the peer goes.
+    pub(super) fn target(&mut self, conn: ConnId, target: &Target) -> Result<TargetNode> {
+        match target {
+            Target::Export(id) => {
+                let row = self.connections.get(conn);
+                let Some(entry) = row.and_then(|row| row.exports.get(id.raw())) else {
+                    return Err(PeerMisbehaved::UnknownExport(*id));
+                };
+                let (node, strict) = match &entry.state {
+                    export::State::Settled | export::State::Promise => (entry.node, false),
+                    export::State::Resolved(pin) => self.follow_pin(conn, pin),
+                };
+                Ok(TargetNode {
+                    node,
+                    strict,
+                    counted: false,
+                })
+            }
+            Target::Answer(id, path) => Ok(self.answer_target(conn, *id, path)),
+        }
+    }
+
+    pub(super) fn route_to(&mut self, target: TargetNode, item: Pending<H>) {
+        if target.strict
+            && let Some(far) = self.nodes.get(target.node).and_then(|node| node.far())
+        {
+            let far = far.clone();
+            return self.pass_far(target.node, far, item);
+        }
+        self.route(target.node, item);
+    }
+}

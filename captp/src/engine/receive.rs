@@ -1,0 +1,158 @@
+//! What the transport received: cut into messages, decoded, given to who handles it.
+
+use std::os::fd::OwnedFd;
+
+use super::Engine;
+use crate::frame::{Frame, Message};
+use crate::message::encode::{self, Built};
+use crate::message::{Envelope, Unimplemented, decode};
+use crate::{CloseReason, ConnId, Host, PeerMisbehaved};
+
+type Result<T> = std::result::Result<T, PeerMisbehaved>;
+
+/// Descriptors of one message; each is taken once.
+pub(super) type Fds = Vec<Option<OwnedFd>>;
+
+impl<H: Host> Engine<H> {
+    /// What the transport received.
+    pub(super) fn receive(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) {
+        let plain = self
+            .connections
+            .get(conn)
+            .is_none_or(|row| row.fds.is_empty());
+        let result = if fds.is_empty() && plain {
+            self.receive_plain(conn, bytes)
+        } else {
+            self.receive_with_fds(conn, bytes, fds)
+        };
+        if let Err(fault) = result {
+            self.abort(conn, fault);
+        }
+    }
+
+    fn receive_plain(&mut self, conn: ConnId, bytes: &[u8]) -> Result<()> {
+        let mut rest = bytes;
+        while let Some(row) = self.connections.get_mut(conn) {
+            let Some(frame) = row.framer.next(&mut rest, &row.limits)? else {
+                break;
+            };
+            self.on_frame(conn, frame, Vec::new())?;
+            self.settle();
+        }
+        Ok(())
+    }
+
+    /// Descriptors belong to the last message whose first byte lies in these bytes: which one that
+    /// is shows when all of them are cut.
+    fn receive_with_fds(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) -> Result<()> {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Ok(());
+        };
+        if !row.descriptors && !fds.is_empty() {
+            return Err(PeerMisbehaved::UnexpectedFds);
+        }
+        let began_before = !row.framer.is_between();
+        let mut held = std::mem::take(&mut row.fds);
+        let mut frames: Vec<(Frame, Vec<OwnedFd>)> = Vec::new();
+        let mut rest = bytes;
+        let fault = loop {
+            match row.framer.next(&mut rest, &row.limits) {
+                Ok(Some(frame)) => frames.push((frame, std::mem::take(&mut held))),
+                Ok(None) => break None,
+                Err(fault) => break Some(fault),
+            }
+        };
+        let tail = !row.framer.is_between();
+        let tail_began_here = tail && !(began_before && frames.is_empty());
+        let last_began_here = frames.len() > usize::from(began_before);
+        row.fds = held;
+        let mut fault = fault;
+        if tail_began_here {
+            row.fds = fds;
+        } else if let (true, Some((_, owned))) = (last_began_here, frames.last_mut()) {
+            *owned = fds;
+        } else if !fds.is_empty() {
+            fault = fault.or(Some(PeerMisbehaved::UnexpectedFds));
+        }
+        for (frame, fds) in frames {
+            self.on_frame(conn, frame, fds)?;
+            self.settle();
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// One complete message.
+    pub(super) fn on_frame(&mut self, conn: ConnId, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Ok(());
+        };
+        row.received += 1;
+        let message = frame.into_message(row.limits.traversal_factor, row.limits.nesting);
+        if fds.len() > row.limits.fds_per_message {
+            return Err(PeerMisbehaved::TooManyFds(fds.len()));
+        }
+        if row.awaits_hello {
+            row.awaits_hello = false;
+            return self.on_hello(conn, &message);
+        }
+        let envelope = decode::decode(&message, &row.limits)?;
+        tracing::trace!(%conn, ?envelope, "received");
+        let mut fds: Fds = fds.into_iter().map(Some).collect();
+        match envelope {
+            Envelope::Unimplemented(what) => self.on_unimplemented(conn, what),
+            Envelope::Abort(reason) => {
+                self.teardown(conn, CloseReason::PeerAborted(reason));
+                Ok(())
+            }
+            Envelope::Bootstrap { answer } => self.on_bootstrap(conn, answer),
+            Envelope::Call(call) => self.on_call(conn, &call, message, &mut fds),
+            Envelope::Return(ret) => self.on_return(conn, ret, message, &mut fds),
+            Envelope::Finish {
+                answer,
+                release_results,
+            } => self.on_finish(conn, answer, release_results),
+            Envelope::Resolve { import, to } => self.on_resolve(conn, import, to, &mut fds),
+            Envelope::Release { export, count } => self.on_release(conn, export, count),
+            Envelope::Disembargo { target, context } => {
+                self.on_disembargo(conn, &target, &context, &message)
+            }
+            Envelope::Unknown => self.echo(conn, &message),
+        }
+    }
+
+    fn on_unimplemented(&mut self, conn: ConnId, what: Unimplemented) -> Result<()> {
+        match what {
+            Unimplemented::Resolve(Some(export)) => self.on_release(conn, export, 1),
+            Unimplemented::Resolve(None) | Unimplemented::Optional => Ok(()),
+            Unimplemented::Required(what) => Err(PeerMisbehaved::RequiredUnimplemented(what)),
+        }
+    }
+
+    /// Sends a message back that we do not speak.
+    pub(super) fn echo(&mut self, conn: ConnId, original: &Message) -> Result<()> {
+        let bytes = original.get_segments().bytes();
+        let words = u32::try_from(bytes / 8 + 4).unwrap_or(u32::MAX);
+        let mut built = encode::new_message(words);
+        copy_unimplemented(&mut built, original)?;
+        self.transmit(conn, &built, &[]);
+        Ok(())
+    }
+}
+
+/// Copies a whole message into an Unimplemented.
+fn copy_unimplemented(built: &mut Built, original: &Message) -> Result<()> {
+    use crate::captp_capnp::message;
+    use capnp::traits::{Imbue as _, ImbueMut as _};
+
+    let table = crate::hook::index_table(ECHO_CAPS);
+    let mut copied = capnp::private::layout::CapTable::new();
+    let mut from: message::Reader<'_> = original.get_root()?;
+    from.imbue(&table);
+    let mut root = built.init_root::<message::Builder<'_>>();
+    root.imbue_mut(&mut copied);
+    root.set_unimplemented(from)?;
+    Ok(())
+}
+
+/// Capability pointers that an echoed message may hold; the numbers mean nothing to the peer.
+const ECHO_CAPS: usize = 64;
