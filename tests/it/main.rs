@@ -3,4 +3,5 @@
 mod confinement;
 
 mod harness;
+mod hostile_run;
 mod launcher;
