@@ -317,6 +317,17 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// The node that everything shares which is [the same](Self::same) as this reference; `None`
+    /// while it is unresolved or if it is broken. It stays the same as long as anybody holds a
+    /// count of it.
+    #[must_use]
+    pub fn identity(&self, node: NodeId) -> Option<NodeId> {
+        match self.state(node) {
+            NodeState::Near(_) | NodeState::Far(_) => Some(self.nodes.terminal(node)),
+            NodeState::Unresolved | NodeState::Broken(_) => None,
+        }
+    }
+
     /// What a reference stands for at the moment.
     #[must_use]
     pub fn state(&self, node: NodeId) -> NodeState<'_> {

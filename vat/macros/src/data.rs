@@ -27,7 +27,7 @@ use syn::{DeriveInput, Path};
 pub(crate) use expand::{expand_record, expand_reference};
 pub(crate) use model::{Field, Record};
 pub(crate) use parse::id as explicit_id;
-pub(crate) use types::is_reference;
+pub(crate) use types::{check as check_type, is_reference};
 
 use crate::attributes::Errors;
 

@@ -18,8 +18,7 @@ use syn::ItemTrait;
 
 use crate::attributes::Errors;
 
-/// Expands the attribute. Errors become compile errors at the user's tokens; the trait itself is
-/// then emitted as it is, so that they are the only ones.
+/// Expands the attribute. Errors become compile errors at the user's tokens, all at once.
 pub(crate) fn interface(arguments: TokenStream, item: &ItemTrait) -> TokenStream {
     let mut errors = Errors::default();
     let interface = parse::interface(arguments, item, &mut errors);

@@ -15,6 +15,12 @@ use super::vat::Shared;
 /// it comes back when the turn fails. An *external* one, `#[object(external)]`, stands for
 /// something outside that cannot be rolled back (a socket, a file): its changes stay when a turn
 /// fails, and it is dead once a panic passed through one of its methods.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot live in a vat",
+    label = "not an object",
+    note = "put `#[derive(Clone, vat::Object)]` before the type, or `#[derive(vat::Object)]` and \
+            `#[object(external)]` if it stands for something outside of the vat"
+)]
 pub trait Object: Sized + 'static {
     /// Whether a failed turn brings the old state back.
     const TRANSACTIONAL: bool;

@@ -25,7 +25,7 @@ pub use heap::Object;
 pub use near::{Near, WeakNear};
 pub use program::{Exposed, Exposure, Grants, Main, Outcome, Power, Powers, Slot};
 pub use promise::{Fields, NoFields, Promisable, Promise, Resolver, Returned};
-pub use reference::{Interface, Ref};
+pub use reference::{Identity, Interface, Ref};
 pub use results::Results;
 pub use turn::{Cx, Turn};
 pub use vat::{Shared, Vat, VatConfig};

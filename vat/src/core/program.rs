@@ -150,6 +150,11 @@ impl Slot {
 }
 
 /// What a field of a `Powers` record may be: a reference, or an optional one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a power of a program",
+    label = "not a reference",
+    note = "a power is a reference to an object, like `FileRef`, or an `Option` of one"
+)]
 pub trait Power: Sized {
     /// The interface id; 0 for any.
     const ID: u64;
@@ -199,6 +204,12 @@ impl<R: Interface> Power for Option<R> {
 
 /// What `main` may give: nothing, plain data, one reference, or a record of references
 /// (`#[derive(vat::Exposed)]`), whose field names are the expose names.
+#[diagnostic::on_unimplemented(
+    message = "a program's `main` cannot give `{Self}`",
+    label = "neither a reference nor plain data",
+    note = "it gives `()`, a reference, a number or a text, or a struct of references with \
+            `#[derive(vat::Exposed)]`"
+)]
 pub trait Exposed {
     /// Takes it apart.
     fn expose(self) -> Outcome;

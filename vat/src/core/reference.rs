@@ -34,6 +34,16 @@ struct Inner {
     node: NodeId,
 }
 
+/// Two settled references to one facet have equal identities; see [`Ref::identity`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity(IdentityOf);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum IdentityOf {
+    Near(u64),
+    Far(NodeId),
+}
+
 /// An interface: what every `XRef` type tells. Implemented by `#[vat::interface]` only; not stable.
 pub trait Interface: From<Ref> + Into<Ref> + Clone + 'static {
     /// The interface id, as it is on the wire.
@@ -127,6 +137,19 @@ impl Ref {
         }
         let vat = self.vat()?;
         vat.engine(|engine| engine.same(self.0.node, other.0.node))
+    }
+
+    /// What tells this reference's facet from all others of the same vat: for keys of maps. `None`
+    /// while it is not known, or if the reference is broken.
+    ///
+    /// A far object's identity stays the same as long as somebody in this vat holds a reference.
+    pub fn identity(&self) -> Option<Identity> {
+        let vat = self.vat()?;
+        let node = vat.engine(|engine| engine.identity(self.0.node))?;
+        Some(Identity(match self.near_key(&vat) {
+            Some(key) => IdentityOf::Near(key.0),
+            None => IdentityOf::Far(node),
+        }))
     }
 
     /// The object itself, if it lives in this vat and has this type: rights amplification, for those

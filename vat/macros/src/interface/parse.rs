@@ -1,7 +1,6 @@
 //! From the tokens of a trait to the model, with every error at its token.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::Parser;
 use syn::spanned::Spanned;
@@ -12,7 +11,7 @@ use syn::{
 
 use super::model::{Form, Interface, Method, Param};
 use crate::attributes::{Errors, doc};
-use crate::data::{default_crate, explicit_id};
+use crate::data::{check_type, default_crate, explicit_id};
 use crate::names;
 
 /// How many parameters come before the method's own: `&self, turn`, or `this, cx`.
@@ -150,6 +149,7 @@ fn method(function: &mut TraitItemFn, errors: &mut Errors) -> Option<Method> {
         .collect();
     let returns = returns(&function.sig, errors)?;
     let output = output(&returns, errors)?;
+    check_type(&output, errors);
     let read = Method {
         name: errors.keep(names::lower_camel(&ident)).unwrap_or_default(),
         ident,
@@ -309,6 +309,7 @@ fn default_of(attributes: &[Attribute], errors: &mut Errors) -> Option<Expr> {
 /// `&str` is kept as `String`; other borrows have no owned form here.
 fn owned(declared: &Type, form: Form, errors: &mut Errors) -> Option<Type> {
     let Type::Reference(reference) = declared else {
+        check_type(declared, errors);
         return Some(declared.clone());
     };
     let text = is_named(&reference.elem, "str");
@@ -323,11 +324,7 @@ fn owned(declared: &Type, form: Form, errors: &mut Errors) -> Option<Type> {
             None
         }
         (false, _) => {
-            let inner = reference.elem.to_token_stream();
-            errors.at(
-                declared,
-                format!("a message owns what is in it: use `{inner}`"),
-            );
+            check_type(declared, errors);
             None
         }
     }

@@ -328,12 +328,17 @@ fn references_of_different_vats_are_never_mixed_up() {
     let (mut net, near, far) = pair();
     let (_, there) = counter(&net.vats[1]);
     assert_eq!(far.same(&there), None);
-    let (promise, resolver) = net.vats[0].turn(|turn| Ok(turn.promise::<CounterRef>())).unwrap();
+    let (promise, resolver) = net.vats[0]
+        .turn(|turn| Ok(turn.promise::<CounterRef>()))
+        .unwrap();
     resolver.resolve(Ok(there));
     let call = promise.add(1);
     net.run();
     let error = taken(&call).unwrap_err();
-    assert_eq!(error.to_string(), "the promise was resolved to a reference of another vat");
+    assert_eq!(
+        error.to_string(),
+        "the promise was resolved to a reference of another vat"
+    );
     assert_eq!(value(&net.vats[1], &near), 0);
 }
 

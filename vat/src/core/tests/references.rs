@@ -102,6 +102,9 @@ fn identity_is_the_facet_and_unknown_while_unresolved() {
     let (_, stranger) = counter(&vat);
     let again = CounterRef::from(&near);
     assert_eq!(reference.same(&again), Some(true));
+    assert!(reference.identity().is_some());
+    assert_eq!(reference.identity(), again.identity());
+    assert_ne!(reference.identity(), stranger.identity());
     assert_eq!(reference.same(&stranger), Some(false));
     assert_eq!(
         reference.same(&OtherRef::from(&near)),
@@ -110,6 +113,7 @@ fn identity_is_the_facet_and_unknown_while_unresolved() {
     );
     let promise = reference.fork();
     assert_eq!(reference.same(&promise), None);
+    assert_eq!(promise.identity(), None);
     run(&vat);
     assert_eq!(reference.same(&promise), Some(false));
     assert_eq!(promise.same(&promise.clone()), Some(true));
