@@ -7,6 +7,8 @@
 //! that builds a package for the cases builds every dependency again, which takes longer than all
 //! other tests together.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

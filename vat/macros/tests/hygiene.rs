@@ -95,7 +95,7 @@ impl Awkward for Thing {
     }
 
     fn write(&mut self, turn: &Turn, _: &str, _: bool) -> Result<AwkwardRef> {
-        ::core::result::Result::Ok(AwkwardRef::new(turn, Thing(self.0 + 1)))
+        ::core::result::Result::Ok(AwkwardRef::new(turn, Self(self.0 + 1)))
     }
 
     async fn run(this: Near<Self>, cx: &Cx, r#type: u64, _: u64) -> Result<()> {

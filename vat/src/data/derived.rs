@@ -319,7 +319,7 @@ fn references_are_read_from_the_messages_own_table_only() {
             pointers: 4,
         },
     );
-    drop(writer.structure(1, Size::default()).unwrap());
+    writer.structure(1, Size::default()).unwrap();
     let error = Opened::read_root(message.get_root_as_reader().unwrap(), &[]).unwrap_err();
     assert!(matches!(error.fault(), Fault::Malformed(_)), "{error}");
     assert_eq!(error.path(), "file");

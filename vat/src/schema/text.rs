@@ -20,14 +20,8 @@
 //! types.record::<Entry>();
 //! let description = types.into_description(Entry::ID);
 //! let text = vat::schema::text::to_text(&description, "guestbook.capnp");
-//! assert!(text.ends_with("
-//! struct Entry @0xf1d2c3b4a5968778 {
-//!   # A line in the guestbook.
-//!   number @0 :UInt64;
-//!   signedBy @1 :Text;
-//!   stars @2 :UInt8 = 3;
-//! }
-//! "));
+//! assert!(text.contains("struct Entry @0xf1d2c3b4a5968778 {"));
+//! assert!(text.contains("  signedBy @1 :Text;\n  stars @2 :UInt8 = 3;\n}"));
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

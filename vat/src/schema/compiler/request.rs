@@ -13,6 +13,10 @@ pub(super) struct Request(Reader<OwnedSegments>);
 struct Differences(Vec<String>);
 
 impl Differences {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "most are made for the comparison"
+    )]
     fn expect<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, compiler: T, ours: T) {
         if compiler != ours {
             self.0.push(format!(
