@@ -127,20 +127,12 @@ impl Child {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.plan.name
-    }
-
     pub(crate) fn vat(&self) -> VatId {
         self.vat
     }
 
     pub(crate) fn seed(&self) -> &Seed {
         &self.plan.seed
-    }
-
-    pub(crate) fn exposes(&self) -> impl Iterator<Item = &str> {
-        self.plan.exposes.keys().map(String::as_str)
     }
 
     /// A reference that the present life exposes.
@@ -312,7 +304,7 @@ impl Child {
                 exit = process.wait() => {
                     return self.ended(exit, asked, cause);
                 }
-                started = async { start.as_mut().expect("guarded").await }, if start.is_some() => {
+                started = answer_of(&mut start) => {
                     start = None;
                     if let Err(error) = self.started(&program, started) {
                         // It ends by itself, with its own exit code; or it is made to.
@@ -325,13 +317,13 @@ impl Child {
                     cause.get_or_insert_with(|| format!("it was not ready within {within:?}"));
                     start = None;
                     dead = true;
-                    let _ = process.kill();
+                    drop(process.kill()); // if it is gone already, all the better
                 }
                 Some(how) = inbox.recv() => {
                     asked = true;
                     match how {
                         Terminate::Ask => program.stop().detach(),
-                        Terminate::Kill => { let _ = process.kill(); }
+                        Terminate::Kill => drop(process.kill()),
                     }
                 }
             }
@@ -397,6 +389,14 @@ impl Child {
             (Ok(exit), None) => ExitReason::Abnormal(exit.to_string()),
             (Err(error), None) => ExitReason::Abnormal(format!("cannot wait for it: {error}")),
         }
+    }
+}
+
+/// Waits for the answer, as long as there is one to come.
+async fn answer_of(start: &mut Option<Promise<Vec<Exposed>>>) -> Result<Vec<Exposed>> {
+    match start {
+        Some(start) => start.await,
+        None => std::future::pending().await,
     }
 }
 

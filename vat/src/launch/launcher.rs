@@ -190,11 +190,12 @@ impl Launcher {
             self.credentials.id(),
             swiss,
         )?;
-        for expose in self.manifest.exposes.iter().filter(|_| refs.is_some()) {
-            let name = expose.name.as_str();
-            let swiss = SwissNumber::exposed(self.child.seed(), name, 0);
-            let path = refs.unwrap_or(Path::new(".")).join(format!("{name}.cap"));
-            self.write_reference(&path, self.child.vat(), swiss)?;
+        if let Some(refs) = refs {
+            for expose in &self.manifest.exposes {
+                let name = expose.name.as_str();
+                let swiss = SwissNumber::exposed(self.child.seed(), name, 0);
+                self.write_reference(&refs.join(format!("{name}.cap")), self.child.vat(), swiss)?;
+            }
         }
         listeners.serve(self);
         Ok(())
@@ -282,14 +283,14 @@ impl Launcher {
     pub fn stop(&self) {
         self.stopping.set(true);
         self.asked.notify_waiters();
-        let _ = self.events.send(Event::Stop); // nobody listens: it has ended already
+        drop(self.events.send(Event::Stop)); // nobody listens: it has ended already
     }
 
     /// Ends the child now.
     pub fn kill(&self) {
         self.stopping.set(true);
         self.asked.notify_waiters();
-        let _ = self.events.send(Event::Kill);
+        drop(self.events.send(Event::Kill));
     }
 
     /// Whether it was asked to stop.
@@ -408,14 +409,12 @@ impl Launcher {
             output: self.notes.clone(),
         };
         let events = self.events.clone();
-        let spawned = || {
-            let _ = events.send(Event::Started { child, incarnation });
-        };
+        let spawned = || drop(events.send(Event::Started { child, incarnation }));
         let event = match self.child.live(&around, spawned).await {
             Life::NotStarted(error) => Event::StartFailed {
                 child,
                 incarnation,
-                reason: error.to_string(),
+                reason: error,
             },
             Life::Ended(reason) => Event::Exited {
                 child,
@@ -423,7 +422,7 @@ impl Launcher {
                 reason,
             },
         };
-        let _ = self.events.send(event); // nobody listens: the launcher ends
+        drop(self.events.send(event)); // nobody listens: the launcher ends
     }
 }
 
@@ -431,10 +430,10 @@ impl Drop for Launcher {
     /// The references die with the launcher's listeners; `control.cap` says that it runs.
     fn drop(&mut self) {
         if let Some(state) = &self.state {
-            let _ = std::fs::remove_file(state.runtime().join("control.cap"));
+            drop(std::fs::remove_file(state.runtime().join("control.cap")));
         }
         if let Some(temporary) = &self.temporary {
-            let _ = std::fs::remove_dir_all(temporary);
+            drop(std::fs::remove_dir_all(temporary));
         }
     }
 }

@@ -12,3 +12,6 @@ mod output;
 pub mod places;
 mod route;
 pub mod state;
+
+pub use grants::GrantError;
+pub use route::ListenError;

@@ -1,4 +1,4 @@
-//! Where connections come in: the launcher's listeners, and the way from a ClientHello to the vat
+//! Where connections come in: the launcher's listeners, and the way from a `ClientHello` to the vat
 //! whose key it asks for.
 
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::net::driver::Attach;
 use crate::net::{Listener, Socket, Stream, client_hello};
 use crate::sturdy::{Address, UnixPath};
 
-/// Streams that are being read for their ClientHello at a time; more are closed at once.
+/// Streams that are being read for their `ClientHello` at a time; more are closed at once.
 const UNROUTED: usize = 256;
 
 /// Everything the launcher listens on.

@@ -175,7 +175,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
         .and_then(|()| file.sync_all())
         .map_err(fail)?;
     std::fs::rename(&temporary, path).map_err(fail)?;
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
 }
 

@@ -143,11 +143,12 @@ impl Driver {
     ///
     /// The peer gets the bootstrap reference, and whatever that gives it.
     pub fn attach(&self, stream: Stream, attach: Attach) -> Connection {
+        let Attach { bootstrap, hello } = attach;
         let vat = &self.0.vat;
         let mut options = ConnOptions::default()
-            .with_hello(attach.hello)
+            .with_hello(hello)
             .with_descriptors(stream.passes_descriptors());
-        if let Some(bootstrap) = &attach.bootstrap {
+        if let Some(bootstrap) = &bootstrap {
             options = options.with_bootstrap(vat.node(bootstrap));
         }
         let conn = vat.engine(|engine| engine.open(options));

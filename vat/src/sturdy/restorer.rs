@@ -10,6 +10,8 @@ use crate::sturdy::{SwissDigest, SwissNumber};
 pub trait Restorer {
     /// The reference that `swiss` names.
     ///
+    /// # Errors
+    ///
     /// A number that is wrong, revoked, expired or never existed gets one and the same answer.
     fn restore(&self, turn: &Turn, swiss: Vec<u8>) -> Result<Ref>;
 }
