@@ -2,6 +2,7 @@
 //!
 //! Both vats live in this process, joined by a socket pair; each knows the other only through it.
 //! This is how a program hosts vats itself. Launched programs have one vat, and `#[vat::main]`.
+#![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::os::unix::net::UnixStream;
 

@@ -1,4 +1,10 @@
 //! A vat without powers, for tests of the command: it counts, fails, is slow and crashes as asked.
+#![allow(
+    clippy::missing_errors_doc,
+    clippy::print_stdout,
+    clippy::unused_async,
+    reason = "a program of the tests"
+)]
 
 use vat::prelude::*;
 

@@ -298,6 +298,7 @@ fn panics_in_clone_and_drop_of_a_programs_state_stay_inside_the_turn() {
         }
     }
     #[derive(Clone, vat::Object)]
+    #[expect(dead_code, reason = "the bomb goes off by itself")]
     struct Armed(Bomb, u32);
     let vat = Vat::new("a");
     for which in ["clone", "drop"] {
@@ -377,6 +378,7 @@ fn near_calls_that_nest_too_deep_are_an_error() {
 #[test]
 fn an_object_finds_itself() {
     #[derive(Clone, Default, vat::Object)]
+    #[expect(dead_code, reason = "it has state, nobody looks at it")]
     struct Selfish(Vec<u8>);
     let vat = Vat::new("a");
     vat.turn(|turn| {

@@ -40,8 +40,8 @@ fn assert_clean(text: &str) {
 #[test]
 fn the_scan_finds_what_it_looks_for() {
     for text in [
-        format!("{:?}", SWISS),
-        format!("{:x?}", SEED),
+        format!("{SWISS:?}"),
+        format!("{SEED:x?}"),
         SturdyRef::new(identity().id(), SwissNumber::from_bytes(SWISS), [])
             .unwrap()
             .to_uri_with_secret()
