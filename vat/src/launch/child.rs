@@ -138,7 +138,10 @@ impl Child {
     /// A reference that the present life exposes.
     pub(crate) fn exposed(&self, name: &str) -> Option<Ref> {
         let now = self.now.borrow();
-        now.exposed.iter().find(|exposed| exposed.name == name).map(|one| one.reference.clone())
+        now.exposed
+            .iter()
+            .find(|exposed| exposed.name == name)
+            .map(|one| one.reference.clone())
     }
 
     pub(crate) fn set_state(&self, state: ChildState) {

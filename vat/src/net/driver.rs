@@ -251,7 +251,10 @@ impl Connection {
     /// was made after the answer of another had come belongs to the next one; calls that left
     /// together, or pipelined on each other, share one. 0 once the connection is gone.
     pub fn round_trips(&self) -> u64 {
-        let stats = self.inner.upgrade().and_then(|inner| inner.vat.engine(|e| e.stats(self.conn)));
+        let stats = self
+            .inner
+            .upgrade()
+            .and_then(|inner| inner.vat.engine(|e| e.stats(self.conn)));
         stats.map_or(0, |stats| stats.round_trips)
     }
 

@@ -7,7 +7,7 @@ mod types;
 use std::process::Command;
 
 use super::text::{file_of_package, to_files, to_text};
-use super::{Description, Registry};
+use super::{Description, Registry, system};
 use crate::data::Record;
 use request::Request;
 
@@ -93,6 +93,16 @@ fn derived_types_are_what_the_compiler_makes_of_their_text() {
     let description = types.into_description(derived::Album::ID);
     let text = to_text(&description, "album.capnp");
     agrees(&description, &[("album.capnp", &text)]);
+}
+
+#[test]
+fn the_system_interfaces_are_what_the_compiler_makes_of_their_files() {
+    let files = system::system_files();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| (&**name, &**text))
+        .collect();
+    agrees(&system::description(), &files);
 }
 
 #[test]

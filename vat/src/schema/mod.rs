@@ -15,5 +15,5 @@ mod vectors;
 
 pub use describe::{Describe, DescribeParams, describe};
 pub use model::{Description, Enum, Enumerant, Field, Interface, Method, Struct, Type, Value};
-pub use system::system_files;
 pub use registry::{FieldShape, InterfaceShape, Registry};
+pub use system::system_files;

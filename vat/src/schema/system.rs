@@ -39,17 +39,14 @@ const FILES: [File; 7] = [
 /// `/name.capnp`.
 pub fn system_files() -> BTreeMap<String, String> {
     let mut places: BTreeMap<String, &str> = BTreeMap::new();
-    let mut all = Registry::default();
     for (file, add) in FILES {
         let mut types = Registry::default();
         add(&mut types);
-        add(&mut all);
         for name in names(&types.into_description(0)) {
             places.entry(name).or_insert(file);
         }
     }
-    let description = all.into_description(0);
-    to_files(&description, |name| {
+    to_files(&description(), |name| {
         // Every name was entered by one of the files.
         places
             .get(name)
@@ -57,6 +54,15 @@ pub fn system_files() -> BTreeMap<String, String> {
             .unwrap_or("system.capnp")
             .to_owned()
     })
+}
+
+/// The system interfaces with all they reach.
+pub(super) fn description() -> Description {
+    let mut types = Registry::default();
+    for (_, add) in FILES {
+        add(&mut types);
+    }
+    types.into_description(0)
 }
 
 fn enter<R: Data>(types: &mut Registry) {
