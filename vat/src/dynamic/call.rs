@@ -37,7 +37,7 @@ pub struct Step {
 pub enum Given {
     /// An object by parameter name.
     Json(Json),
-    /// `key=value` words, read [by the parameter's type](words).
+    /// `key=value` words, read [by the parameter's type](fn@words).
     Words(Vec<String>),
 }
 

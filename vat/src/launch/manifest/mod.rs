@@ -285,7 +285,7 @@ pub fn check(path: &Path, places: &Places) -> Checked {
 ///
 /// # Authority
 ///
-/// As [`check`], without reading `path`.
+/// As [`check`](fn@check), without reading `path`.
 pub fn check_text(path: &Path, text: String, places: &Places) -> Checked {
     let mut findings = Findings::default();
     let manifest = match std::path::absolute(path) {
