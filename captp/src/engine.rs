@@ -170,7 +170,8 @@ pub enum Output<H: Host> {
     /// The caller of this call sent a Finish before it was answered: it does not want the results.
     /// The call still has to be answered; a method that can be cancelled may stop.
     Cancelled(AnswerToken),
-    /// The last reference to this object is gone; [`Engine::object`] makes a new one.
+    /// The last reference to this object is gone, and nothing is on its way to it any more;
+    /// [`Engine::object`] makes a new one.
     Dropped(ObjectKey),
     /// A connection is closed. Everything through it is broken; [`Engine::poll_transmit`] may still
     /// have its last bytes.
@@ -473,7 +474,13 @@ impl<H: Host> Engine<H> {
 
     /// The next thing for the vat to do.
     pub fn poll_output(&mut self) -> Option<Output<H>> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front()?;
+        if let Output::Deliver { object, .. } = &output
+            && let Some(node) = self.nodes.of_object(*object)
+        {
+            self.drop_count(node);
+        }
+        Some(output)
     }
 
     /// A connection that has something to transmit.

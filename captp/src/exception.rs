@@ -135,6 +135,22 @@ impl Exception {
         }))
     }
 
+    /// About how many bytes it takes in a message.
+    pub(crate) fn weight(&self) -> usize {
+        let details = self.details().iter().map(|detail| detail.data.len() + 32);
+        self.reason().len() + self.trace().len() + details.sum::<usize>()
+    }
+
+    /// The same, or if it is larger only its kind and the beginning of its reason.
+    pub(crate) fn shortened(&self, bytes: usize) -> Self {
+        if self.weight() <= bytes {
+            return self.clone();
+        }
+        let end = self.reason().floor_char_boundary(bytes);
+        let cut = self.reason().get(..end).unwrap_or_default();
+        Self::new(self.kind(), format!("{cut} … (shortened)"))
+    }
+
     /// The kind.
     #[must_use]
     pub fn kind(&self) -> ExceptionKind {

@@ -35,7 +35,7 @@ pub struct Limits {
     /// Most bytes of calls that the peer made and that have no answer yet, and of results with
     /// references that it has not finished with. Default 8 MiB (soft).
     pub call_bytes_soft: usize,
-    /// The same, hard. Default 16 MiB.
+    /// The same, hard. Default 16 MiB. Results that would exceed it are not given: their call fails.
     pub call_bytes: usize,
     /// Most references that the peer holds of us. Default 10,000 (soft): the message that would
     /// give one more fails.
@@ -43,6 +43,9 @@ pub struct Limits {
     /// Most references that we hold of the peer. Default 10,000 (hard). Also the most references
     /// inside answers still to come that the peer may name (soft).
     pub imports: usize,
+    /// Most embargoes that wait for the peer to lift them. Default 4,096 (soft): a reference that
+    /// needs one more breaks.
+    pub embargoes: usize,
     /// Most calls from the wire that wait for one unresolved promise. Default 256 (soft).
     pub pipeline_depth: usize,
     /// Most bytes waiting to be transmitted. Default 8 MiB over the largest message (hard): the
@@ -66,6 +69,7 @@ impl Default for Limits {
             call_bytes: 16 << 20,
             exports: 10_000,
             imports: 10_000,
+            embargoes: 4_096,
             pipeline_depth: 256,
             outbound_bytes: 16 << 20,
         }
@@ -114,6 +118,8 @@ setters! {
     with_exports exports usize;
     /// Sets [`imports`](Self::imports).
     with_imports imports usize;
+    /// Sets [`embargoes`](Self::embargoes).
+    with_embargoes embargoes usize;
     /// Sets [`pipeline_depth`](Self::pipeline_depth).
     with_pipeline_depth pipeline_depth usize;
     /// Sets [`outbound_bytes`](Self::outbound_bytes).

@@ -93,6 +93,14 @@ impl<H: Host> Answer<H> {
         }
     }
 
+    /// Whether results stay until the Finish; `references`: whether there are any in them.
+    pub(crate) const fn keeps(&self, references: bool) -> bool {
+        match self.results_to {
+            ResultsTo::Caller => !self.finished && references,
+            ResultsTo::Kept | ResultsTo::Pipeline => !self.finished,
+        }
+    }
+
     /// Whether nobody can ask for the results any more.
     pub(crate) fn is_unwanted(&self) -> bool {
         self.finished && self.pipeline.is_empty() && self.taker.is_none()

@@ -74,6 +74,7 @@ impl<H: Host> Engine<H> {
         };
         if let Err(reason) = complete_results(&mut built, &given, to_caller)
             .and_then(|()| self.check_size(token.conn, &built))
+            .and_then(|()| self.check_kept(&token, &built, &given))
         {
             self.take_back(token.conn, given);
             return self.answer_exception(token, &reason);
@@ -86,6 +87,33 @@ impl<H: Host> Engine<H> {
             self.transmit(token.conn, &canceled_return(token.answer), &[]);
         }
         self.conclude(token, &built, given, pins);
+    }
+
+    /// Whether results that have to be kept until the Finish may be.
+    fn check_kept(
+        &mut self,
+        token: &AnswerToken,
+        built: &Built,
+        given: &Given,
+    ) -> Result<(), Exception> {
+        let Some(entry) = self.answer_mut(token) else {
+            return Ok(());
+        };
+        if !entry.keeps(!given.nodes.is_empty()) {
+            return Ok(());
+        }
+        let call = entry.bytes;
+        let Some(row) = self.connections.get(token.conn) else {
+            return Ok(());
+        };
+        let limit = row.limits.call_bytes;
+        let others = row.call_bytes.saturating_sub(call);
+        if others.saturating_add(encode::size(built)) <= limit {
+            return Ok(());
+        }
+        Err(Exception::overloaded(format!(
+            "limit of {limit} bytes of unfinished calls and results reached; the call has run"
+        )))
     }
 
     /// The results are where they belong: calls that were pipelined on them go on, and the entry
@@ -118,11 +146,9 @@ impl<H: Host> Engine<H> {
             self.hand_over(token.conn, asker, message, &pins);
         }
         self.end_call(token);
-        let keeps = match results_to {
-            ResultsTo::Caller => !finished && !pins.is_empty(),
-            ResultsTo::Kept => !finished,
-            ResultsTo::Pipeline => !finished,
-        };
+        let keeps = self
+            .answer_mut(token)
+            .is_some_and(|entry| entry.keeps(!pins.is_empty()));
         if !keeps {
             self.drop_pins(token.conn, pins);
             let done = results_to == ResultsTo::Caller || finished;
@@ -207,7 +233,8 @@ impl<H: Host> Engine<H> {
         let pipeline = self.take_pipeline(token);
         match results_to {
             ResultsTo::Caller => {
-                self.transmit(token.conn, &exception_return(token.answer, reason), &[]);
+                let reason = self.fitting(token.conn, reason);
+                self.transmit(token.conn, &exception_return(token.answer, &reason), &[]);
             }
             ResultsTo::Kept => {
                 self.transmit(token.conn, &results_elsewhere(token.answer), &[]);
@@ -233,7 +260,7 @@ impl<H: Host> Engine<H> {
             self.remove_answer(token);
         } else if let Some(entry) = self.answer_mut(token) {
             // Calls pipelined on it that are still on their way learn the reason as well.
-            entry.state = State::Returned(Results::Nothing(reason.clone()));
+            entry.state = State::Returned(Results::Nothing(reason.shortened(KEPT_REASON)));
         }
     }
 
@@ -360,6 +387,8 @@ impl<H: Host> Engine<H> {
 /// Messages of our own making are read without limit.
 const UNLIMITED: usize = 1 << 32;
 const KEPT_NESTING: u16 = u16::MAX;
+/// Most bytes of a reason that is kept until the peer's Finish.
+const KEPT_REASON: usize = 1 << 10;
 
 fn write_results(built: &mut Built, id: AnswerId, fill: Fill<'_>) -> Result<CapTable, Exception> {
     let mut table = CapTable::new();

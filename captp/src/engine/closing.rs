@@ -4,6 +4,7 @@ use super::node::Kind;
 use super::{ConnOptions, Engine, Output, Work};
 use crate::connection::Connection;
 use crate::connection::answer::{Answer, State};
+use crate::connection::framer::Framer;
 use crate::connection::question::{Asker, Question};
 use crate::frame::Message;
 use crate::message::encode;
@@ -94,6 +95,8 @@ impl<H: Host> Engine<H> {
             return;
         };
         row.closed = true;
+        row.framer = Framer::default();
+        row.fds.clear();
         let questions: Vec<_> = row.questions.drain().collect();
         let answers: Vec<_> = row.answers.drain().collect();
         let exports: Vec<_> = row.exports.drain().collect();
@@ -124,6 +127,7 @@ impl<H: Host> Engine<H> {
             self.drop_count(node);
         }
         self.outputs.push_back(Output::Closed { conn, reason });
+        self.bury(conn);
     }
 
     fn lose_question(&mut self, question: Question<H>, reason: &CloseReason, lost: &Exception) {
@@ -154,7 +158,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// A far node whose connection is gone. One that has resolved only forgets its old place.
-    fn lose_far(&mut self, id: NodeId, lost: &Exception) {
+    pub(super) fn lose_far(&mut self, id: NodeId, lost: &Exception) {
         let Some(node) = self.nodes.get_mut(id) else {
             return;
         };

@@ -84,7 +84,8 @@ impl<H: Host> Engine<H> {
     /// Sends what has to follow a message that was sent.
     pub(super) fn sent(&mut self, conn: ConnId, given: &Given) {
         for (export, reason) in &given.broken {
-            self.transmit(conn, &encode::resolve(*export, Err(reason)), &[]);
+            let reason = self.fitting(conn, reason);
+            self.transmit(conn, &encode::resolve(*export, Err(&reason)), &[]);
         }
     }
 
@@ -292,9 +293,14 @@ impl<H: Host> Engine<H> {
         }
         let built = match (&reason, given.caps.first()) {
             (None, Some(cap)) => encode::resolve(id, Ok(cap)),
-            (Some(reason), _) => encode::resolve(id, Err(reason)),
+            (Some(reason), _) => encode::resolve(id, Err(&self.fitting(conn, reason))),
             (None, None) => return,
         };
+        if reason.is_some() {
+            // Described in part, and not sent.
+            self.transmit(conn, &built, &[]);
+            return self.take_back(conn, given);
+        }
         self.transmit(conn, &built, &given.fds);
         self.sent(conn, &given);
     }

@@ -215,6 +215,12 @@ impl<H: Host> Engine<H> {
                 None
             }
         };
+        if ret.no_finish_needed {
+            // The peer has forgotten the answer: nothing can be sent back along it.
+            for (_, node) in &pipelined {
+                self.lose_far(*node, &Exception::failed("the answer was forgotten"));
+            }
+        }
         let pins = self.count_pins(&pipelined);
         self.end_question(conn, id, pins, !ret.no_finish_needed);
         if let Some((asker, result)) = result {
@@ -309,6 +315,15 @@ impl<H: Host> Engine<H> {
             }
             self.become_link(id, to);
             return to;
+        }
+        let Some(row) = self.connections.get(far.conn) else {
+            return to;
+        };
+        let limit = row.limits.embargoes;
+        if row.embargoes.len() >= limit {
+            let reason = format!("the peer has not lifted {limit} embargoes");
+            self.become_broken(id, Exception::overloaded(reason));
+            return id;
         }
         let waiting = self.nodes.insert(Kind::Promise);
         self.nodes.retain(to);

@@ -269,6 +269,11 @@ impl<H: Host> Nodes<H> {
         self.objects.contains_key(&key)
     }
 
+    /// The node of an object, if there is one; borrowed.
+    pub(crate) fn of_object(&self, key: ObjectKey) -> Option<NodeId> {
+        self.objects.get(&key).copied()
+    }
+
     pub(crate) fn get(&self, id: NodeId) -> Option<&Node<H>> {
         let slot = self.slots.get(id.index())?;
         if slot.generation == id.generation() {

@@ -298,11 +298,7 @@ impl<H: Host> Engine<H> {
 
     /// Whether a message may be sent.
     pub(super) fn check_size(&self, conn: ConnId, built: &Built) -> Result<(), Exception> {
-        let bytes: usize = built
-            .get_segments_for_output()
-            .iter()
-            .map(|part| part.len())
-            .sum();
+        let bytes = encode::size(built);
         let Some(row) = self.connections.get(conn) else {
             return Ok(());
         };
@@ -313,6 +309,17 @@ impl<H: Host> Engine<H> {
             )));
         }
         Ok(())
+    }
+
+    /// The exception as it can be sent: a peer must not be able to make us send what another peer
+    /// refuses, for which it would abort the connection.
+    pub(super) fn fitting(&self, conn: ConnId, reason: &Exception) -> Exception {
+        let room = self.connections.get(conn).map_or(0, |row| row.send_bytes);
+        let room = room.saturating_sub(EXCEPTION_ENVELOPE);
+        if reason.weight() <= room {
+            return reason.clone();
+        }
+        reason.shortened(room.min(SHORT_REASON))
     }
 
     /// Puts a message behind what the connection has to send.
@@ -353,6 +360,11 @@ impl<H: Host> Engine<H> {
         }
     }
 }
+
+/// Bytes of a message around the texts and details of an exception.
+const EXCEPTION_ENVELOPE: usize = 256;
+/// Most bytes of the reason of an exception that cannot be sent as a whole.
+const SHORT_REASON: usize = 4 << 10;
 
 /// Everything of a call but its parameters and references.
 fn begin_call<'a>(

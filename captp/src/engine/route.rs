@@ -62,6 +62,10 @@ impl<H: Host> Engine<H> {
         match &node.kind {
             Kind::Object(key) => {
                 let object = *key;
+                if !matches!(item, Pending::Job(_)) {
+                    // Given back by `poll_output`: a call on its way holds its object.
+                    node.count = node.count.saturating_add(1);
+                }
                 self.outputs.push_back(match item {
                     Pending::Local(call) => Output::Deliver {
                         object,

@@ -19,6 +19,12 @@ pub(crate) fn new_message(words: u32) -> Built {
     Built::new(HeapAllocator::new().first_segment_words(words.clamp(8, 1 << 16)))
 }
 
+/// Size of a message in bytes, without its segment table.
+pub(crate) fn size(built: &Built) -> usize {
+    let segments = built.get_segments_for_output();
+    segments.iter().map(|segment| segment.len()).sum()
+}
+
 /// Words of the envelope of a Call or Return, with a few references.
 pub(crate) const ENVELOPE_WORDS: u32 = 24;
 

@@ -3,6 +3,7 @@
 mod net;
 
 mod basics;
+mod bounds;
 mod hostile;
 mod layout;
 mod promises;
