@@ -242,12 +242,45 @@ impl<T: Data> Core<T> {
         })
     }
 
+    /// Settles this and what is linked to it: in a loop, as a peer may choose how long a chain of
+    /// promises gets.
     fn settle(&self, vat: &Rc<Shared>, result: Result<T>) {
+        let mut waiting = Vec::new();
+        self.settle_one(vat, result, &mut waiting);
+        while let Some((waiter, result)) = waiting.pop() {
+            match waiter {
+                Waiter::Later(callback) => Deliver::enqueue(vat, callback, result),
+                Waiter::Linked(resolver) => resolver.0.settle_one(vat, result, &mut waiting),
+                Waiter::Task(waker) => waker.wake(),
+            }
+        }
+    }
+
+    /// Settles this; who waits for it is put on the stack, the first one on top.
+    fn settle_one(
+        &self,
+        vat: &Rc<Shared>,
+        result: Result<T>,
+        waiting: &mut Vec<(Waiter<T>, Result<T>)>,
+    ) {
         let state = std::mem::replace(&mut *self.state.borrow_mut(), State::Gone);
         match state {
             State::Pending(waiters) => {
                 self.resolve_fields(vat, &result);
-                self.wake(vat, waiters, result);
+                if self.promises.get() > 0 {
+                    *self.state.borrow_mut() = State::Done(result.clone());
+                }
+                let mut others = Vec::new();
+                for waiter in waiters {
+                    match waiter {
+                        Waiter::Task(waker) => waker.wake(),
+                        other => others.push(other),
+                    }
+                }
+                let mut others = others.into_iter();
+                let first = others.next();
+                waiting.extend(others.rev().map(|waiter| (waiter, result.clone())));
+                waiting.extend(first.map(|waiter| (waiter, result)));
             }
             State::Reference(promise, into) if !self.encoded.get() => {
                 vat.resolve(&promise, result.map(into));
@@ -256,28 +289,6 @@ impl<T: Data> Core<T> {
             State::Wire(answer) => answer_wire(vat, answer, result),
             settled @ (State::Done(_) | State::Gone) => *self.state.borrow_mut() = settled,
         }
-    }
-
-    fn wake(&self, vat: &Rc<Shared>, waiters: Vec<Waiter<T>>, result: Result<T>) {
-        let mut tasks = Vec::new();
-        let mut others = Vec::new();
-        for waiter in waiters {
-            match waiter {
-                Waiter::Task(waker) => tasks.push(waker),
-                other => others.push(other),
-            }
-        }
-        let last = others.pop();
-        for waiter in others {
-            waiter.settle(vat, result.clone());
-        }
-        if self.promises.get() > 0 {
-            *self.state.borrow_mut() = State::Done(result.clone());
-        }
-        if let Some(waiter) = last {
-            waiter.settle(vat, result);
-        }
-        tasks.into_iter().for_each(Waker::wake);
     }
 
     fn wait(&self, waiter: Waiter<T>) {
@@ -317,19 +328,6 @@ impl<T: Data> Core<T> {
                 Err(error) => Err(error.clone()),
             };
             vat.resolve(promise, to);
-        }
-    }
-}
-
-impl<T: Data> Waiter<T> {
-    fn settle(self, vat: &Rc<Shared>, result: Result<T>) {
-        match self {
-            Self::Later(callback) => {
-                let job = Deliver { callback, result };
-                vat.apply(Effect::Enqueue(Box::new(job)));
-            }
-            Self::Linked(resolver) => resolver.settle(vat, result),
-            Self::Task(waker) => waker.wake(),
         }
     }
 }
@@ -508,7 +506,7 @@ where
             resolver.settle(vat, result);
         });
         match promise.try_take() {
-            Some(result) => Waiter::Later(callback).settle(vat, result),
+            Some(result) => Deliver::enqueue(vat, callback, result),
             None => promise.0.wait(Waiter::Later(callback)),
         }
     }
@@ -522,6 +520,12 @@ where
 struct Deliver<T: Data> {
     callback: Callback<T>,
     result: Result<T>,
+}
+
+impl<T: Data> Deliver<T> {
+    fn enqueue(vat: &Rc<Shared>, callback: Callback<T>, result: Result<T>) {
+        vat.apply(Effect::Enqueue(Box::new(Self { callback, result })));
+    }
 }
 
 impl<T: Data> Work for Deliver<T> {

@@ -256,6 +256,7 @@ impl Shared {
 
     pub(crate) fn abandon(&self, what: Box<dyn Breakable>) {
         self.abandoned.borrow_mut().push(what);
+        self.rouse();
     }
 
     pub(crate) fn discard(&self, value: Box<dyn Any>) {

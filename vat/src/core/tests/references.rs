@@ -1,6 +1,6 @@
 //! Promises 1, 8, 10 and 12, inside one vat.
 
-use super::sample::{Count, CounterRef, counter, run, taken, value};
+use super::sample::{Count, Counter, CounterRef, counter, run, taken, value};
 use crate::prelude::*;
 use crate::schema::describe;
 use crate::{AnyCall, Dynamic, Vat};
@@ -436,4 +436,76 @@ fn every_object_describes_itself() {
         .map(|field| field.name.as_str())
         .collect();
     assert_eq!(names, ["other", "fail"]);
+}
+
+#[test]
+fn a_call_on_its_way_keeps_its_object_alive() {
+    #[vat::interface]
+    trait Ticker {
+        fn tick(&mut self, turn: &Turn, left: u64) -> Result<()>;
+    }
+    #[derive(Clone, vat::Object)]
+    struct Ticks {
+        count: Near<Count>,
+    }
+    impl Ticker for Ticks {
+        fn tick(&mut self, turn: &Turn, left: u64) -> Result<()> {
+            self.count.add(turn, 1)?;
+            if left > 0 {
+                TickerRef::from(turn.this(self)).tick(left - 1).detach();
+            }
+            Ok(())
+        }
+    }
+
+    let vat = Vat::new("a");
+    let (count, _) = counter(&vat);
+    vat.turn(|turn| {
+        // Nobody keeps the reference, neither here nor in the object itself.
+        let count = count.clone();
+        TickerRef::new(turn, Ticks { count }).tick(9).detach();
+        Ok(())
+    })
+    .unwrap();
+    run(&vat);
+    assert_eq!(value(&vat, &count), 10);
+    assert_eq!(vat.objects(), 1);
+}
+
+#[test]
+fn a_long_chain_of_linked_promises_settles_without_a_deep_stack() {
+    let vat = Vat::new("a");
+    let (first, last) = vat
+        .turn(|turn| {
+            let (mut promise, resolver) = turn.promise::<u64>();
+            for _ in 0..100_000 {
+                let (next, linked) = turn.promise::<u64>();
+                promise.link(&turn.0, linked);
+                promise = next;
+            }
+            Ok((resolver, promise))
+        })
+        .unwrap();
+    first.resolve(Ok(7));
+    run(&vat);
+    assert_eq!(taken(&last).unwrap(), 7);
+}
+
+#[test]
+fn a_resolver_dropped_outside_of_turns_wakes_the_driver() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let vat = Vat::new("a");
+    let woken = Arc::new(AtomicUsize::new(0));
+    let counted = woken.clone();
+    vat.on_wake(Arc::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    }));
+    let (promise, resolver) = vat.turn(|turn| Ok(turn.promise::<u64>())).unwrap();
+    run(&vat);
+    woken.store(0, Ordering::Relaxed);
+    drop(resolver);
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+    run(&vat);
+    assert!(taken(&promise).is_err());
 }
