@@ -25,6 +25,9 @@ const TURNS: usize = 1_000;
 const PIECES: usize = 16;
 /// Size of a piece: what a connection holds of memory while it is idle.
 const PIECE: usize = 16 << 10;
+/// Most bytes that wait for a peer to read them; beyond, its connection ends. The engine's own limit
+/// counts what it was not asked for yet only.
+const BACKLOG: usize = 32 << 20;
 /// How long the last bytes of a closed connection may take to leave.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -49,6 +52,8 @@ struct Link {
     waker: RefCell<Option<Waker>>,
     /// The stream holds bytes that the transport has not taken.
     unsent: Cell<bool>,
+    /// How many.
+    queued: Cell<usize>,
     closed: Cell<bool>,
     gone: Notify,
 }
@@ -219,6 +224,14 @@ impl Inner {
                     let mut transmit = link.transmit.borrow_mut();
                     self.vat
                         .engine(|engine| engine.poll_transmit(conn, &mut transmit));
+                    if transmit.len() + link.queued.get() > BACKLOG && !link.closed.replace(true) {
+                        transmit.clear();
+                        tracing::warn!(%conn, "a connection whose peer does not read is closed");
+                        self.vat.engine(|engine| {
+                            engine.handle_closed(conn, "the peer does not read what it is sent");
+                        });
+                        self.wake.notify_one();
+                    }
                     link.wake();
                 }
                 None => {
@@ -334,17 +347,12 @@ impl Task {
 
     fn poll(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Step> {
         self.link.waker.replace(Some(cx.waker().clone()));
-        let written = match self.poll_write(cx) {
-            Poll::Ready(Err(error)) => return Poll::Ready(Step::End(Err(error))),
-            Poll::Ready(Ok(())) => true,
-            Poll::Pending => false,
-        };
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            return Poll::Ready(Step::End(Err(error)));
+        }
         if self.link.closed.get() {
-            return if written {
-                Poll::Ready(Step::End(Ok(())))
-            } else {
-                Poll::Pending
-            };
+            // What is left is sent after the end, as far as the peer takes it in time.
+            return Poll::Ready(Step::End(Ok(())));
         }
         self.poll_read(cx, buffer)
     }
@@ -364,6 +372,7 @@ impl Task {
         }
         let flushed = self.stream.poll_flush(cx);
         self.link.unsent.set(flushed.is_pending());
+        self.link.queued.set(self.stream.queued_bytes());
         if flushed.is_ready()
             && let Some(inner) = self.inner.upgrade()
         {
@@ -497,6 +506,37 @@ mod tests {
                 (ErrorKind::Failed, true)
             );
             assert_eq!(sum.add(1).await.unwrap(), 3, "the failed turn left a trace");
+        });
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_loses_its_connection() {
+        #[vat::interface]
+        trait Sink {
+            fn put(&mut self, turn: &Turn, bytes: Vec<u8>) -> Result<()>;
+        }
+
+        run(async {
+            let flags = SocketFlags::CLOEXEC;
+            let (a, silent) =
+                socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+            let caller = Driver::new(Vat::new("caller"));
+            let connection =
+                caller.attach(Stream::from_socketpair(a).unwrap(), Attach::plain(None));
+            let sink = SinkRef::from(connection.bootstrap().unwrap());
+            let fill = async {
+                loop {
+                    sink.put(vec![0; 1 << 20]).detach();
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                () = connection.gone() => {}
+                () = fill => {}
+            }
+            let lost = sink.put(Vec::new()).await.unwrap_err();
+            assert_eq!(lost.kind(), ErrorKind::Disconnected);
+            drop(silent);
         });
     }
 
