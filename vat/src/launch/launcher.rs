@@ -423,6 +423,10 @@ impl Launcher {
             },
         };
         drop(self.events.send(event)); // nobody listens: the launcher ends
+        if self.once {
+            // A supervisor whose only child is temporary would wait for ever.
+            drop(self.events.send(Event::Stop));
+        }
     }
 }
 
