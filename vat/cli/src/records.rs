@@ -69,18 +69,8 @@ fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// The last records of a log, as lines.
-pub(crate) fn last(dir: &Path, count: usize) -> String {
-    let records = LogReader::last(dir, count, |_| true).map(|(records, _)| records);
-    let lines = records
-        .unwrap_or_default()
-        .into_iter()
-        .map(|record| format!("{}\n", Line(&LogRecord::from(record))));
-    lines.collect()
-}
-
 /// What is written to a log from now on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Follower(Option<LogReader>);
 
 impl Follower {
@@ -91,11 +81,6 @@ impl Follower {
                 .ok()
                 .map(|(_, reader)| reader),
         )
-    }
-
-    /// From the beginning of what is kept.
-    pub(crate) fn oldest(dir: &Path) -> Self {
-        Self(Some(LogReader::oldest(dir)))
     }
 
     /// What was written since the last call.

@@ -14,9 +14,10 @@ use vat::supervisor::Outcome;
 
 use crate::command_error::{CommandError, Kind};
 use crate::environment::Environment;
+use crate::records::{Follower, Line};
 use crate::signals::{Asked, Signals};
 use crate::ui::Ui;
-use crate::{locate, program, records};
+use crate::{locate, program};
 
 /// How many records of the log are shown of a program that does not start.
 const LAST_WORDS: usize = 10;
@@ -50,6 +51,8 @@ pub(crate) struct Plan {
 pub(crate) struct Session {
     pub(crate) launcher: Rc<Launcher>,
     pub(crate) signals: Signals,
+    /// What was logged since the start and not shown yet.
+    pub(crate) log: Follower,
     running: JoinHandle<Outcome>,
     stopped: Option<Asked>,
 }
@@ -84,6 +87,7 @@ impl Session {
         let launcher = Launcher::prepare(plan.manifest, environment.places()?, options)
             .await
             .map_err(|error| not_launched(&name, &error))?;
+        let log = Follower::new(launcher.log_dir());
         let running = tokio::task::spawn_local({
             let launcher = launcher.clone();
             async move { launcher.run().await }
@@ -91,6 +95,7 @@ impl Session {
         Ok(Self {
             launcher,
             signals,
+            log,
             running,
             stopped: None,
         })
@@ -148,21 +153,26 @@ impl Session {
     }
 
     /// Why the program ended without having been asked to; its last words are shown.
-    pub(crate) fn failure(&self, outcome: &Outcome, ui: &mut Ui) -> CommandError {
-        ui.note(records::last(self.launcher.log_dir(), LAST_WORDS).trim_end());
-        let name = self.launcher.child_status().path;
+    pub(crate) async fn failure(&mut self, outcome: &Outcome, ui: &mut Ui) -> CommandError {
+        self.launcher.flushed().await;
+        let unseen = self.log.take();
+        let first = unseen.len().saturating_sub(LAST_WORDS);
+        for record in unseen.iter().skip(first) {
+            ui.note(&Line(record).to_string());
+        }
+        let status = self.launcher.child_status();
         match outcome {
             Outcome::GaveUp(_) => CommandError::new(Kind::GaveUp, outcome.to_string())
-                .hint("the lines above are the end of its log")
+                .hint("its log says more: the lines above are the end of it")
                 .hint("[supervisor] intensity in the manifest says how often it may be restarted"),
             Outcome::StartFailed { .. } => {
                 CommandError::new(Kind::LauncherFailed, outcome.to_string())
                     .hint("`vat doctor` shows what this machine can enforce")
             }
-            Outcome::Stopped => CommandError::new(
-                Kind::NotRunning,
-                format!("{name} ended: {}", self.launcher.child_status().last_exit),
-            ),
+            Outcome::Stopped => {
+                let message = format!("{} ended: {}", status.path, status.last_exit);
+                CommandError::new(Kind::LauncherFailed, message)
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use vat::supervisor::Outcome;
 
 use crate::command_error::{CommandError, Kind};
 use crate::environment::Environment;
-use crate::records::{self, Follower, Line};
+use crate::records::{self, Line};
 use crate::runtime::block_on;
 use crate::session::{self, Plan, Session};
 use crate::ui::Ui;
@@ -53,21 +53,22 @@ pub(crate) fn run(args: &Args, environment: &Environment, ui: &mut Ui) -> Result
                 show.line(&Line(record).to_string());
             }
         };
-        let mut follower = Follower::oldest(session.launcher.log_dir());
+        let mut log = std::mem::take(&mut session.log);
         let outcome = tokio::select! {
             outcome = session.over(ui) => outcome?,
-            () = follower.each(&mut show) => Outcome::Stopped,
+            () = log.each(&mut show) => Outcome::Stopped,
         };
         session.launcher.flushed().await;
-        follower.take().iter().for_each(&mut show);
+        log.take().iter().for_each(&mut show);
+        session.log = log;
         if session.interrupted() {
             return Err(CommandError::said(Kind::Interrupted));
         }
         match (&outcome, session.launcher.exit_code()) {
-            (Outcome::StartFailed { .. }, _) => Err(session.failure(&outcome, ui)),
+            (Outcome::StartFailed { .. }, _) => Err(session.failure(&outcome, ui).await),
             (_, Some(0)) => Ok(()),
             (_, Some(code)) => Err(CommandError::program(code)),
-            (_, None) => Err(session.failure(&outcome, ui)),
+            (_, None) => Err(session.failure(&outcome, ui).await),
         }
     })
 }

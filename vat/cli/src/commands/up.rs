@@ -13,7 +13,7 @@ use crate::background::{self, Waiting};
 use crate::command_error::{CommandError, Kind};
 use crate::environment::Environment;
 use crate::progress::Progress;
-use crate::records::{Follower, Line};
+use crate::records::Line;
 use crate::runtime::block_on;
 use crate::session::{self, Now, Plan, Session};
 use crate::signals::Asked;
@@ -95,11 +95,10 @@ async fn up(
     if waiting.is_some() {
         Waiting::leave_session();
     }
-    let mut follower = Follower::new(session.launcher.log_dir());
     let now = session.ready(ui).await?;
     drop(progress);
     if let Now::Over(outcome) = now {
-        return over(&session, &outcome, ui);
+        return over(&mut session, &outcome, ui).await;
     }
     announce(&session, ui).await?;
     match waiting {
@@ -116,12 +115,14 @@ async fn up(
                 session.launcher.name()
             ));
             let mut show = ui.err();
-            let shown = follower.each(|record: &LogRecord| show.line(&Line(record).to_string()));
+            let mut log = std::mem::take(&mut session.log);
+            let shown = log.each(|record: &LogRecord| show.line(&Line(record).to_string()));
             let outcome = tokio::select! {
                 outcome = session.over(ui) => outcome?,
                 () = shown => Outcome::Stopped,
             };
-            over(&session, &outcome, ui)
+            session.log = log;
+            over(&mut session, &outcome, ui).await
         }
     }
 }
@@ -139,8 +140,8 @@ async fn in_background(session: &mut Session, ui: &mut Ui) -> Result<(), Command
     Ok(())
 }
 
-fn over(session: &Session, outcome: &Outcome, ui: &mut Ui) -> Result<(), CommandError> {
-    let name = session.launcher.name();
+async fn over(session: &mut Session, outcome: &Outcome, ui: &mut Ui) -> Result<(), CommandError> {
+    let name = session.launcher.name().to_owned();
     match outcome {
         Outcome::Stopped if session.interrupted() => {
             ui.note(&format!("{name} is stopped"));
@@ -158,7 +159,7 @@ fn over(session: &Session, outcome: &Outcome, ui: &mut Ui) -> Result<(), Command
             ));
             Ok(())
         }
-        _ => Err(session.failure(outcome, ui)),
+        _ => Err(session.failure(outcome, ui).await),
     }
 }
 
