@@ -8,8 +8,11 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod bad_input;
 mod confinement;
-
 mod harness;
 mod hostile_run;
+mod interop;
 mod launcher;
+mod main_job;
+mod readme;
