@@ -5,8 +5,94 @@
 //! and commands go in, deliveries and bytes come out. [`Engine`] is the central type; its
 //! documentation is the contract.
 //!
-//! Spoken is level 1 of Cap'n Proto RPC, complete. Messages of level 3 are answered as
-//! unimplemented, and a `thirdPartyHosted` reference is used through its vine.
+//! Spoken is level 1 of Cap'n Proto RPC, complete: `schema/captp.capnp` says what the messages are.
+//! Messages of level 3 are answered as unimplemented, and a `thirdPartyHosted` reference is used
+//! through its vine.
+//!
+//! # Where things are
+//!
+//! - A [`NodeId`] names a reference. All references of a vat lie in one arena, because promises,
+//!   embargoes and forwarding cross connections.
+//! - A connection is a row with four tables (questions, answers, imports, exports), embargoes, and
+//!   the two byte streams. Each table's module states the life of its entries.
+//! - A received message is decoded into an owned envelope, in which the peer's view has become
+//!   ours; its payload stays in the received words. Messages to send are built in place and laid
+//!   one after the other into one buffer per connection.
+//!
+//! # Decisions
+//!
+//! Where the protocol leaves a choice, or where implementations differ:
+//!
+//! - **Finish.** Ours goes out with the Return, or early if the call was
+//!   [cancelled](Engine::cancel); dropping everything that a call returns does not finish it. A
+//!   Finish that comes early does not stop a call ([`Output::Cancelled`] tells), and calls pipelined
+//!   on it still get its results.
+//! - **No Finish needed.** Results without references are returned with `noFinishNeeded` and
+//!   forgotten; a Finish that comes all the same is ignored. Exceptions are kept until the Finish, so
+//!   that calls pipelined on them fail with the very reason.
+//! - **Tribble rule.** What a peer was told that a promise or answer *is*, stays so for what the
+//!   peer sends there: the node is *pinned* to its place on that connection.
+//! - **Embargoes.** If a reference that was pipelined on comes back as one of ours, the promise and
+//!   the reference in the results both wait for the Disembargo: there is no way around it.
+//! - **A promise that becomes another promise** which the peer does not know yet keeps its export;
+//!   no Resolve is sent until there is something to say.
+//! - **Broken references** travel as promises that are resolved with the exception right after the
+//!   message. Something settled that breaks later (its connection was lost behind us) has no message
+//!   in the protocol: the peer learns it from its next call.
+//! - **Sameness.** Two references of one peer are the same if they are the same import. Otherwise
+//!   nobody can know: the peer, or we, may stand between.
+//! - **Circles.** A promise that resolves to itself breaks, also across vats. Two calls that are each
+//!   answered with the other's result have no end that either vat could see: what is sent there goes
+//!   round until the limit of unfinished calls stops it.
+//! - **Descriptors** that come with a message and belong to no reference in it are closed.
+//!
+//! # Example
+//!
+//! A vat that calls itself, and the same call between two engines:
+//!
+//! ```
+//! # use captp::*;
+//! # struct Greeter;
+//! # struct Greet(String);
+//! # impl Host for Greeter { type Call = Greet; type Reply = (); type Job = (); }
+//! impl LocalCall for Greet {
+//!     type Reply = ();
+//!     fn interface(&self) -> u64 { 0x8000_0000_0000_0001 }
+//!     fn method(&self) -> u16 { 0 }
+//!     fn encode(
+//!         self,
+//!         mut params: capnp::any_pointer::Builder<'_>,
+//!     ) -> Result<Encoded<()>, ((), Exception)> {
+//!         let written = params.set_as::<capnp::text::Owned>(self.0.as_str());
+//!         written.map_err(|error| ((), error.into()))?;
+//!         Ok(Encoded { reply: (), pipelined: Vec::new() })
+//!     }
+//! }
+//!
+//! let mut server = Engine::<Greeter>::new(Config::default());
+//! let object = server.object(ObjectKey(1));
+//! server.send(object, Greet("you".to_owned()));
+//! assert!(matches!(
+//!     server.poll_output(),
+//!     Some(Output::Deliver { object: ObjectKey(1), call: Incoming::Local(Greet(_)) })
+//! ));
+//!
+//! let mut client = Engine::<Greeter>::new(Config::default());
+//! let here = client.open(ConnOptions::default());
+//! let there = server.open(ConnOptions::default().with_bootstrap(object));
+//! let greeter = client.bootstrap(here);
+//! client.send(greeter, Greet("over there".to_owned()));
+//! let mut transmit = Transmit::new();
+//! client.poll_transmit(here, &mut transmit);
+//! server.handle_bytes(there, &transmit.take_bytes(), Vec::new());
+//! let Some(Output::Deliver { call: Incoming::Wire(call), .. }) = server.poll_output() else {
+//!     panic!("no call");
+//! };
+//! let text: capnp::text::Reader<'_> = call.params.content()?.get_as()?;
+//! assert_eq!(text.to_str()?, "over there");
+//! server.answer(call.answer, Err(Exception::overloaded("tomorrow")));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
