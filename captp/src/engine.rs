@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::{
     AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, Host, Incoming, Limits, NodeId,
-    ObjectKey, Payload, Transmit, WireCall, WriteResults,
+    ObjectKey, Payload, PeerMisbehaved, Transmit, WireCall, WriteResults,
 };
 
 mod answering;
@@ -492,14 +492,18 @@ impl<H: Host> Engine<H> {
     /// Moves everything the connection has to send to the end of `out`. Returns whether that was
     /// anything.
     ///
-    /// What has been polled no longer counts for [`Limits::outbound_bytes`]: poll again only when
-    /// the transport has taken what was polled before.
+    /// Leave in `out` what the transport does not take yet. If that and what is new are more than
+    /// [`Limits::outbound_bytes`], the peer does not read, and the connection is aborted.
     pub fn poll_transmit(&mut self, conn: ConnId, out: &mut Transmit) -> bool {
         self.dirty.remove(&conn);
         let Some(row) = self.connections.any(conn) else {
             return false;
         };
         let some = out.append(&mut row.outbound);
+        if !row.closed && out.len() > row.limits.outbound_bytes {
+            self.abort(conn, PeerMisbehaved::NotReading(out.len()));
+            self.settle();
+        }
         self.bury(conn);
         some
     }

@@ -60,7 +60,20 @@ impl Transmit {
         }
         if self.sent == self.bytes.len() {
             self.clear();
+        } else if self.sent > KEEP_BYTES && self.sent > self.bytes.len() / 2 {
+            self.compact();
         }
+    }
+
+    /// Gives the room of what was sent back, so that a transport that is never quite done does not
+    /// make the buffer grow for ever.
+    fn compact(&mut self) {
+        self.bytes.drain(..self.sent);
+        for mark in &mut self.marks {
+            mark.start = mark.start.saturating_sub(self.sent);
+            mark.end -= self.sent;
+        }
+        self.sent = 0;
     }
 
     /// Bytes not yet sent.
@@ -183,6 +196,40 @@ mod tests {
         transmit.advance(16);
         assert!(transmit.is_empty());
         assert!(transmit.head().is_none());
+    }
+
+    #[test]
+    fn a_transport_that_is_never_quite_done_does_not_make_the_buffer_grow() {
+        let mut transmit = Transmit::new();
+        let content = [7; 8 << 10];
+        transmit.push(&[&content], &[]);
+        for round in 0..200 {
+            let mut more = Transmit::new();
+            more.push(
+                &[&content],
+                if round % 9 == 0 {
+                    vec![fd()]
+                } else {
+                    Vec::new()
+                }
+                .as_slice(),
+            );
+            assert!(transmit.append(&mut more));
+            let mut due = 8 + (8 << 10);
+            while due > 0 {
+                let (run, _) = transmit.head().unwrap();
+                let count = run.len().min(due).min(5_000);
+                transmit.advance(count);
+                due -= count;
+            }
+            assert_eq!(transmit.len(), 8 + (8 << 10));
+        }
+        assert!(
+            transmit.bytes.len() < 3 * KEEP_BYTES,
+            "{}",
+            transmit.bytes.len()
+        );
+        assert_eq!(transmit.head().unwrap().0.first(), Some(&0));
     }
 
     #[test]

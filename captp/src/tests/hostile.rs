@@ -575,6 +575,26 @@ fn a_peer_that_does_not_read_is_aborted() {
 }
 
 #[test]
+fn what_the_transport_does_not_take_counts_too() {
+    let mut victim = Victim::new(Limits::default().with_outbound_bytes(10_000));
+    victim.bootstrap();
+    let mut stuck = Transmit::new();
+    for question in 0..400 {
+        victim.call(question, 0);
+        while let Some(event) = victim.net.vats[0].next() {
+            answer(&mut victim, event);
+        }
+        let conn = victim.conn;
+        victim.net.vats[0].engine.poll_transmit(conn, &mut stuck);
+        if victim.net.vats[0].engine.stats(conn).is_none() {
+            assert!(stuck.len() < 11_000);
+            return;
+        }
+    }
+    panic!("the outbound queue has no end");
+}
+
+#[test]
 fn too_many_references_are_refused_in_both_directions() {
     let mut victim = Victim::new(Limits::default().with_caps_per_message(2));
     victim.bootstrap();

@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 use super::Stream;
 use crate::core::{Ref, Vat};
 
+/// Bytes that a stream is given ahead of what its socket takes.
+const AHEAD: usize = 256 << 10;
 /// Turns that run before connections are served again.
 const TURNS: usize = 1_000;
 /// Pieces read from one connection before the vat runs and other connections have their turn.
@@ -359,18 +361,28 @@ impl Task {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut transmit = self.link.transmit.borrow_mut();
-        while let Some((run, fds)) = transmit.head() {
-            let fds = fds
-                .iter()
-                .map(|fd| fd.try_clone())
-                .collect::<io::Result<_>>()?;
-            let sent = run.len();
-            self.stream
-                .queue(run.to_vec(), fds)
-                .map_err(io::Error::other)?;
-            transmit.advance(sent);
-        }
-        let flushed = self.stream.poll_flush(cx);
+        // Only as much as can be sent soon: what stays behind is counted by the engine, which ends
+        // the connection of a peer that does not read.
+        let flushed = loop {
+            if self.stream.queued_bytes() < AHEAD
+                && let Some((run, fds)) = transmit.head()
+            {
+                let fds = fds
+                    .iter()
+                    .map(|fd| fd.try_clone())
+                    .collect::<io::Result<_>>()?;
+                let sent = run.len();
+                self.stream
+                    .queue(run.to_vec(), fds)
+                    .map_err(io::Error::other)?;
+                transmit.advance(sent);
+                continue;
+            }
+            let flushed = self.stream.poll_flush(cx);
+            if !matches!(flushed, Poll::Ready(Ok(()))) || transmit.is_empty() {
+                break flushed;
+            }
+        };
         self.link.unsent.set(flushed.is_pending());
         self.link.queued.set(self.stream.queued_bytes());
         if flushed.is_ready()
