@@ -50,7 +50,10 @@ fn a_raw_uri_in_argv_is_refused_without_repeating_it() {
     let uri = reference.to_uri_with_secret();
     let stderr = ensemble.fails(2, &["call", &uri, "page"]);
     assert!(stderr.contains("reference file"), "{stderr}");
-    assert!(!stderr.contains(uri.rsplit('/').next().unwrap()), "the secret was printed");
+    assert!(
+        !stderr.contains(uri.rsplit('/').next().unwrap()),
+        "the secret was printed"
+    );
 }
 
 #[test]
@@ -143,7 +146,11 @@ fn garbage_ends_its_connection_and_nothing_else() {
             let mut answer = Vec::new();
             // Closed by the other side: an end or a reset, in any case not our time limit.
             if let Err(error) = way.read_to_end(&mut answer) {
-                assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{sample:02x?}");
+                assert_ne!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock,
+                    "{sample:02x?}"
+                );
             }
         }
         assert_unharmed(&ensemble, pid);
@@ -163,7 +170,11 @@ fn half_a_message_and_silence_hold_nobody_up() {
     }
     let begin = Instant::now();
     assert_unharmed(&ensemble, pid);
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begin.elapsed()
+    );
     drop(open);
     assert_unharmed(&ensemble, pid);
 }
@@ -211,8 +222,13 @@ fn a_full_disk_fails_the_call_and_leaves_earlier_entries_intact() {
     let text = "x".repeat(3000);
     let mut signed = 0;
     let stderr = loop {
-        let arguments =
-            ["call", "guestbook.cap", "sign", "name=Ann", &format!("text={signed}{text}")];
+        let arguments = [
+            "call",
+            "guestbook.cap",
+            "sign",
+            "name=Ann",
+            &format!("text={signed}{text}"),
+        ];
         let output = ensemble.run(&arguments);
         match output.status.code() {
             Some(0) => signed += 1,
@@ -221,7 +237,10 @@ fn a_full_disk_fails_the_call_and_leaves_earlier_entries_intact() {
         }
         assert!(signed < 10, "the disk never filled up");
     };
-    assert!(stderr.contains("full") || stderr.contains("No space"), "{stderr}");
+    assert!(
+        stderr.contains("full") || stderr.contains("No space"),
+        "{stderr}"
+    );
     assert!(signed >= 2);
     // A short entry still fits, now and after a restart; the long ones are all there.
     ensemble.ok(&["call", "guestbook.cap", "sign", "name=Bob", "text=short"]);
@@ -234,7 +253,11 @@ fn a_full_disk_fails_the_call_and_leaves_earlier_entries_intact() {
         assert_eq!(entry["text"], format!("{n}{text}"));
     }
     eventually("the ensemble is down", || {
-        ensemble.run(&["down", "guestbook", "--yes"]).status.success().then_some(())
+        ensemble
+            .run(&["down", "guestbook", "--yes"])
+            .status
+            .success()
+            .then_some(())
     });
     drop(ensemble);
     drop(unmount);
@@ -245,6 +268,9 @@ struct Unmount(std::path::PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
     }
 }

@@ -20,9 +20,15 @@ fn a_hostile_program_under_vat_run_is_refused_everything() {
     let ensemble = Ensemble::new();
     let output = ensemble.run(&["run", &manifest(&ensemble, "hostile", "")]);
     let (stdout, stderr) = texts(&output);
-    let allowed: Vec<&str> = stdout.lines().filter(|line| line.starts_with("ALLOWED")).collect();
+    let allowed: Vec<&str> = stdout
+        .lines()
+        .filter(|line| line.starts_with("ALLOWED"))
+        .collect();
     assert_eq!(allowed, [""; 0], "{stdout}{stderr}");
-    let refused = stdout.lines().filter(|line| line.starts_with("refused")).count();
+    let refused = stdout
+        .lines()
+        .filter(|line| line.starts_with("refused"))
+        .count();
     assert!(refused >= 30, "only {refused} probes ran\n{stdout}{stderr}");
     assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
 }

@@ -24,7 +24,12 @@ fn python_client(ensemble: &Ensemble, arguments: &[&str], stdin: &str) -> String
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    client.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    client
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(stdin.as_bytes())
+        .unwrap();
     let output = client.wait_with_output().unwrap();
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success(), "{stdout}{stderr}");
@@ -50,7 +55,9 @@ fn pycapnp_uses_the_guestbook_over_tls_through_the_restorer() {
     };
     let (certificate, key) = (ensemble.path("client.pem"), ensemble.path("client.key"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=x", "-keyout"])
+        .args([
+            "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=x", "-keyout",
+        ])
         .arg(&key)
         .arg("-out")
         .arg(&certificate)
@@ -65,7 +72,12 @@ fn pycapnp_uses_the_guestbook_over_tls_through_the_restorer() {
         certificate.to_str().unwrap(),
         key.to_str().unwrap(),
     ];
-    let swiss: String = reference.swiss().expose().iter().map(|b| format!("{b:02x}")).collect();
+    let swiss: String = reference
+        .swiss()
+        .expose()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
     let printed = python_client(&ensemble, &arguments, &format!("{swiss}\n"));
     assert_eq!(printed, format!("invented: refused\n{WORKED}"));
 }

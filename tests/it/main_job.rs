@@ -12,21 +12,39 @@ fn a_reference_file_keeps_working_when_the_vat_and_the_launcher_were_restarted()
     let mut ensemble = Ensemble::new();
     let cap = ensemble.up();
     let before = std::fs::read(&cap).unwrap();
-    assert_eq!(ensemble.ok(&["call", "guestbook.cap", "sign", "name=Ann", "text=hello"]), "1\n");
+    assert_eq!(
+        ensemble.ok(&["call", "guestbook.cap", "sign", "name=Ann", "text=hello"]),
+        "1\n"
+    );
 
     kill(&ensemble);
-    assert_eq!(ensemble.ok(&["call", "guestbook.cap", "sign", "name=Bob", "text=hi"]), "2\n");
+    assert_eq!(
+        ensemble.ok(&["call", "guestbook.cap", "sign", "name=Bob", "text=hi"]),
+        "2\n"
+    );
 
     ensemble.ok(&["down", "guestbook", "--yes"]);
     ensemble.fails(6, &["call", "guestbook.cap", "page"]);
     ensemble.up();
-    assert_eq!(std::fs::read(&cap).unwrap(), before, "the reference is the same");
+    assert_eq!(
+        std::fs::read(&cap).unwrap(),
+        before,
+        "the reference is the same"
+    );
     let page = ensemble.json(&["call", "guestbook.cap", "page", "--json"]);
-    let names: Vec<_> = page["result"].as_array().unwrap().iter().map(|e| &e["name"]).collect();
+    let names: Vec<_> = page["result"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| &e["name"])
+        .collect();
     assert_eq!(names, ["Ann", "Bob"]);
     let status = ensemble.json(&["ps", "--json"]);
     let child = &status["children"][0];
-    assert!(["L2", "L3"].contains(&child["confinement"].as_str().unwrap()), "{child}");
+    assert!(
+        ["L2", "L3"].contains(&child["confinement"].as_str().unwrap()),
+        "{child}"
+    );
 }
 
 /// Three processes sign while the vat is killed 100 times, twice a second at most.
@@ -49,7 +67,11 @@ fn every_acknowledged_entry_is_there_once_after_100_kills() {
         done.store(true, Ordering::Relaxed);
     });
     let acknowledged = acknowledged.lock().unwrap();
-    assert!(acknowledged.len() >= 100, "only {} were acknowledged", acknowledged.len());
+    assert!(
+        acknowledged.len() >= 100,
+        "only {} were acknowledged",
+        acknowledged.len()
+    );
     let page = ensemble.json(&["call", "guestbook.cap", "page", "--json"]);
     let entries = page["result"].as_array().unwrap();
     let text = |entry: &serde_json::Value| entry["text"].as_str().unwrap().to_owned();
@@ -62,7 +84,9 @@ fn every_acknowledged_entry_is_there_once_after_100_kills() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), count, "an entry is there twice");
-    let restarts = ensemble.json(&["ps", "--json"])["children"][0]["restarts"].as_u64().unwrap();
+    let restarts = ensemble.json(&["ps", "--json"])["children"][0]["restarts"]
+        .as_u64()
+        .unwrap();
     assert!(restarts >= 100, "restarts: {restarts}");
 }
 
@@ -78,8 +102,13 @@ fn sign_until(
             return;
         }
         let text = format!("{signer}-{n}");
-        let arguments =
-            ["call", "guestbook.cap", "sign", &format!("name={signer}"), &format!("text={text}")];
+        let arguments = [
+            "call",
+            "guestbook.cap",
+            "sign",
+            &format!("name={signer}"),
+            &format!("text={text}"),
+        ];
         let output = ensemble.run(&arguments);
         let (stdout, stderr) = texts(&output);
         match output.status.code() {
@@ -102,7 +131,9 @@ fn kill(ensemble: &Ensemble) {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     eventually("the process is gone", || {
-        rustix::process::test_kill_process(pid).is_err().then_some(())
+        rustix::process::test_kill_process(pid)
+            .is_err()
+            .then_some(())
     });
 }
 
@@ -118,5 +149,8 @@ fn a_program_that_crashes_at_once_is_given_up_and_the_command_says_so() {
     );
     std::fs::write(&manifest, text).unwrap();
     let stderr = ensemble.fails(12, &["up", manifest.to_str().unwrap()]);
-    assert!(stderr.contains("gave up on crasher: more than 3 restarts"), "{stderr}");
+    assert!(
+        stderr.contains("gave up on crasher: more than 3 restarts"),
+        "{stderr}"
+    );
 }

@@ -26,13 +26,19 @@ fn commands() -> Vec<String> {
 fn every_command_of_the_readme_succeeds() {
     let ensemble = Ensemble::new();
     let commands = commands();
-    assert!(commands.iter().any(|command| command.ends_with("-- demo")), "{commands:?}");
+    assert!(
+        commands.iter().any(|command| command.ends_with("-- demo")),
+        "{commands:?}"
+    );
     let path = format!(
         "{}:{}",
         vat_binary().parent().unwrap().display(),
         std::env::var("PATH").unwrap_or_default()
     );
-    for command in commands.iter().filter(|command| !command.starts_with("cargo test")) {
+    for command in commands
+        .iter()
+        .filter(|command| !command.starts_with("cargo test"))
+    {
         let output = Command::new("sh")
             .args(["-ec", command])
             .env("PATH", &path)

@@ -7,7 +7,6 @@
 //! that builds a package for the cases builds every dependency again, which takes longer than all
 //! other tests together.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::path::{Path, PathBuf};
