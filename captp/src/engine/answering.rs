@@ -74,7 +74,7 @@ impl<H: Host> Engine<H> {
         };
         if let Err(reason) = complete_results(&mut built, &given, to_caller)
             .and_then(|()| self.check_size(token.conn, &built))
-            .and_then(|()| self.check_kept(&token, &built, &given))
+            .and_then(|()| self.check_kept(token, &built, &given))
         {
             self.take_back(token.conn, given);
             return self.answer_exception(token, &reason);
