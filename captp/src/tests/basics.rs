@@ -279,7 +279,7 @@ fn a_null_and_a_broken_reference_travel_inside_a_call_without_breaking_it() {
 }
 
 #[test]
-fn a_hello_that_is_missing_or_of_another_version_ends_the_connection() {
+fn a_missing_hello_ends_the_connection() {
     let mut net = Net::new(2);
     net.link(
         (0, ConnOptions::default().with_hello(true)),

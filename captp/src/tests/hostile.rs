@@ -671,3 +671,25 @@ fn a_circle_of_forwarded_calls_ends_at_the_limit() {
         .count();
     assert_eq!(failed, 1, "the call has nowhere to go");
 }
+
+#[test]
+fn a_hello_of_an_unknown_version_is_refused_by_its_number() {
+    use crate::network_capnp::hello;
+    for (magic, major, expected) in [
+        (0x0d74_6176, 2, PeerMisbehaved::UnknownVersion(2)),
+        (0, 1, PeerMisbehaved::NoHello),
+    ] {
+        let mut victim = Victim::new(Limits::default());
+        let options = ConnOptions::default().with_hello(true);
+        victim.conn = victim.net.vats[0].engine.open(options);
+        let mut built: Built = new_message(16);
+        let mut hello = built.init_root::<hello::Builder<'_>>();
+        hello.set_magic(magic);
+        hello.set_major(major);
+        hello.set_features(u64::MAX);
+        let mut out = Transmit::new();
+        out.push(&built.get_segments_for_output(), &[]);
+        victim.bytes(&out.take_bytes());
+        assert_eq!(victim.fault(), expected);
+    }
+}

@@ -167,6 +167,8 @@ pub(super) struct Vat {
     pub(super) events: VecDeque<Event>,
     written: Rc<std::cell::RefCell<Vec<NodeId>>>,
     next_tag: u32,
+    /// Where calls from other vats go on to, if they do.
+    pub(super) forward_to: Option<NodeId>,
 }
 
 /// Takes an event apart that must be of the given form.
@@ -188,6 +190,7 @@ impl Vat {
             events: VecDeque::new(),
             written: Rc::default(),
             next_tag: 0,
+            forward_to: None,
         }
     }
 
@@ -295,6 +298,19 @@ impl Vat {
             }
             let Some(output) = self.engine.poll_output() else {
                 break;
+            };
+            let output = match (output, self.forward_to) {
+                (
+                    Output::Deliver {
+                        call: Incoming::Wire(call),
+                        ..
+                    },
+                    Some(to),
+                ) => {
+                    self.engine.forward(to, call);
+                    continue;
+                }
+                (output, _) => output,
             };
             let event = self.event(output);
             self.events.push_back(event);

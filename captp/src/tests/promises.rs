@@ -464,28 +464,62 @@ fn losing_the_far_link_breaks_what_went_through_the_middle_and_nothing_else() {
 
 #[test]
 fn a_forwarded_call_is_answered_by_who_it_went_on_to() {
-    let (mut net, boot) = pair();
+    // Vat 1's object is a caretaker: what it is sent goes on to vat 2, or back to vat 0.
+    let mut net = Net::new(3);
+    let care = net.vats[1].object(0);
+    let root = net.vats[2].object(0);
+    net.link(
+        (1, ConnOptions::default()),
+        (2, ConnOptions::default().with_bootstrap(root)),
+    );
+    net.link(
+        (0, ConnOptions::default()),
+        (1, ConnOptions::default().with_bootstrap(care)),
+    );
+    net.vats[1].release(care);
+    net.vats[2].release(root);
+    let (beyond, boot) = (net.conn(0, 0), net.conn(1, 0));
+    let beyond = net.vats[1].engine.bootstrap(beyond);
+    let boot = net.vats[0].engine.bootstrap(boot);
+    net.run();
+    net.vats[1].forward_to = Some(beyond);
     let mine = net.vats[0].object(4);
-    let tag = net.vats[0].send(boot, 1, &[mine]);
-    net.deliver(0, 1, "call");
-    // As a caretaker in vat 1 does it: the call goes on, here back to its sender.
-    take!(net.vats[1], Event::Call { caps, respond, .. } => {
-        net.vats[1].answer(respond, 5, &caps);
-        net.vats[1].release(caps[0]);
+    let (tag, result) = net.vats[0].ask(boot, 1, &[mine]);
+    // Pipelined before the call has gone on, and after.
+    net.vats[0].send(result, 2, &[]);
+    net.run();
+    net.vats[0].send(result, 3, &[]);
+    net.run();
+    take!(net.vats[2], Event::Call { number: 1, caps, respond, .. } => {
+        net.vats[2].answer(respond, 5, &caps);
+        net.vats[2].release(caps[0]);
     });
     net.run();
     let back = take!(net.vats[0], Event::Returned { tag: got, result: Ok((5, caps)) } => {
         assert_eq!(got, tag);
         caps[0]
     });
+    assert_eq!([(); 2].map(|()| net.vats[0].take_number()), [2, 3]);
     assert!(matches!(
         net.vats[0].engine.state(back),
         NodeState::Near(ObjectKey(4))
     ));
-    for node in [back, mine, boot] {
+    // A broken target answers with its reason.
+    net.vats[1].forward_to = Some(net.vats[1].engine.broken(Exception::overloaded("revoked")));
+    net.run();
+    net.vats[0].events.clear();
+    net.vats[0].send(boot, 6, &[mine]);
+    net.run();
+    take!(net.vats[0], Event::Returned { result: Err(reason), .. } => {
+        assert_eq!(reason, Exception::overloaded("revoked"));
+    });
+    let broken = net.vats[1].forward_to.take().unwrap();
+    net.vats[1].release(broken);
+    net.vats[1].release(beyond);
+    for node in [back, result, mine, boot] {
         net.vats[0].release(node);
     }
-    net.assert_drained(&[0, 1]);
+    net.assert_drained(&[0, 1, 1]);
 }
 
 #[test]
