@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -192,10 +192,15 @@ impl Drop for Ensemble {
         }
         if !std::thread::panicking() {
             self.assert_no_secret_leaked();
-        } else if let Ok(log) = std::fs::read_to_string(self.path("state/vat/guestbook/log")) {
-            let _ = writeln!(std::io::stderr(), "the log:\n{log}");
+        } else {
+            let mut log = Vec::new();
+            collect_files(&self.path("state/vat/guestbook/log"), &mut log);
+            for (path, bytes) in log {
+                let text = String::from_utf8_lossy(&bytes);
+                drop(writeln!(std::io::stderr(), "{}:\n{text}", path.display()));
+            }
         }
-        let _ = self.run(&["down", "guestbook", "--yes"]);
+        drop(self.run(&["down", "guestbook", "--yes"]));
     }
 }
 
@@ -226,15 +231,5 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
         }
         assert!(Instant::now() < end, "waited 20 s in vain until {what}");
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A child process that is killed when dropped.
-pub(crate) struct Killed(pub(crate) Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

@@ -48,7 +48,7 @@ fn a_killed_guestbook_comes_back_behind_the_same_reference() {
     let Source::Cargo(target) = &manifest.program.source else {
         panic!("{manifest:?}")
     };
-    let mut builder = Builder::new(env!("CARGO"));
+    let builder = Builder::new(env!("CARGO"));
     let program = builder.build(target, |_| {}).unwrap();
     let options = Options {
         program,
