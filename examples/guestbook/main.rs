@@ -1,6 +1,7 @@
 //! A guestbook: one granted directory, a log and a clock, and nothing else in the world.
 //!
 //! Entries are lines of a file, so they survive restarts; `sign` answers when its line is on disk.
+#![expect(clippy::needless_pass_by_value, reason = "methods take what arrives")]
 
 mod line;
 
