@@ -15,7 +15,10 @@ const WORKED: &str = "call: True\ncallback: called\nobject: returned and called\
 fn has_pycapnp() -> bool {
     let probe = Command::new(python()).args(["-c", "import capnp"]).output();
     let found = probe.is_ok_and(|output| output.status.success());
-    assert!(found || std::env::var_os("CI").is_none(), "CI needs pycapnp");
+    assert!(
+        found || std::env::var_os("CI").is_none(),
+        "CI needs pycapnp"
+    );
     if !found {
         println!("not proven: there is no Python with pycapnp (.ci/run installs it)");
     }
