@@ -1,5 +1,6 @@
 //! `vat call`
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -58,6 +59,9 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// What is known of a call whose answer did not come.
+const MAY_HAVE_RUN: &str = "the call may have run";
+
 /// What a chain of calls came to.
 struct Done {
     answer: Answer,
@@ -69,15 +73,17 @@ pub(crate) fn run(args: &Args, ui: &mut Ui) -> Result<(), CommandError> {
     let steps = chain::steps(&args.method, &args.arguments, &args.then)?;
     let steps: Vec<Step> = steps.into_iter().map(step).collect();
     let sturdy = args.reference.read()?;
+    let sent = Cell::new(false);
     let done = block_on(async {
-        let caller = Caller::new()?;
         let work = async {
+            let caller = Caller::new()?;
             let object = caller.open(&sturdy, &args.reference.to_string()).await?;
             let plan = plan(&caller, &object, &steps).await?;
-            let call = send(plan, &object, &steps);
-            within(args.timeout, call, "the call may have run").await
+            sent.set(true);
+            send(plan, &object, &steps).await
         };
-        within(args.timeout, work, "nothing was called").await
+        let done = tokio::time::timeout(args.timeout, work).await;
+        done.unwrap_or_else(|_| Err(too_late(args.timeout, sent.get())))
     })?;
     let Done {
         answer,
@@ -110,15 +116,14 @@ fn step(step: chain::Step) -> Step {
     }
 }
 
-async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, CommandError>>,
-    so: &str,
-) -> Result<T, CommandError> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        let message = format!("no answer within {}; {so}", HumanDuration(limit));
-        Err(CommandError::new(Kind::TimedOut, message).hint("--timeout 2m waits longer"))
-    })
+fn too_late(limit: Duration, sent: bool) -> CommandError {
+    let so = if sent {
+        MAY_HAVE_RUN
+    } else {
+        "nothing was called"
+    };
+    let message = format!("no answer within {}; {so}", HumanDuration(limit));
+    CommandError::new(Kind::TimedOut, message).hint("`--timeout 2m` waits longer")
 }
 
 /// Checks the chain by the object's description; the references among the arguments are enlivened.
@@ -217,7 +222,10 @@ fn name(steps: &[Step], number: usize) -> String {
 fn failed(error: &CallError, method: &str) -> CommandError {
     match error {
         CallError::Failed(error) if error.kind() == ErrorKind::Disconnected => {
-            let message = format!("{method}: {error}; the call may have run");
+            let mut message = format!("{method}: {error}");
+            if !message.contains(MAY_HAVE_RUN) {
+                message = format!("{message}; {MAY_HAVE_RUN}");
+            }
             CommandError::new(Kind::Unreachable, message)
                 .hint("look whether it did before you repeat it: nothing is repeated by itself")
         }
