@@ -29,15 +29,18 @@ pub(crate) fn print(entry: &Entry) -> String {
     )
 }
 
-/// All entries of the file, and whether its last line was torn.
-pub(crate) fn parse_all(bytes: &[u8]) -> (Vec<Entry>, bool) {
-    let torn = bytes.last().is_some_and(|last| *last != b'\n');
-    let complete = bytes
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |end| end + 1);
-    let text = String::from_utf8_lossy(bytes.get(..complete).unwrap_or_default());
-    (text.lines().filter_map(parse).collect(), torn)
+/// The entries in the complete lines among `bytes`, which stand in the file from `from` on; each
+/// with the place where its line begins.
+pub(crate) fn parse_from(from: u64, bytes: &[u8]) -> Vec<(u64, Entry)> {
+    let mut at = from;
+    let mut entries = Vec::new();
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let text = String::from_utf8_lossy(line);
+        let entry = text.strip_suffix('\n').and_then(parse);
+        entries.extend(entry.map(|entry| (at, entry)));
+        at += line.len() as u64;
+    }
+    entries
 }
 
 fn parse(line: &str) -> Option<Entry> {
@@ -100,6 +103,11 @@ mod tests {
         }
     }
 
+    fn parsed(text: &str) -> Vec<Entry> {
+        let entries = parse_from(0, text.as_bytes());
+        entries.into_iter().map(|(_, entry)| entry).collect()
+    }
+
     #[test]
     fn lines_come_back_as_they_were_written() {
         let entries = [
@@ -108,7 +116,13 @@ mod tests {
             entry("\\", "\\t"),
         ];
         let text: String = entries.iter().map(print).collect();
-        assert_eq!(parse_all(text.as_bytes()), (entries.to_vec(), false));
+        assert_eq!(parsed(&text), entries);
+        let places: Vec<u64> = parse_from(7, text.as_bytes())
+            .iter()
+            .map(|(at, _)| *at)
+            .collect();
+        let second = 7 + print(&entries[0]).len() as u64;
+        assert_eq!(places[..2], [7, second]);
     }
 
     #[test]
@@ -117,17 +131,14 @@ mod tests {
         let next = print(&entry("Bob", "hi"));
         for cut in 1..next.len() {
             let mut file = format!("{whole}{}", &next[..cut]);
-            let (entries, torn) = parse_all(file.as_bytes());
-            assert_eq!((entries.len(), torn), (1, true), "cut at {cut}");
+            assert_eq!(parsed(&file).len(), 1, "cut at {cut}");
             file.push_str(TORN);
             file.push_str(&next);
-            let (entries, torn) = parse_all(file.as_bytes());
             assert_eq!(
-                entries,
+                parsed(&file),
                 [entry("Ann", "hello"), entry("Bob", "hi")],
                 "cut at {cut}"
             );
-            assert!(!torn);
         }
     }
 }

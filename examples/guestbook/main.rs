@@ -23,6 +23,10 @@ struct Book {
     log: LogSinkRef,
     clock: ClockRef,
     entries: Vec<Entry>,
+    /// Where in the file the line of each entry begins.
+    places: Vec<u64>,
+    /// How much of the file is in `entries`.
+    end: u64,
     watches: Vec<WeakNear<Watching>>,
 }
 
@@ -45,8 +49,20 @@ impl Guestbook for Book {
         let (file, clock) = this.read(cx, |book| (book.file.clone(), book.clock.clone()))?;
         let at = clock.now().await?;
         let entry = Entry { name, text, at };
-        file.append(line::print(&entry).into_bytes(), true).await?;
-        this.call(cx, |book| book.add(cx, entry))
+        let line = line::print(&entry).into_bytes();
+        let length = line.len() as u64;
+        let at = file.append(line, true).await?;
+        // The number is the line's place in the file. Other calls may have appended before this
+        // one, and so may the process before this one, whose last append was still under way.
+        let end = at + length;
+        loop {
+            let known = this.read(cx, |book| book.end)?;
+            if known >= end {
+                return this.read(cx, |book| book.number_of(at))?;
+            }
+            let lines = file.read(known, end - known).await?;
+            this.call(cx, |book| book.take(cx, known, &lines))?;
+        }
     }
 
     fn page(&self, _turn: &Turn, from: u64, count: u64) -> Result<Vec<Entry>> {
@@ -69,8 +85,30 @@ impl Guestbook for Book {
 }
 
 impl Book {
+    /// Lines that stand in the file from `from` on; nothing if another call has taken them.
+    fn take(&mut self, turn: &Turn, from: u64, lines: &[u8]) -> Result<()> {
+        if lines.is_empty() {
+            return Err(Error::failed("the file has become shorter"));
+        }
+        if self.end == from {
+            self.end += lines.len() as u64;
+            for (at, entry) in line::parse_from(from, lines) {
+                self.add(turn, at, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn number_of(&self, at: u64) -> Result<u64> {
+        let found = self.places.binary_search(&at);
+        found
+            .map(|index| index as u64 + 1)
+            .map_err(|_| Error::failed("the entry is not where it was written"))
+    }
+
     /// The entry is on disk: it gets its number, and everybody who watches hears of it.
-    fn add(&mut self, turn: &Turn, entry: Entry) -> Result<u64> {
+    fn add(&mut self, turn: &Turn, at: u64, entry: Entry) -> Result<()> {
+        self.places.push(at);
         self.entries.push(entry.clone());
         let number = self.entries.len() as u64;
         self.watches.retain(|watch| watch.upgrade().is_some());
@@ -81,7 +119,7 @@ impl Book {
             })?;
         }
         self.log.info(format!("entry {number} signed")).detach();
-        Ok(number)
+        Ok(())
     }
 }
 
@@ -90,7 +128,8 @@ async fn main(cx: &Cx, granted: Granted) -> Result<GuestbookRef> {
     let Granted { home, log, clock } = granted;
     let file = home.open("entries", true);
     let text = file.read_all().await?;
-    let (entries, torn) = line::parse_all(&text);
+    let (places, entries): (Vec<u64>, Vec<Entry>) = line::parse_from(0, &text).into_iter().unzip();
+    let torn = text.last().is_some_and(|last| *last != b'\n');
     if torn {
         file.append(line::TORN.as_bytes().to_vec(), true).await?;
         log.warn("the last line was torn by a crash; it was never acknowledged")
@@ -105,6 +144,8 @@ async fn main(cx: &Cx, granted: Granted) -> Result<GuestbookRef> {
             log,
             clock,
             entries,
+            places,
+            end: text.len() as u64,
             watches: Vec::new(),
         },
     ))
