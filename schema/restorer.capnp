@@ -6,5 +6,7 @@ interface Restorer @0xa9ceb805df7877be {
   restore @0 (swiss :Data) -> (value :Capability);
   # The reference that `swiss` names.
   #
+  # # Errors
+  #
   # A number that is wrong, revoked, expired or never existed gets one and the same answer.
 }
