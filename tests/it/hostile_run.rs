@@ -32,3 +32,14 @@ fn a_hostile_program_under_vat_run_is_refused_everything() {
     assert!(refused >= 30, "only {refused} probes ran\n{stdout}{stderr}");
     assert_eq!(output.status.code(), Some(0), "{stdout}{stderr}");
 }
+
+#[test]
+fn a_program_that_cuts_its_connection_and_runs_on_is_ended() {
+    let ensemble = Ensemble::new();
+    let more = "[supervisor]\nintensity = { restarts = 0, within = \"60s\" }\n";
+    let stderr = ensemble.fails(12, &["up", &manifest(&ensemble, "deserter", more)]);
+    assert!(
+        stderr.contains("it cut its connection to the launcher"),
+        "{stderr}"
+    );
+}

@@ -75,7 +75,7 @@ impl Session {
     ) -> Result<Self, CommandError> {
         let program = program::seal(&plan.manifest.program, plan.release, environment, ui)?;
         // A signal before this line ends the command at once: nothing runs yet.
-        let signals = Signals::catch()?;
+        let mut signals = Signals::catch()?;
         let name = plan.manifest.name.as_str().to_owned();
         let options = Options {
             program,
@@ -84,9 +84,15 @@ impl Session {
             allow_weak: false,
             once: plan.once,
         };
-        let launcher = Launcher::prepare(plan.manifest, environment.places()?, options)
-            .await
-            .map_err(|error| not_launched(&name, &error))?;
+        let launcher = tokio::select! {
+            launcher = Launcher::prepare(plan.manifest, environment.places()?, options) => {
+                launcher.map_err(|error| not_launched(&name, &error))?
+            }
+            _ = signals.next() => {
+                let what = "interrupted; nothing was started";
+                return Err(CommandError::new(Kind::Interrupted, what));
+            }
+        };
         let log = Follower::new(launcher.log_dir());
         let running = tokio::task::spawn_local({
             let launcher = launcher.clone();

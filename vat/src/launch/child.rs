@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::broker::log::LogSource;
 use super::confine::{self, Launch, Level, Report, SealedProgram, Spawner};
@@ -21,6 +22,9 @@ use crate::supervisor::{ExitReason, Terminate};
 
 /// How many accepted connections are held for a child that is down; more are closed at once.
 const HELD: usize = 64;
+/// How many connections may be on their way to a child that has not taken them; more are closed.
+/// Each holds a descriptor of the launcher.
+const PASSING: usize = 64;
 /// How long a connection is held for a child that is down.
 const HELD_FOR: Duration = Duration::from_secs(10);
 
@@ -52,6 +56,7 @@ pub(crate) struct Child {
     plan: ChildPlan,
     vat: VatId,
     state: watch::Sender<ChildState>,
+    passing: Arc<Semaphore>,
     now: RefCell<Now>,
 }
 
@@ -123,6 +128,7 @@ impl Child {
             plan,
             vat,
             state: watch::Sender::new(ChildState::Starting),
+            passing: Arc::new(Semaphore::new(PASSING)),
             now: RefCell::new(now),
         }
     }
@@ -202,7 +208,9 @@ impl Child {
     pub(crate) fn accept(&self, incoming: Incoming) {
         let mut now = self.now.borrow_mut();
         match (self.state(), &now.program) {
-            (ChildState::Running, Some(program)) => hand_over(self.driver.vat(), program, incoming),
+            (ChildState::Running, Some(program)) => {
+                hand_over(self.driver.vat(), &self.passing, program, incoming);
+            }
             (ChildState::Ended | ChildState::GaveUp | ChildState::Stopping, _) => drop(incoming),
             _ => {
                 now.held.retain(|held| held.since.elapsed() < HELD_FOR);
@@ -301,7 +309,7 @@ impl Child {
         let deadline = tokio::time::sleep(plan.ready_within.unwrap_or(FOREVER));
         tokio::pin!(deadline);
         let mut cause: Option<String> = None;
-        let (mut asked, mut dead) = (false, false);
+        let (mut asked, mut dead, mut cut) = (false, false, false);
         loop {
             tokio::select! {
                 exit = process.wait() => {
@@ -315,9 +323,17 @@ impl Child {
                         deadline.as_mut().reset(tokio::time::Instant::now() + GIVEN_UP);
                     }
                 }
-                () = &mut deadline, if !dead && (start.is_some() || cause.is_some()) => {
+                // Usually because it ends; one that goes on without its launcher is ended.
+                () = connection.gone(), if !cut => {
+                    cut = true;
+                    deadline.as_mut().reset(tokio::time::Instant::now() + GIVEN_UP);
+                }
+                () = &mut deadline, if !dead && (start.is_some() || cause.is_some() || cut) => {
                     let within = plan.ready_within.unwrap_or_default();
-                    cause.get_or_insert_with(|| format!("it was not ready within {within:?}"));
+                    cause.get_or_insert_with(|| match cut {
+                        true => "it cut its connection to the launcher".to_owned(),
+                        false => format!("it was not ready within {within:?}"),
+                    });
                     start = None;
                     dead = true;
                     drop(process.kill()); // if it is gone already, all the better
@@ -352,7 +368,7 @@ impl Child {
             .into_iter()
             .filter(|held| held.since.elapsed() < HELD_FOR)
         {
-            hand_over(self.driver.vat(), program, incoming);
+            hand_over(self.driver.vat(), &self.passing, program, incoming);
         }
         Ok(())
     }
@@ -415,7 +431,10 @@ fn mechanisms(report: &Report, enforced: bool) -> Vec<String> {
 }
 
 /// Passes a stream's descriptor to the program, attached to a reference.
-fn hand_over(vat: &Vat, program: &ProgramRef, incoming: Incoming) {
+fn hand_over(vat: &Vat, passing: &Arc<Semaphore>, program: &ProgramRef, incoming: Incoming) {
+    let Ok(permit) = Arc::clone(passing).try_acquire_owned() else {
+        return; // the child does not keep up: closed
+    };
     let Incoming {
         stream,
         head,
@@ -425,9 +444,13 @@ fn hand_over(vat: &Vat, program: &ProgramRef, incoming: Incoming) {
     let carrier = vat
         .turn(|turn| Ok(Ref::from(StreamRef::from(&turn.spawn(Carrier))).with_fd(Rc::new(stream))));
     if let Ok(carrier) = carrier {
-        program
-            .accept(StreamRef::from(carrier), head, plain)
-            .detach();
+        let taken = program.accept(StreamRef::from(carrier), head, plain);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = taken.await {
+                tracing::debug!(err = %error, "a connection was not taken");
+            }
+            drop(permit);
+        });
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::broker::fs::{self, Dir, Files, FsLimits};
 use super::broker::log::LogSource;
@@ -16,6 +17,9 @@ use crate::net::tls::CredentialsError;
 use crate::power::Grant;
 use crate::prelude::*;
 use crate::sturdy::{Identity, ReferenceFileError, Seed, reference_file};
+
+/// How long the vat of a granted reference may take to answer.
+const ENLIVEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Opens every grant of the manifest, in its order.
 ///
@@ -89,7 +93,11 @@ async fn enliven(driver: &Driver, path: &PathBuf) -> Result<Enlivened, GrantErro
     let sturdy = reference_file::read(path)?;
     let seed = Seed::generate().map_err(GrantError::Random)?;
     let credentials = Credentials::new(&Identity::from_seed(&seed))?;
-    let enlivened = client::enliven(driver, &sturdy, &credentials).await;
+    let enlivening = client::enliven(driver, &sturdy, &credentials);
+    let enlivened = tokio::time::timeout(ENLIVEN_WITHIN, enlivening).await;
+    let Ok(enlivened) = enlivened else {
+        return Err(GrantError::Silent { path: path.clone() });
+    };
     enlivened.map_err(|source| GrantError::Enliven {
         path: path.clone(),
         source,
@@ -110,6 +118,15 @@ pub enum GrantError {
         path: PathBuf,
         /// Why.
         source: EnlivenError,
+    },
+    /// The reference's vat does not answer.
+    #[error(
+        "cannot enliven {}: its vat did not answer within {ENLIVEN_WITHIN:?}",
+        path.display()
+    )]
+    Silent {
+        /// The reference file.
+        path: PathBuf,
     },
     /// There is no randomness.
     #[error("cannot make a key")]

@@ -61,6 +61,8 @@ pub struct Launcher {
     pub(super) log_dir: PathBuf,
     /// What the launcher says of the child, in the child's name.
     notes: LogSource,
+    /// What the program prints.
+    output: LogSource,
     /// Removed at the end: the log of an ensemble without state.
     temporary: Option<PathBuf>,
     pub(super) child: Rc<Child>,
@@ -107,6 +109,8 @@ impl Launcher {
         let (log_dir, temporary) = log_dir(state.as_ref(), places, &name)?;
         let log = Log::open(&log_dir, LogLimits::default()).map_err(LaunchError::Log)?;
         let source = log.source(&name);
+        // Another budget than the program's: it cannot silence what is said of it.
+        let notes = log.source(&name);
         let driver = Driver::new(Vat::new(VatConfig::new(name.clone())));
         let powers = grants::open(&manifest, &driver, &source).await?;
         let identity = Identity::from_seed(&seed.derive("launcher"));
@@ -142,7 +146,8 @@ impl Launcher {
             driver,
             log,
             log_dir,
-            notes: source,
+            notes,
+            output: source,
             temporary,
             child: Rc::new(child),
             credentials,
@@ -207,7 +212,10 @@ impl Launcher {
         vat: VatId,
         swiss: SwissNumber,
     ) -> Result<(), LaunchError> {
-        let reference = SturdyRef::new(vat, swiss, self.addresses.borrow().clone())
+        let mut addresses = self.addresses.borrow().clone();
+        // The launcher's own vat answers on the Unix socket only.
+        addresses.retain(|address| vat != self.credentials.id() || !address.is_network());
+        let reference = SturdyRef::new(vat, swiss, addresses)
             .map_err(|error| LaunchError::Address(error.to_string()))?;
         reference_file::write(path, &reference)?;
         self.written.borrow_mut().push(path.to_owned());
@@ -406,7 +414,7 @@ impl Launcher {
     async fn life(self: Rc<Self>, child: ChildId, incarnation: Incarnation) {
         let around = Surroundings {
             spawner: self.spawner.clone(),
-            output: self.notes.clone(),
+            output: self.output.clone(),
         };
         let events = self.events.clone();
         let spawned = || drop(events.send(Event::Started { child, incarnation }));
@@ -422,10 +430,24 @@ impl Launcher {
                 reason,
             },
         };
+        let over = self.is_over(&event);
         drop(self.events.send(event)); // nobody listens: the launcher ends
-        if self.once {
-            // A supervisor whose only child is temporary would wait for ever.
+        if over {
+            // A supervisor whose only child is not started again would wait for ever.
             drop(self.events.send(Event::Stop));
+        }
+    }
+
+    /// Whether the program will not be started again after this end.
+    fn is_over(&self, event: &Event) -> bool {
+        let Event::Exited { reason, .. } = event else {
+            return self.once;
+        };
+        match self.manifest.supervision.restart {
+            _ if self.once => true,
+            RestartKind::Permanent => false,
+            RestartKind::Transient => !reason.is_abnormal(),
+            RestartKind::Temporary => true,
         }
     }
 }

@@ -18,13 +18,23 @@ use crate::net::{Listener, Socket, Stream, client_hello};
 use crate::sturdy::{Address, UnixPath};
 
 /// Streams that are being read for their `ClientHello` at a time; more are closed at once.
-const UNROUTED: usize = 256;
+const UNROUTED: usize = 128;
+
+/// Whom a connection may be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// The launched vats.
+    Children,
+    /// These and the launcher's own vat.
+    Launcher,
+}
 
 /// Everything the launcher listens on.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    /// For the vats of the ensemble, whichever a caller asks for.
-    shared: Vec<Listener>,
+    /// For the vats of the ensemble, whichever a caller asks for. The launcher's own vat is not
+    /// confined: it answers on the Unix socket only, and nobody on the network meets it.
+    shared: Vec<(Listener, Reach)>,
     /// For one exposed reference each, without encryption, for local programs of the same user.
     plain: Vec<(String, Listener)>,
     addresses: Vec<Address>,
@@ -35,12 +45,13 @@ impl Listeners {
     pub(crate) async fn open(manifest: &Manifest, state: &State) -> Result<Self, ListenError> {
         let mut shared = Vec::new();
         for asked in &manifest.listen {
-            shared.push(bind_tcp(*asked, state).await?);
+            shared.push((bind_tcp(*asked, state).await?, Reach::Children));
         }
-        shared.push(bind_unix(&state.runtime().join("vat.sock"))?);
+        let own = bind_unix(&state.runtime().join("vat.sock"))?;
+        shared.push((own, Reach::Launcher));
         let addresses = shared
             .iter()
-            .map(Listener::local_address)
+            .map(|(listener, _)| listener.local_address())
             .collect::<Result<_, _>>();
         let addresses = addresses.map_err(ListenError::Address)?;
         let mut plain = Vec::new();
@@ -64,12 +75,12 @@ impl Listeners {
 
     /// Accepts connections for `launcher` as long as it lives.
     pub(crate) fn serve(self, launcher: &Rc<Launcher>) {
-        let permits = Arc::new(Semaphore::new(UNROUTED));
-        for listener in self.shared {
-            let permits = permits.clone();
+        for (listener, reach) in self.shared {
+            // Each its own: a flood from the network does not lock the operator out.
+            let permits = Arc::new(Semaphore::new(UNROUTED));
             spawn_accepting(listener, launcher, move |launcher, socket| {
                 if let Ok(permit) = permits.clone().try_acquire_owned() {
-                    tokio::task::spawn_local(route(launcher, socket, permit));
+                    tokio::task::spawn_local(route(launcher, socket, permit, reach));
                 }
             });
         }
@@ -115,7 +126,12 @@ fn spawn_accepting(
 }
 
 /// A new connection: finds out whom it is for and passes it there.
-async fn route(launcher: Rc<Launcher>, mut socket: Socket, permit: OwnedSemaphorePermit) {
+async fn route(
+    launcher: Rc<Launcher>,
+    mut socket: Socket,
+    permit: OwnedSemaphorePermit,
+    reach: Reach,
+) {
     let hello = match client_hello::read(&mut socket).await {
         Ok(hello) => hello,
         Err(error) => {
@@ -123,7 +139,6 @@ async fn route(launcher: Rc<Launcher>, mut socket: Socket, permit: OwnedSemaphor
             return;
         }
     };
-    drop(permit);
     let Ok(stream) = socket.into_descriptor() else {
         return;
     };
@@ -131,8 +146,9 @@ async fn route(launcher: Rc<Launcher>, mut socket: Socket, permit: OwnedSemaphor
         launcher
             .child
             .accept(Incoming::new(stream, hello.bytes, None));
-    } else if hello.vat == launcher.credentials.id() {
+    } else if reach == Reach::Launcher && hello.vat == launcher.credentials.id() {
         accept_own(&launcher, stream, hello.bytes).await;
+        drop(permit); // held through the handshake
     } else {
         tracing::debug!("a connection for a vat that is not here");
     }

@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::core::{Exposure, Grants, Main};
 use crate::net::driver::{Attach, Driver};
@@ -49,7 +50,13 @@ pub(super) struct Launched {
     end: Rc<End>,
     /// Set by `start`.
     open: Option<Open>,
+    /// Room for connections: beyond it they are refused, so that nobody can use up the descriptors.
+    room: Arc<Semaphore>,
 }
+
+/// Connections that are open at a time. A launched program may have 256 descriptors, and needs some
+/// for itself and for those that are on their way.
+const CONNECTIONS: usize = 128;
 
 /// What a started program shows to the network.
 struct Open {
@@ -65,6 +72,7 @@ impl Launched {
             driver,
             end,
             open: None,
+            room: Arc::new(Semaphore::new(CONNECTIONS)),
         }
     }
 
@@ -164,6 +172,8 @@ impl Program for Launched {
             .as_ref()
             .ok_or_else(|| Error::failed("not started yet"))?;
         let descriptor = descriptor_of(&stream)?;
+        let room = Arc::clone(&self.room).try_acquire_owned();
+        let room = room.map_err(|_| Error::overloaded("too many connections are open"))?;
         match plain {
             Some(name) => {
                 let bootstrap = open.exposed.get(&name).cloned();
@@ -172,7 +182,11 @@ impl Program for Launched {
                 })?;
                 let stream = Socket::from_descriptor(descriptor).and_then(Stream::plain);
                 let stream = stream.map_err(Error::of)?;
-                self.driver.attach(stream, Attach::plain(Some(bootstrap)));
+                let connection = self.driver.attach(stream, Attach::plain(Some(bootstrap)));
+                tokio::task::spawn_local(async move {
+                    connection.gone().await;
+                    drop(room);
+                });
             }
             None => {
                 let (acceptor, restorer) = (open.acceptor.clone(), open.restorer.clone());
@@ -181,10 +195,11 @@ impl Program for Launched {
                     match Stream::accept_tls(descriptor, head, &acceptor).await {
                         Ok((stream, peer)) => {
                             let attach = Attach::network(Some(restorer.into()), peer.vat_protocol);
-                            driver.attach(stream, attach);
+                            driver.attach(stream, attach).gone().await;
                         }
                         Err(error) => tracing::debug!(err = %error, "handshake failed"),
                     }
+                    drop(room);
                 });
             }
         }

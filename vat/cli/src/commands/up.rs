@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 use vat::dynamic::Types;
@@ -212,6 +213,9 @@ fn text(name: &str, child: &ChildStatus, listens: &[String], files: &[PathBuf]) 
     text
 }
 
+/// How long a program may take to describe itself; beyond it the hint is a poorer one.
+const DESCRIBED_WITHIN: Duration = Duration::from_secs(2);
+
 /// A call that works as it stands, if the exposed object has one, or how to find one.
 async fn next(session: &Session, files: &[PathBuf]) -> Vec<String> {
     let mut lines = Vec::new();
@@ -222,7 +226,10 @@ async fn next(session: &Session, files: &[PathBuf]) -> Vec<String> {
             .and_then(|name| name.to_str())
             .unwrap_or_default();
         let described = match session.launcher.exposed(name) {
-            Some(reference) => describe(&reference).await.ok(),
+            Some(reference) => tokio::time::timeout(DESCRIBED_WITHIN, describe(&reference))
+                .await
+                .ok()
+                .and_then(Result::ok),
             None => None,
         };
         let types = described.and_then(|description| Types::new(description).ok());

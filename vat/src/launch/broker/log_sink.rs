@@ -31,6 +31,8 @@ impl LogSink for GrantedLog {
     ) -> Result<()> {
         let fields = fields
             .iter()
+            // By this field the launcher marks its own remarks.
+            .filter(|(name, _)| name.as_str() != "by")
             .map(|(name, value)| (name.as_str(), value.as_str()));
         self.source.log(level.into(), &message, fields);
         Ok(())
