@@ -440,11 +440,18 @@ impl<H: Host> Engine<H> {
     /// What the transport received, with the file descriptors that came along. Messages may be cut
     /// anywhere. Whatever the bytes are, at worst this connection is aborted.
     ///
+    /// Returns how many of the bytes were taken, at least one: it stops behind a message that gave
+    /// the vat something to do, so that what the vat then says counts against the limits before the
+    /// next call comes in. Poll the outputs, and offer the rest again, without descriptors.
+    ///
     /// Descriptors belong to the last message whose first byte lies in `bytes`: hand over the bytes
-    /// and descriptors of each receive call as they came, not joined or split.
-    pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) {
-        self.receive(conn, bytes, fds);
+    /// and descriptors of each receive call as they came, not joined or split. Bytes with which
+    /// descriptors came are all taken at once.
+    #[must_use = "the bytes that were not taken have to be offered again"]
+    pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) -> usize {
+        let taken = self.receive(conn, bytes, fds);
         self.settle();
+        taken
     }
 
     /// The transport has ended. Everything through the connection breaks, once, with an exception of

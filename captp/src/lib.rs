@@ -84,7 +84,9 @@
 //! client.send(greeter, Greet("over there".to_owned()));
 //! let mut transmit = Transmit::new();
 //! client.poll_transmit(here, &mut transmit);
-//! server.handle_bytes(there, &transmit.take_bytes(), Vec::new());
+//! // Bootstrap and call; only the call gives the server something to do.
+//! let bytes = transmit.take_bytes();
+//! assert_eq!(server.handle_bytes(there, &bytes, Vec::new()), bytes.len());
 //! let Some(Output::Deliver { call: Incoming::Wire(call), .. }) = server.poll_output() else {
 //!     panic!("no call");
 //! };

@@ -345,8 +345,13 @@ impl World {
             let bytes = std::mem::take(&mut self.stream.0.borrow_mut().outward);
             // In pieces of odd sizes.
             for piece in bytes.chunks(37) {
-                self.engine.handle_bytes(self.conn, piece, Vec::new());
-                self.engine.check().unwrap();
+                let mut piece = piece;
+                while !piece.is_empty() {
+                    let taken = self.engine.handle_bytes(self.conn, piece, Vec::new());
+                    piece = &piece[taken..];
+                    self.engine.check().unwrap();
+                    self.outputs();
+                }
             }
             self.outputs();
             let mut out = Transmit::new();

@@ -14,8 +14,8 @@ type Result<T> = std::result::Result<T, PeerMisbehaved>;
 pub(super) type Fds = Vec<Option<OwnedFd>>;
 
 impl<H: Host> Engine<H> {
-    /// What the transport received.
-    pub(super) fn receive(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) {
+    /// What the transport received; returns how many of the bytes were taken.
+    pub(super) fn receive(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) -> usize {
         let plain = self
             .connections
             .get(conn)
@@ -24,22 +24,29 @@ impl<H: Host> Engine<H> {
             self.receive_plain(conn, bytes)
         } else {
             self.receive_with_fds(conn, bytes, fds)
+                .map(|()| bytes.len())
         };
-        if let Err(fault) = result {
+        result.unwrap_or_else(|fault| {
             self.abort(conn, fault);
-        }
+            bytes.len()
+        })
     }
 
-    fn receive_plain(&mut self, conn: ConnId, bytes: &[u8]) -> Result<()> {
+    /// Goes on until the vat has something to do.
+    fn receive_plain(&mut self, conn: ConnId, bytes: &[u8]) -> Result<usize> {
         let mut rest = bytes;
         while let Some(row) = self.connections.get_mut(conn) {
             let Some(frame) = row.framer.next(&mut rest, &row.limits)? else {
-                break;
+                return Ok(bytes.len());
             };
             self.on_frame(conn, frame, Vec::new())?;
             self.settle();
+            if !self.outputs.is_empty() && self.connections.get(conn).is_some() {
+                return Ok(bytes.len() - rest.len());
+            }
         }
-        Ok(())
+        // What a closed connection still receives is thrown away.
+        Ok(bytes.len())
     }
 
     /// Descriptors belong to the last message whose first byte lies in these bytes: which one that

@@ -24,7 +24,7 @@ fn tell(net: &mut Net, conn: ConnId, fill: impl FnOnce(message::Builder<'_>)) {
     let mut out = Transmit::new();
     out.push(&built.get_segments_for_output(), &[]);
     let bytes = out.take_bytes();
-    net.vats[0].engine.handle_bytes(conn, &bytes, Vec::new());
+    net.vats[0].feed(conn, &bytes, Vec::new());
     net.vats[0].engine.check().unwrap();
 }
 

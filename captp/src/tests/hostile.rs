@@ -27,9 +27,7 @@ impl Victim {
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.net.vats[0]
-            .engine
-            .handle_bytes(self.conn, bytes, Vec::new());
+        self.net.vats[0].feed(self.conn, bytes, Vec::new());
         self.net.vats[0].engine.check().unwrap();
     }
 

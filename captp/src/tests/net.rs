@@ -317,6 +317,19 @@ impl Vat {
         }
     }
 
+    /// Lets the engine take all of these bytes.
+    pub(super) fn feed(&mut self, conn: ConnId, bytes: &[u8], mut fds: Vec<OwnedFd>) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = self
+                .engine
+                .handle_bytes(conn, rest, std::mem::take(&mut fds));
+            assert!(taken > 0, "no progress");
+            rest = &rest[taken..];
+            self.collect();
+        }
+    }
+
     fn event(&mut self, output: Output<Test>) -> Event {
         match output {
             Output::Deliver {
@@ -476,10 +489,7 @@ impl Net {
 
     fn hand_in(&mut self, link: usize, end: usize, flying: Flying) {
         let (vat, conn) = self.links[link].ends[end];
-        self.vats[vat]
-            .engine
-            .handle_bytes(conn, &flying.bytes, flying.fds);
-        self.vats[vat].collect();
+        self.vats[vat].feed(conn, &flying.bytes, flying.fds);
         self.pump();
         self.check();
     }

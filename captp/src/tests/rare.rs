@@ -264,10 +264,8 @@ fn descriptors_go_to_the_last_message_that_begins_in_the_bytes_received() {
     // The kernel may put earlier bytes in front, and end the read inside of the message.
     let cut = 24;
     let joined = [&first.bytes[..], &second.bytes[..cut]].concat();
-    net.vats[1].engine.handle_bytes(conn, &joined, second.fds);
-    net.vats[1]
-        .engine
-        .handle_bytes(conn, &second.bytes[cut..], Vec::new());
+    net.vats[1].feed(conn, &joined, second.fds);
+    net.vats[1].feed(conn, &second.bytes[cut..], Vec::new());
     for expected in [false, true] {
         take!(net.vats[1], Event::Call { caps, .. } => {
             assert_eq!(net.vats[1].engine.fd(caps[0]).is_some(), expected);
@@ -284,12 +282,8 @@ fn descriptors_that_belong_nowhere_end_the_connection() {
     let conn = net.conn(0, 1);
     let (_, stray) = socket();
     let stray = Rc::try_unwrap(stray).unwrap();
-    net.vats[1]
-        .engine
-        .handle_bytes(conn, &flying.bytes[..10], Vec::new());
-    net.vats[1]
-        .engine
-        .handle_bytes(conn, &flying.bytes[10..], vec![stray]);
+    net.vats[1].feed(conn, &flying.bytes[..10], Vec::new());
+    net.vats[1].feed(conn, &flying.bytes[10..], vec![stray]);
     while let Some(event) = net.vats[1].next() {
         if let Event::Closed(_, reason) = event {
             assert_eq!(
@@ -315,8 +309,7 @@ fn too_many_descriptors_end_the_connection_and_are_closed() {
         held.push(mine);
         sent.push(Rc::try_unwrap(theirs).unwrap());
     }
-    net.vats[1].engine.handle_bytes(conn, &flying.bytes, sent);
-    net.vats[1].collect();
+    net.vats[1].feed(conn, &flying.bytes, sent);
     assert!(net.vats[1].engine.stats(conn).is_none());
     for mut mine in held {
         use std::io::Read as _;

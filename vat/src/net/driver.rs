@@ -402,9 +402,7 @@ impl Task {
                 Poll::Ready(Ok(received)) if received.bytes > 0 => {
                     let bytes = buffer.get(..received.bytes).unwrap_or_default();
                     let fds = received.descriptors;
-                    inner
-                        .vat
-                        .engine(|engine| engine.handle_bytes(self.conn, bytes, fds));
+                    inner.vat.feed(self.conn, bytes, fds);
                 }
                 Poll::Ready(Ok(_)) if piece > 0 => return Poll::Ready(Step::Received),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Step::End(Ok(()))),

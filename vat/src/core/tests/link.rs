@@ -65,8 +65,14 @@ impl Net {
     pub(crate) fn step(&mut self) -> bool {
         let mut any = self.vats.iter().map(|vat| vat.run(10_000)).sum::<usize>() > 0;
         for [one, other] in self.links.clone() {
-            any |= self.carry(one, other);
-            any |= self.carry(other, one);
+            // Both batches leave before either arrives.
+            let batches = [(self.batch(one), other), (self.batch(other), one)];
+            for (batch, to) in batches {
+                any |= batch.is_some_and(|bytes| {
+                    self.vats[to.vat].feed(to.conn, &bytes, Vec::new());
+                    true
+                });
+            }
         }
         any
     }
@@ -94,17 +100,10 @@ impl Net {
         ends.all(|end| self.vats[vat].engine(|engine| engine.is_drained(end.conn)))
     }
 
-    fn carry(&mut self, from: End, to: End) -> bool {
+    fn batch(&mut self, from: End) -> Option<Vec<u8>> {
         let mut out = Transmit::new();
         let any = self.vats[from.vat].engine(|engine| engine.poll_transmit(from.conn, &mut out));
-        if any {
-            self.crossings += 1;
-            let bytes = out.take_bytes();
-            let receive = |engine: &mut captp::Engine<_>| {
-                engine.handle_bytes(to.conn, &bytes, Vec::new());
-            };
-            self.vats[to.vat].engine(receive);
-        }
-        any
+        self.crossings += u32::from(any);
+        any.then(|| out.take_bytes())
     }
 }

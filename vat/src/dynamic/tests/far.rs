@@ -154,7 +154,7 @@ fn deliver(from: &(Vat, ConnId), to: &(Vat, ConnId)) -> bool {
         .0
         .engine(|engine| engine.poll_transmit(from.1, &mut bytes));
     let bytes = bytes.take_bytes();
-    to.0.engine(|engine| engine.handle_bytes(to.1, &bytes, Vec::new()));
+    to.0.feed(to.1, &bytes, Vec::new());
     to.0.run(1000);
     any
 }
