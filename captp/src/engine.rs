@@ -21,6 +21,8 @@ mod pipeline;
 mod receive;
 mod resolve;
 mod route;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod testing;
 
 use node::{Far, Kind, Nodes, Place};
 
@@ -76,6 +78,9 @@ pub struct Engine<H: Host> {
     /// Why released references are broken.
     stale: Exception,
     config: Config,
+    /// A deliberate mistake.
+    #[cfg(any(test, feature = "testing"))]
+    fault: Option<testing::Fault>,
 }
 
 /// Settings of an engine.
@@ -237,6 +242,8 @@ impl<H: Host> Engine<H> {
             null,
             stale: Exception::failed("the reference was released"),
             config,
+            #[cfg(any(test, feature = "testing"))]
+            fault: None,
         }
     }
 

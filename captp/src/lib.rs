@@ -111,6 +111,16 @@ mod message;
 mod payload;
 mod transmit;
 
+/// What a test sees of the engine's inside, and faults that it can put there.
+///
+/// Only with the feature `testing`, which adds this module, [`Engine::set_fault`],
+/// [`Engine::tables`] and [`Engine::dump`], and changes nothing else: an engine in which no fault
+/// was set behaves as without the feature.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use crate::engine::testing::{Fault, Tables};
+}
+
 #[allow(
     missing_docs,
     unreachable_pub,

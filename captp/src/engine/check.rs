@@ -196,27 +196,3 @@ impl<H: Host> Engine<H> {
         }
     }
 }
-
-#[cfg(test)]
-impl<H: Host> Engine<H> {
-    /// All nodes, for a person to read.
-    pub(crate) fn dump(&self) -> String {
-        let mut text = String::new();
-        for (id, node) in self.nodes.iter() {
-            let what = match &node.kind {
-                Kind::Object(key) => format!("object {}", key.0),
-                Kind::Promise => "promise".to_owned(),
-                Kind::Far(far) => format!("far {:?} {:?}", far.conn, far.place),
-                Kind::Link { to, far, .. } => format!("link to {to:?}, pinned {}", far.is_some()),
-                Kind::Broken(reason) => format!("broken: {}", reason.reason()),
-            };
-            text += &format!(
-                "{id:?}: {what}, {} counts, backlog {}, exports {:?}\n",
-                node.count,
-                node.has_backlog(),
-                node.exports()
-            );
-        }
-        text
-    }
-}

@@ -332,6 +332,8 @@ impl<H: Host> Engine<H> {
     /// Remembers what a reference was described as.
     pub(super) fn pin(&mut self, node: NodeId, way: Way, conn: ConnId) -> Pin {
         self.nodes.retain(node);
+        #[cfg(any(test, feature = "testing"))]
+        let way = self.faulty_way(way);
         if way == Way::Strict
             && let Some(far) = self.nodes.get_mut(node).and_then(|node| node.far_mut())
             && far.conn == conn

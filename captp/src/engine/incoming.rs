@@ -306,6 +306,8 @@ impl<H: Host> Engine<H> {
             Some(Kind::Broken(_)) | None => true,
             Some(_) => false,
         };
+        #[cfg(any(test, feature = "testing"))]
+        let ours = ours && !self.has_fault(super::testing::Fault::EmbargoIgnored);
         if !(ours && far.called) || broken || to == id {
             if far.called
                 && let Some(Kind::Far(next)) = self.nodes.get_mut(to).map(|node| &mut node.kind)

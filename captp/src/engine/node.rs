@@ -146,6 +146,16 @@ impl<H: Host> Node<H> {
         Some(item)
     }
 
+    /// Exchanges the first two items.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn swap_backlog(&mut self) {
+        if let Some(cold) = self.cold.as_mut()
+            && cold.backlog.len() > 1
+        {
+            cold.backlog.swap(0, 1);
+        }
+    }
+
     pub(crate) fn take_backlog(&mut self) -> VecDeque<Pending<H>> {
         let Some(cold) = self.cold.as_mut() else {
             return VecDeque::new();

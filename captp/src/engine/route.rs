@@ -43,9 +43,15 @@ impl<H: Host> Engine<H> {
 
     /// Passes on what waits at a node, as far as the node's state allows.
     fn drain(&mut self, at: NodeId) {
+        #[cfg(any(test, feature = "testing"))]
+        let swaps = self.has_fault(super::testing::Fault::QueueSwapped);
         while let Some(node) = self.nodes.get_mut(at) {
             if matches!(node.kind, Kind::Promise) {
                 return;
+            }
+            #[cfg(any(test, feature = "testing"))]
+            if swaps {
+                node.swap_backlog();
             }
             let Some(item) = node.pop_backlog() else {
                 return;

@@ -1,0 +1,201 @@
+//! Vats and the network between them in one value, for scripts.
+
+use captp::testing::Tables;
+use captp::{ConnId, ConnOptions, NodeId, ObjectKey};
+
+use crate::{Delivered, End, Event, Kind, LinkId, Network, Vat};
+
+/// Vats and the links between them. Every vat offers object 0 as bootstrap.
+///
+/// Methods named `check_*` and the ones that deliver give an error in words if an engine's tables
+/// contradict themselves or each other.
+#[derive(Debug, Default)]
+pub struct Net {
+    /// The vats. A script may replace one by a new one, after [`Network::crash`].
+    pub vats: Vec<Vat>,
+    /// The links.
+    pub network: Network,
+}
+
+/// Most messages that [`Net::run`] delivers.
+const RUN_LIMIT: usize = 50_000;
+
+impl Net {
+    /// Vats without links.
+    #[must_use]
+    pub fn new(vats: usize) -> Self {
+        Self {
+            vats: (0..vats).map(|_| Vat::new()).collect(),
+            network: Network::new(),
+        }
+    }
+
+    /// Connects two vats. `None` if one of them does not exist.
+    pub fn link(&mut self, a: usize, b: usize, hello: bool) -> Option<LinkId> {
+        let a = (a, self.open(a, hello)?);
+        let b = (b, self.open(b, hello)?);
+        Some(self.network.join(a, b, hello))
+    }
+
+    fn open(&mut self, vat: usize, hello: bool) -> Option<ConnId> {
+        let vat = self.vats.get_mut(vat)?;
+        let offered = vat.engine.object(ObjectKey(0));
+        let options = ConnOptions::default()
+            .with_bootstrap(offered)
+            .with_hello(hello);
+        let conn = vat.engine.open(options);
+        vat.release(offered);
+        Some(conn)
+    }
+
+    /// A reference to the object 0 of the vat at the other end of the link, counted.
+    pub fn bootstrap(&mut self, end: End) -> Option<NodeId> {
+        let (vat, conn) = self.network.at(end)?;
+        let vat = self.vats.get_mut(vat)?;
+        let node = vat.engine.bootstrap(conn);
+        vat.collect();
+        Some(node)
+    }
+
+    /// Delivers the next thing to an end. `None` if there is nothing.
+    ///
+    /// # Errors
+    /// See [`Net`].
+    pub fn deliver(&mut self, end: End) -> Result<Option<Delivered>, String> {
+        self.network.pump_link(&mut self.vats, end.link);
+        let Some(delivered) = self.network.deliver(&mut self.vats, end) else {
+            return Ok(None);
+        };
+        self.check_vat(delivered.vat)?;
+        Ok(Some(delivered))
+    }
+
+    /// Delivers everything that can be delivered.
+    ///
+    /// # Errors
+    /// See [`Net`]; also if there is no end of it.
+    pub fn run(&mut self) -> Result<(), String> {
+        for _ in 0..RUN_LIMIT {
+            self.network.pump(&mut self.vats);
+            let Some(end) = self.network.ready().next() else {
+                return self.check_links();
+            };
+            self.deliver(end)?;
+        }
+        Err(format!("{RUN_LIMIT} messages delivered and no end of it"))
+    }
+
+    /// Kinds of what is on its way to an end, first things first.
+    pub fn flying(&mut self, end: End) -> Vec<Kind> {
+        self.network.pump_link(&mut self.vats, end.link);
+        let flying = self.network.flying(end);
+        flying.map(crate::Flying::kind).collect()
+    }
+
+    /// The next thing that happened at a vat.
+    pub fn next_event(&mut self, vat: usize) -> Option<Event> {
+        self.vats.get_mut(vat)?.next_event()
+    }
+
+    /// Checks the tables of one engine.
+    ///
+    /// # Errors
+    /// See [`Net`].
+    pub fn check_vat(&self, vat: usize) -> Result<(), String> {
+        let Some(there) = self.vats.get(vat) else {
+            return Ok(());
+        };
+        let checked = there.engine.check();
+        checked.map_err(|fault| format!("vat {vat}: {fault}"))
+    }
+
+    /// Checks all engines, and for each link with nothing on its way that both ends agree.
+    ///
+    /// # Errors
+    /// See [`Net`].
+    pub fn check_links(&mut self) -> Result<(), String> {
+        self.network.pump(&mut self.vats);
+        for vat in 0..self.vats.len() {
+            self.check_vat(vat)?;
+        }
+        for link in self.network.links() {
+            self.check_link(link)?;
+        }
+        Ok(())
+    }
+
+    fn check_link(&self, link: LinkId) -> Result<(), String> {
+        let ends = [End { link, side: 0 }, End { link, side: 1 }];
+        let quiet = |end: &End| self.network.flying(*end).next().is_none();
+        if !self.network.is_open(link) || !ends.iter().all(quiet) {
+            return Ok(());
+        }
+        let [Some((a, first)), Some((b, second))] = ends.map(|end| self.tables(end)) else {
+            return Ok(());
+        };
+        agree((a, &first), (b, &second))?;
+        agree((b, &second), (a, &first))
+    }
+
+    fn tables(&self, end: End) -> Option<(usize, Tables)> {
+        let (vat, conn) = self.network.at(end)?;
+        Some((vat, self.vats.get(vat)?.engine.tables(conn)?))
+    }
+
+    /// Delivers everything, and looks whether all tables are empty and no reference is left in any
+    /// vat but the object that it offers.
+    ///
+    /// # Errors
+    /// What is left.
+    pub fn check_drained(&mut self) -> Result<(), String> {
+        self.run()?;
+        for link in self.network.links() {
+            for side in 0..2 {
+                let end = End { link, side };
+                let Some((vat, conn)) = self.network.at(end) else {
+                    continue;
+                };
+                let engine = self.vats.get(vat).map(|vat| &vat.engine);
+                if engine.is_some_and(|engine| !engine.is_drained(conn)) {
+                    let tables = self.tables(end);
+                    return Err(format!("vat {vat}: entries left: {tables:?}"));
+                }
+            }
+        }
+        for (index, vat) in self.vats.iter().enumerate() {
+            let kept = usize::from(vat.engine.has_object(ObjectKey(0)));
+            if vat.engine.live_nodes() > kept {
+                let dump = vat.engine.dump();
+                return Err(format!("vat {index}: references left:\n{dump}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the tables of two ends say of each other when nothing is on its way.
+fn agree((a, here): (usize, &Tables), (b, there): (usize, &Tables)) -> Result<(), String> {
+    let differ = |what: &str, one: &dyn std::fmt::Debug, other: &dyn std::fmt::Debug| {
+        Err(format!(
+            "vats {a} and {b} disagree on {what}: {one:?} and {other:?}"
+        ))
+    };
+    if here.exports != there.imports {
+        return differ("references", &here.exports, &there.imports);
+    }
+    let mut asked = here.asked.clone();
+    asked.sort_unstable();
+    let mut running = there.running.clone();
+    running.sort_unstable();
+    if asked != running {
+        return differ("unanswered calls", &asked, &running);
+    }
+    let mut answered = here.answered.clone();
+    answered.sort_unstable();
+    let mut returned = there.returned.clone();
+    returned.sort_unstable();
+    if answered != returned {
+        return differ("answered calls", &answered, &returned);
+    }
+    Ok(())
+}
