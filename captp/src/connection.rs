@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::{ConnId, ExportId, Host, Limits, NodeId, Transmit};
+use crate::{ConnId, ExportId, Features, Host, Limits, NodeId, PeerHello, Transmit};
 
 pub(crate) mod answer;
 pub(crate) mod embargo;
@@ -42,6 +42,10 @@ pub(crate) struct Connection<H: Host> {
     /// What the peer gets as bootstrap. Counted.
     pub(crate) bootstrap: Option<NodeId>,
     pub(crate) descriptors: bool,
+    /// What we announced.
+    pub(crate) features: Features,
+    /// What the peer announced. Boxed: most connections with a vat have one, others none.
+    pub(crate) peer_hello: Option<Box<PeerHello>>,
     /// Whether the first message, a hello, is still to come.
     pub(crate) awaits_hello: bool,
     /// Closed, with bytes left to transmit.
@@ -93,6 +97,8 @@ impl<H: Host> Connection<H> {
             limits,
             bootstrap: None,
             descriptors: false,
+            features: Features::NONE,
+            peer_hello: None,
             awaits_hello: false,
             closed: false,
             call_bytes: 0,

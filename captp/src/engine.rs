@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use crate::{
-    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, Host, Incoming, Limits, NodeId,
-    ObjectKey, Payload, PeerMisbehaved, Transmit, WireCall, WriteResults,
+    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, Features, Host, Incoming, Limits, NodeId,
+    ObjectKey, Payload, PeerHello, PeerMisbehaved, Transmit, WireCall, WriteResults,
 };
 
 mod answering;
@@ -109,6 +109,8 @@ pub struct ConnOptions {
     pub bootstrap: Option<NodeId>,
     /// Whether both sides begin with a hello. Default: no, a plain Cap'n Proto peer.
     pub hello: bool,
+    /// What our hello announces beside the protocol itself. Default: nothing.
+    pub features: Features,
     /// Whether the transport passes file descriptors. Default: no.
     pub descriptors: bool,
     /// What the peer may use.
@@ -127,6 +129,13 @@ impl ConnOptions {
     #[must_use]
     pub const fn with_hello(mut self, hello: bool) -> Self {
         self.hello = hello;
+        self
+    }
+
+    /// Sets [`features`](Self::features).
+    #[must_use]
+    pub const fn with_features(mut self, features: Features) -> Self {
+        self.features = features;
         self
     }
 
@@ -540,6 +549,23 @@ impl<H: Host> Engine<H> {
             sent: row.sent,
             round_trips: row.round_trips,
         })
+    }
+
+    /// What the peer said of itself in its hello; `None` if none has come, or if the connection is
+    /// closed.
+    #[must_use]
+    pub fn peer_hello(&self, conn: ConnId) -> Option<&PeerHello> {
+        self.connections.get(conn)?.peer_hello.as_deref()
+    }
+
+    /// What both sides have announced. Nothing before the peer's hello has come.
+    #[must_use]
+    pub fn features(&self, conn: ConnId) -> Features {
+        let Some(row) = self.connections.get(conn) else {
+            return Features::NONE;
+        };
+        let theirs = row.peer_hello.as_ref().map(|hello| hello.features);
+        row.features.common(theirs.unwrap_or_default())
     }
 
     /// Whether a connection holds nothing: no call under way in either direction, no reference

@@ -72,6 +72,9 @@ impl Detail {
 /// What other implementations write in front of a reason that came from elsewhere.
 const REMOTE_PREFIX: &str = "remote exception: ";
 
+/// Most bytes of a trace to which a vat that passes the exception on adds its line.
+const TRACE_BYTES: usize = 4 << 10;
+
 impl Exception {
     /// An exception of a kind, with a reason for a person to read.
     pub fn new(kind: ExceptionKind, reason: impl Into<String>) -> Self {
@@ -133,6 +136,30 @@ impl Exception {
             trace,
             details,
         }))
+    }
+
+    /// The same kind and reason with trace and details of another, whose consequence this is.
+    pub(crate) fn with_context_of(self, cause: &Self) -> Self {
+        self.edit(|inner| {
+            inner.trace.clone_from(&cause.0.trace);
+            inner.details.clone_from(&cause.0.details);
+        })
+    }
+
+    /// The same as a vat passes it on that was called in between: one line more in the trace, as
+    /// long as there is room.
+    pub(crate) fn relayed(&self, by: &str) -> Self {
+        let by = if by.is_empty() { "a vat" } else { by };
+        let line = format!("passed on by {by}");
+        let trace = self.trace();
+        if trace.len() + 1 + line.len() > TRACE_BYTES {
+            return self.clone();
+        }
+        let trace = match trace.is_empty() {
+            true => line,
+            false => format!("{trace}\n{line}"),
+        };
+        self.clone().with_trace(trace)
     }
 
     /// About how many bytes it takes in a message.

@@ -7,9 +7,10 @@ use crate::connection::answer::{Answer, State};
 use crate::connection::framer::Framer;
 use crate::connection::question::{Asker, Question};
 use crate::frame::Message;
+use crate::hello::AGENT_BYTES;
 use crate::message::encode;
 use crate::network_capnp::hello;
-use crate::{CloseReason, ConnId, Exception, Host, NodeId, PeerMisbehaved};
+use crate::{CloseReason, ConnId, Exception, Features, Host, NodeId, PeerHello, PeerMisbehaved};
 
 /// First value of a hello.
 const HELLO_MAGIC: u32 = 0x0d74_6176;
@@ -22,6 +23,7 @@ impl<H: Host> Engine<H> {
         let mut row = Connection::new(options.limits);
         row.descriptors = options.descriptors;
         row.awaits_hello = options.hello;
+        row.features = options.features;
         if let Some(node) = options.bootstrap {
             self.nodes.retain(node);
             row.bootstrap = Some(node);
@@ -42,6 +44,7 @@ impl<H: Host> Engine<H> {
         hello.set_magic(HELLO_MAGIC);
         hello.set_major(HELLO_MAJOR);
         hello.set_minor(HELLO_MINOR);
+        hello.set_features(row.features.bits());
         hello.set_agent(self.config.agent.as_str());
         let limited = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         let mut limits = hello.init_limits();
@@ -64,21 +67,20 @@ impl<H: Host> Engine<H> {
         if hello.get_major() != HELLO_MAJOR {
             return Err(PeerMisbehaved::UnknownVersion(hello.get_major()));
         }
-        tracing::debug!(%conn, minor = hello.get_minor(), features = hello.get_features(), "hello");
-        let limits = hello.get_limits()?;
+        let said = decode_hello(hello)?;
+        tracing::debug!(%conn, ?said, "hello");
         let Some(row) = self.connections.get_mut(conn) else {
             return Ok(());
         };
         // What the peer would refuse is not sent.
-        if let Some(bytes) = told(limits.get_message_bytes()) {
-            row.send_bytes = row.send_bytes.min(bytes);
-        }
-        if let Some(caps) = told(limits.get_caps_per_message().into()) {
-            row.send_caps = row.send_caps.min(caps);
-        }
-        if let Some(fds) = told(limits.get_fds_per_message().into()) {
-            row.send_fds = row.send_fds.min(fds);
-        }
+        let least = |ours: usize, theirs: Option<u64>| match theirs {
+            Some(theirs) => ours.min(usize::try_from(theirs).unwrap_or(usize::MAX)),
+            None => ours,
+        };
+        row.send_bytes = least(row.send_bytes, said.message_bytes);
+        row.send_caps = least(row.send_caps, said.caps_per_message.map(u64::from));
+        row.send_fds = least(row.send_fds, said.fds_per_message.map(u64::from));
+        row.peer_hello = Some(Box::new(said));
         Ok(())
     }
 
@@ -104,7 +106,7 @@ impl<H: Host> Engine<H> {
         let embargoes: Vec<_> = row.embargoes.drain().collect();
         let bootstrap = row.bootstrap.take();
 
-        let lost = Exception::disconnected(format!("connection lost: {reason}"));
+        let lost = lost(&reason, format!("connection lost: {reason}"));
         for (_, question) in questions {
             self.lose_question(question, &reason, &lost);
         }
@@ -138,7 +140,7 @@ impl<H: Host> Engine<H> {
             return;
         }
         let text = format!("connection lost: {reason}; the call may have run");
-        self.returned(question.asker, Err(Exception::disconnected(text)));
+        self.returned(question.asker, Err(self::lost(reason, text)));
     }
 
     fn lose_answer(&mut self, conn: ConnId, answer: Answer<H>, lost: &Exception) {
@@ -182,7 +184,28 @@ impl<H: Host> Engine<H> {
     }
 }
 
-/// A limit that the peer stated.
-fn told(value: u64) -> Option<usize> {
-    (value > 0).then(|| usize::try_from(value).unwrap_or(usize::MAX))
+/// What everything through a lost connection breaks with. What the peer gave as its reason keeps
+/// its trace and details.
+fn lost(why: &CloseReason, text: String) -> Exception {
+    let lost = Exception::disconnected(text);
+    match why {
+        CloseReason::PeerAborted(reason) => lost.with_context_of(reason),
+        CloseReason::Local | CloseReason::Transport(_) | CloseReason::PeerMisbehaved(_) => lost,
+    }
+}
+
+fn decode_hello(hello: hello::Reader<'_>) -> Result<PeerHello, PeerMisbehaved> {
+    let limits = hello.get_limits()?;
+    let agent = hello.get_agent()?.as_bytes();
+    let agent = agent.get(..AGENT_BYTES).unwrap_or(agent);
+    let some = |value: u32| Some(value).filter(|value| *value > 0);
+    Ok(PeerHello {
+        minor: hello.get_minor(),
+        features: Features::from_bits(hello.get_features()),
+        agent: String::from_utf8_lossy(agent).into_owned(),
+        message_bytes: Some(limits.get_message_bytes()).filter(|bytes| *bytes > 0),
+        caps_per_message: some(limits.get_caps_per_message()),
+        fds_per_message: some(limits.get_fds_per_message()),
+        calls: some(limits.get_calls()),
+    })
 }

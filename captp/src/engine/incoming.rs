@@ -249,7 +249,10 @@ impl<H: Host> Engine<H> {
             Asker::Reply(reply) => self.outputs.push_back(Output::Returned { reply, result }),
             Asker::Forward(token) => match result {
                 Ok(payload) => self.answer_payload(&token, payload),
-                Err(reason) => self.answer_exception(&token, &reason),
+                Err(reason) => {
+                    let reason = reason.relayed(&self.config.agent);
+                    self.answer_exception(&token, &reason);
+                }
             },
             Asker::Nobody => {
                 if let Ok(mut payload) = result {

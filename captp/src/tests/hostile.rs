@@ -53,7 +53,7 @@ impl Victim {
     }
 
     /// The fault for which the connection was aborted; the peer must have been told.
-    fn fault(&mut self) -> PeerMisbehaved {
+    pub(super) fn fault(&mut self) -> PeerMisbehaved {
         let mut out = Transmit::new();
         self.net.vats[0].engine.poll_transmit(self.conn, &mut out);
         let kinds: Vec<_> = super::net::split(&out.take_bytes())
@@ -71,7 +71,7 @@ impl Victim {
     }
 }
 
-fn framed(fill: impl FnOnce(message::Builder<'_>)) -> Vec<u8> {
+pub(super) fn framed(fill: impl FnOnce(message::Builder<'_>)) -> Vec<u8> {
     let mut built: Built = new_message(64);
     fill(built.init_root());
     let mut out = Transmit::new();

@@ -4,6 +4,8 @@ mod net;
 
 mod basics;
 mod bounds;
+mod exceptions;
+mod hello;
 mod hostile;
 mod layout;
 mod promises;

@@ -309,7 +309,7 @@ fn a_promise_reflected_to_itself_breaks_and_nothing_hangs() {
 }
 
 /// Vats 0 — 1 — 2. Vat 1 offers its reference to vat 2's object.
-fn row() -> (Net, NodeId) {
+pub(super) fn row() -> (Net, NodeId) {
     let mut net = Net::new(3);
     let root = net.vats[2].object(0);
     net.link(
@@ -330,7 +330,7 @@ fn row() -> (Net, NodeId) {
 }
 
 /// Nothing is left but what vat 1 offers, and that goes with the link.
-fn row_drained(net: &mut Net) {
+pub(super) fn row_drained(net: &mut Net) {
     net.run();
     for end in 0..2 {
         let (vat, conn) = net.links[1].ends[end];
