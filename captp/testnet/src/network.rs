@@ -11,7 +11,7 @@ use crate::frames::{Kind, kind, split};
 pub trait Port {
     /// [`Engine::poll_transmit`].
     fn poll_transmit(&mut self, conn: ConnId, out: &mut Transmit) -> bool;
-    /// [`Engine::handle_bytes`].
+    /// [`Engine::handle_bytes`], until all is taken.
     fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>);
     /// [`Engine::handle_closed`].
     fn handle_closed(&mut self, conn: ConnId, reason: &str);
@@ -23,7 +23,11 @@ impl<H: Host> Port for Engine<H> {
     }
 
     fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) {
-        Self::handle_bytes(self, conn, bytes, fds);
+        let (mut rest, mut fds) = (bytes, fds);
+        while !rest.is_empty() {
+            let taken = Self::handle_bytes(self, conn, rest, std::mem::take(&mut fds));
+            rest = rest.get(taken.max(1)..).unwrap_or_default();
+        }
     }
 
     fn handle_closed(&mut self, conn: ConnId, reason: &str) {

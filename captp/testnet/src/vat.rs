@@ -367,8 +367,14 @@ impl Port for Vat {
     }
 
     fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) {
-        self.engine.handle_bytes(conn, bytes, fds);
-        self.collect();
+        let (mut rest, mut fds) = (bytes, fds);
+        while !rest.is_empty() {
+            let taken = self
+                .engine
+                .handle_bytes(conn, rest, std::mem::take(&mut fds));
+            rest = rest.get(taken.max(1)..).unwrap_or_default();
+            self.collect();
+        }
     }
 
     fn handle_closed(&mut self, conn: ConnId, reason: &str) {
