@@ -3,6 +3,7 @@
 //! The tables hold state; what happens when an event arrives is decided by the engine, because it
 //! usually concerns nodes and other connections too.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 use crate::{ConnId, ExportId, Features, Host, Limits, NodeId, PeerHello, Transmit};
@@ -11,6 +12,7 @@ pub(crate) mod answer;
 pub(crate) mod embargo;
 pub(crate) mod export;
 pub(crate) mod framer;
+pub(crate) mod held;
 pub(crate) mod import;
 pub(crate) mod question;
 pub(crate) mod table;
@@ -19,6 +21,7 @@ use answer::Answer;
 use embargo::Embargo;
 use export::Export;
 use framer::Framer;
+use held::Held;
 use import::Import;
 use question::Question;
 use table::{PeerTable, Slab};
@@ -30,6 +33,8 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) exports: Slab<Export>,
     pub(crate) imports: PeerTable<Import>,
     pub(crate) embargoes: Slab<Embargo>,
+    /// What waits for room.
+    pub(crate) held: VecDeque<Held>,
     pub(crate) framer: Framer,
     /// Descriptors of the message that has begun to arrive.
     pub(crate) fds: Vec<OwnedFd>,
@@ -50,8 +55,13 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) awaits_hello: bool,
     /// Closed, with bytes left to transmit.
     pub(crate) closed: bool,
-    /// Bytes of the peer's calls that have no answer yet, and of results kept for pipelining.
+    /// Bytes of the peer's calls that have no answer yet.
     pub(crate) call_bytes: usize,
+    /// Bytes of results kept for pipelining.
+    pub(crate) kept_bytes: usize,
+    /// The peer's calls that objects of this vat have and have not answered yet.
+    pub(crate) delivered: usize,
+    pub(crate) delivered_bytes: usize,
     /// References inside coming answers that the peer has named.
     pub(crate) pipelined: usize,
     pub(crate) received: u64,
@@ -88,6 +98,7 @@ impl<H: Host> Connection<H> {
             exports: Slab::default(),
             imports: PeerTable::default(),
             embargoes: Slab::default(),
+            held: VecDeque::new(),
             framer: Framer::default(),
             fds: Vec::new(),
             outbound: Transmit::new(),
@@ -102,6 +113,9 @@ impl<H: Host> Connection<H> {
             awaits_hello: false,
             closed: false,
             call_bytes: 0,
+            kept_bytes: 0,
+            delivered: 0,
+            delivered_bytes: 0,
             pipelined: 0,
             received: 0,
             round_trips: 0,

@@ -5,14 +5,15 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use crate::{
-    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, Features, Host, Incoming, Limits, NodeId,
-    ObjectKey, Payload, PeerHello, PeerMisbehaved, Transmit, WireCall, WriteResults,
+    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, Features, Host, Incoming, Limits,
+    NodeId, ObjectKey, Payload, PeerHello, PeerMisbehaved, Transmit, WireCall, WriteResults,
 };
 
 mod answering;
 mod check;
 mod closing;
 mod describe;
+mod gate;
 mod import;
 mod incoming;
 pub(crate) mod node;
@@ -73,6 +74,8 @@ pub struct Engine<H: Host> {
     dirty: BTreeSet<ConnId>,
     /// Connections whose peer does not read.
     stuck: Vec<ConnId>,
+    /// Connections at which calls wait for room, in turn.
+    holding: VecDeque<ConnId>,
     /// The null reference: broken, and written as null. Lives as long as the engine.
     null: NodeId,
     /// Why released references are broken.
@@ -248,6 +251,7 @@ impl<H: Host> Engine<H> {
             work: VecDeque::new(),
             dirty: BTreeSet::new(),
             stuck: Vec::new(),
+            holding: VecDeque::new(),
             null,
             stale: Exception::failed("the reference was released"),
             config,
@@ -495,15 +499,29 @@ impl<H: Host> Engine<H> {
 
     // ---- outputs
 
-    /// The next thing for the vat to do.
+    /// The next thing for the vat to do. Calls that had to wait for room come when everything else
+    /// is done.
     pub fn poll_output(&mut self) -> Option<Output<H>> {
-        let output = self.outputs.pop_front()?;
+        let output = loop {
+            match self.outputs.pop_front() {
+                Some(output) => break output,
+                None if self.admit_held() => {}
+                None => return None,
+            }
+        };
         if let Output::Deliver { object, .. } = &output
             && let Some(node) = self.nodes.of_object(*object)
         {
             self.drop_count(node);
         }
         Some(output)
+    }
+
+    /// Whether calls wait for room at any connection: when there may be some again, because calls
+    /// were answered or bytes were transmitted, poll the outputs.
+    #[must_use]
+    pub fn has_held(&self) -> bool {
+        !self.holding.is_empty()
     }
 
     /// A connection that has something to transmit.
@@ -543,7 +561,9 @@ impl<H: Host> Engine<H> {
             exports: row.exports.len(),
             imports: row.imports.len(),
             embargoes: row.embargoes.len(),
+            held: row.held.len(),
             call_bytes: row.call_bytes,
+            kept_bytes: row.kept_bytes,
             outbound_bytes: row.outbound.len(),
             received: row.received,
             sent: row.sent,
@@ -595,8 +615,13 @@ pub struct Stats {
     pub imports: usize,
     /// Embargoes that wait to be lifted.
     pub embargoes: usize,
+    /// Calls of the peer that wait until it is within its soft limits again, and what must not
+    /// overtake them.
+    pub held: usize,
     /// Bytes of the peer's calls without an answer.
     pub call_bytes: usize,
+    /// Bytes of results that the peer has not finished with.
+    pub kept_bytes: usize,
     /// Bytes waiting to be polled for transmission.
     pub outbound_bytes: usize,
     /// Messages received.

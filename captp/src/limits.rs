@@ -25,18 +25,20 @@ pub struct Limits {
     /// Most file descriptors with one message. Default 16. Arriving: abort; to be sent: its call
     /// or answer fails.
     pub fds_per_message: usize,
-    /// Most calls of the peer that are unfinished. Default 4,096 (soft): a further call is
-    /// answered as overloaded.
+    /// Most calls of the peer that are under way. Default 4,096 (soft): further calls wait.
     pub answers_soft: usize,
     /// Most entries of the answer table. Default 16,384 (hard).
     pub answers: usize,
     /// Most of our own calls without an answer. Default 16,384 (soft): a further call fails.
     pub questions: usize,
-    /// Most bytes of calls that the peer made and that have no answer yet, and of results with
-    /// references that it has not finished with. Default 8 MiB (soft).
+    /// Most bytes of calls of the peer that are under way. Default 8 MiB (soft): further calls
+    /// wait.
     pub call_bytes_soft: usize,
-    /// The same, hard. Default 16 MiB. Results that would exceed it are not given: their call fails.
+    /// Most bytes of calls without an answer, waiting or under way. Default 16 MiB (hard).
     pub call_bytes: usize,
+    /// Most bytes of results with references that the peer has not finished with. Default 16 MiB
+    /// (soft): results that would exceed it are not given, and their call fails.
+    pub kept_bytes: usize,
     /// Most references that the peer holds of us. Default 10,000 (soft): the message that would
     /// give one more fails.
     pub exports: usize,
@@ -48,6 +50,9 @@ pub struct Limits {
     pub embargoes: usize,
     /// Most calls from the wire that wait for one unresolved promise. Default 256 (soft).
     pub pipeline_depth: usize,
+    /// Most bytes waiting to be transmitted while calls go on. Default 1 MiB (soft): beyond it,
+    /// calls wait.
+    pub outbound_soft: usize,
     /// Most bytes waiting to be transmitted. Default 8 MiB over the largest message (hard): the
     /// peer does not read.
     pub outbound_bytes: usize,
@@ -67,10 +72,12 @@ impl Default for Limits {
             questions: 16_384,
             call_bytes_soft: 8 << 20,
             call_bytes: 16 << 20,
+            kept_bytes: 16 << 20,
             exports: 10_000,
             imports: 10_000,
             embargoes: 4_096,
             pipeline_depth: 256,
+            outbound_soft: 1 << 20,
             outbound_bytes: 16 << 20,
         }
     }
@@ -114,6 +121,8 @@ setters! {
     with_call_bytes_soft call_bytes_soft usize;
     /// Sets [`call_bytes`](Self::call_bytes).
     with_call_bytes call_bytes usize;
+    /// Sets [`kept_bytes`](Self::kept_bytes).
+    with_kept_bytes kept_bytes usize;
     /// Sets [`exports`](Self::exports).
     with_exports exports usize;
     /// Sets [`imports`](Self::imports).
@@ -122,6 +131,8 @@ setters! {
     with_embargoes embargoes usize;
     /// Sets [`pipeline_depth`](Self::pipeline_depth).
     with_pipeline_depth pipeline_depth usize;
+    /// Sets [`outbound_soft`](Self::outbound_soft).
+    with_outbound_soft outbound_soft usize;
     /// Sets [`outbound_bytes`](Self::outbound_bytes).
     with_outbound_bytes outbound_bytes usize;
 }

@@ -31,8 +31,10 @@ pub(crate) struct Answer<H: Host> {
     pub(crate) serial: u64,
     pub(crate) state: State,
     pub(crate) results_to: ResultsTo,
-    /// Bytes of the call, for the limit.
+    /// Bytes of the call or of the kept results, for the limits.
     pub(crate) bytes: usize,
+    /// Whether an object of this vat has the call.
+    pub(crate) delivered: bool,
     /// Whether Finish has come early.
     pub(crate) finished: bool,
     /// References inside the coming answer that were named so far. Counted.
@@ -86,6 +88,7 @@ impl<H: Host> Answer<H> {
             state: State::Running,
             results_to,
             bytes,
+            delivered: false,
             finished: false,
             pipeline: Vec::new(),
             taker: None,

@@ -102,17 +102,15 @@ impl<H: Host> Engine<H> {
         if !entry.keeps(!given.nodes.is_empty()) {
             return Ok(());
         }
-        let call = entry.bytes;
         let Some(row) = self.connections.get(token.conn) else {
             return Ok(());
         };
-        let limit = row.limits.call_bytes;
-        let others = row.call_bytes.saturating_sub(call);
-        if others.saturating_add(encode::size(built)) <= limit {
+        let limit = row.limits.kept_bytes;
+        if row.kept_bytes.saturating_add(encode::size(built)) <= limit {
             return Ok(());
         }
         Err(Exception::overloaded(format!(
-            "limit of {limit} bytes of unfinished calls and results reached; the call has run"
+            "limit of {limit} bytes of unfinished results reached; the call has run"
         )))
     }
 
@@ -174,7 +172,7 @@ impl<H: Host> Engine<H> {
             entry.state = State::Returned(results);
         }
         if let Some(row) = self.connections.get_mut(token.conn) {
-            row.call_bytes += bytes;
+            row.kept_bytes += bytes;
         }
     }
 
@@ -290,11 +288,17 @@ impl<H: Host> Engine<H> {
 
     /// The call no longer counts as under way.
     fn end_call(&mut self, token: &AnswerToken) {
-        let bytes = self
-            .answer_mut(token)
-            .map_or(0, |entry| std::mem::take(&mut entry.bytes));
+        let Some(entry) = self.answer_mut(token) else {
+            return;
+        };
+        let bytes = std::mem::take(&mut entry.bytes);
+        let delivered = std::mem::take(&mut entry.delivered);
         if let Some(row) = self.connections.get_mut(token.conn) {
             row.call_bytes = row.call_bytes.saturating_sub(bytes);
+            if delivered {
+                row.delivered = row.delivered.saturating_sub(1);
+                row.delivered_bytes = row.delivered_bytes.saturating_sub(bytes);
+            }
         }
     }
 
@@ -319,7 +323,7 @@ impl<H: Host> Engine<H> {
         };
         if matches!(entry.state, State::Returned(_)) {
             if let Some(entry) = row.answers.remove(id.raw()) {
-                row.call_bytes = row.call_bytes.saturating_sub(entry.bytes);
+                row.kept_bytes = row.kept_bytes.saturating_sub(entry.bytes);
                 self.free_answer(conn, entry, release_results);
             }
             return Ok(());
@@ -333,7 +337,8 @@ impl<H: Host> Engine<H> {
             answer: id,
             serial: entry.serial,
         };
-        if matches!(entry.state, State::Running) && entry.is_unwanted() {
+        // An object that does not have the call yet is told when it has.
+        if entry.delivered && matches!(entry.state, State::Running) && entry.is_unwanted() {
             self.outputs.push_back(Output::Cancelled(token));
         }
         Ok(())

@@ -6,6 +6,7 @@ use super::Engine;
 use super::node::{Kind, Place};
 use crate::connection::answer::{Results, State as AnswerState};
 use crate::connection::export::State as ExportState;
+use crate::connection::held::Held as Waiting;
 use crate::connection::question::State as QuestionState;
 use crate::connection::{Connection, Pin, Way};
 use crate::{ConnId, Host, NodeId};
@@ -167,32 +168,73 @@ impl<H: Host> Engine<H> {
             held.count(entry.waiting);
             held.count(entry.target);
         }
-        let (mut bytes, mut pipelined) = (0, 0);
-        for (_, entry) in row.answers.iter() {
-            bytes += entry.bytes;
-            pipelined += entry.pipeline.len();
-            for (_, node) in &entry.pipeline {
-                held.count(*node);
-            }
-            if let AnswerState::Returned(Results::Content { caps, .. }) = &entry.state {
-                for pin in caps {
-                    held.pin(pin);
+        self.check_held(conn, row, held)?;
+        check_answers(conn, row, held)
+    }
+
+    fn check_held(&self, conn: ConnId, row: &Connection<H>, held: &mut Held) -> Result<(), String> {
+        for item in &row.held {
+            match item {
+                Waiting::Call { target, .. } | Waiting::Bounce { target, .. } => held.pin(target),
+                Waiting::Lift { waiting, target } => {
+                    held.count(*waiting);
+                    held.count(*target);
                 }
             }
         }
-        if pipelined != row.pipelined {
+        if row.held.is_empty() == self.holding.contains(&conn) {
             return Err(format!(
-                "{conn:?} counts {} pipelined references",
-                row.pipelined
+                "{conn:?} is not in the right list of those that wait"
             ));
         }
-        if bytes == row.call_bytes {
-            Ok(())
-        } else {
-            Err(format!(
-                "{conn:?} counts {} bytes of calls, not {bytes}",
-                row.call_bytes
-            ))
+        Ok(())
+    }
+}
+
+/// The answer table and what is counted of it.
+fn check_answers<H: Host>(
+    conn: ConnId,
+    row: &Connection<H>,
+    held: &mut Held,
+) -> Result<(), String> {
+    let (mut bytes, mut kept, mut pipelined) = (0, 0, 0);
+    let mut delivered = (0, 0);
+    for (_, entry) in row.answers.iter() {
+        match &entry.state {
+            AnswerState::Returned(_) => kept += entry.bytes,
+            AnswerState::Running | AnswerState::Forwarded { .. } => bytes += entry.bytes,
         }
+        if entry.delivered {
+            delivered = (delivered.0 + 1, delivered.1 + entry.bytes);
+        }
+        pipelined += entry.pipeline.len();
+        for (_, node) in &entry.pipeline {
+            held.count(*node);
+        }
+        if let AnswerState::Returned(Results::Content { caps, .. }) = &entry.state {
+            for pin in caps {
+                held.pin(pin);
+            }
+        }
+    }
+    if pipelined != row.pipelined {
+        return Err(format!(
+            "{conn:?} counts {} pipelined references",
+            row.pipelined
+        ));
+    }
+    if delivered != (row.delivered, row.delivered_bytes) {
+        return Err(format!(
+            "{conn:?} counts {} delivered calls of {} bytes, not {delivered:?}",
+            row.delivered, row.delivered_bytes
+        ));
+    }
+    if (bytes, kept) == (row.call_bytes, row.kept_bytes) {
+        Ok(())
+    } else {
+        Err(format!(
+            "{conn:?} counts {} and {} bytes of calls and results, not {bytes} and {kept}",
+            row.call_bytes, row.kept_bytes
+        ))
     }
 }

@@ -104,9 +104,11 @@ impl<H: Host> Engine<H> {
         let exports: Vec<_> = row.exports.drain().collect();
         let imports: Vec<_> = row.imports.drain().collect();
         let embargoes: Vec<_> = row.embargoes.drain().collect();
+        let held = std::mem::take(&mut row.held);
         let bootstrap = row.bootstrap.take();
 
         let lost = lost(&reason, format!("connection lost: {reason}"));
+        self.lose_held(conn, held.into_iter());
         for (_, question) in questions {
             self.lose_question(question, &reason, &lost);
         }

@@ -49,6 +49,26 @@ impl<H: Host> Engine<H> {
         Ok((nodes, ours))
     }
 
+    /// The same for what is used at once although calls that came before may be waiting: a
+    /// reference of ours must not lead past them.
+    pub(super) fn import_back(
+        &mut self,
+        conn: ConnId,
+        descriptors: &[Descriptor],
+        fds: &mut Fds,
+    ) -> Result<(Vec<NodeId>, Vec<bool>)> {
+        let (mut nodes, ours) = self.import_all(conn, descriptors, fds)?;
+        if !self.is_holding(conn) {
+            return Ok((nodes, ours));
+        }
+        for (node, ours) in nodes.iter_mut().zip(&ours) {
+            if *ours {
+                *node = self.behind_held(conn, *node);
+            }
+        }
+        Ok((nodes, ours))
+    }
+
     pub(super) fn import(
         &mut self,
         conn: ConnId,

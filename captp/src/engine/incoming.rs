@@ -48,6 +48,7 @@ impl<H: Host> Engine<H> {
             (false, false) => ResultsTo::Caller,
         };
         let bytes = message.get_segments().bytes();
+        let waits = self.holds_calls(conn);
         let result = match self.new_answer(conn, call.answer, results_to, bytes) {
             Ok(token) => match self.import_all(conn, &call.caps, fds) {
                 Ok((caps, _)) => {
@@ -61,11 +62,13 @@ impl<H: Host> Engine<H> {
                         params,
                         answer: token,
                     };
-                    match self.admit(conn, target) {
-                        Ok(()) => self.route_to(target, Pending::Wire(call)),
-                        Err(reason) => self.refuse(call, &reason),
+                    match waits {
+                        true => self.hold_call(conn, target, call),
+                        false => {
+                            self.deliver(conn, target, call);
+                            Ok(())
+                        }
                     }
-                    Ok(())
                 }
                 Err(fault) => Err(fault),
             },
@@ -77,31 +80,23 @@ impl<H: Host> Engine<H> {
         result
     }
 
-    /// The soft limits for one more call.
-    fn admit(&self, conn: ConnId, target: TargetNode) -> std::result::Result<(), Exception> {
-        let Some(row) = self.connections.get(conn) else {
-            return Ok(());
+    /// A call of the peer goes to its target, unless too many wait there for a promise.
+    pub(super) fn deliver(&mut self, conn: ConnId, target: TargetNode, call: WireCall) {
+        let limit = self
+            .connections
+            .get(conn)
+            .map_or(0, |row| row.limits.pipeline_depth);
+        let waiting = match self.nodes.get(self.nodes.terminal(target.node)) {
+            Some(node) if matches!(node.kind, Kind::Promise) => node.waiting_wire_calls(),
+            _ => 0,
         };
-        let limits = &row.limits;
-        let over = |what: &str, limit: usize| {
-            Err(Exception::overloaded(format!(
-                "limit of {limit} {what} reached; try again later"
-            )))
-        };
-        if row.answers.len() > limits.answers_soft {
-            return over("unfinished calls", limits.answers_soft);
+        if waiting < limit {
+            return self.route_to(target, Pending::Wire(call));
         }
-        if row.call_bytes > limits.call_bytes_soft {
-            return over("bytes of unfinished calls", limits.call_bytes_soft);
-        }
-        let waiting = self
-            .nodes
-            .get(self.nodes.terminal(target.node))
-            .map_or(0, |node| node.waiting_wire_calls());
-        if waiting >= limits.pipeline_depth {
-            return over("calls that wait for one promise", limits.pipeline_depth);
-        }
-        Ok(())
+        let reason = Exception::overloaded(format!(
+            "limit of {limit} calls that wait for one promise reached; try again later"
+        ));
+        self.refuse(call, &reason);
     }
 
     fn new_answer(
@@ -176,7 +171,7 @@ impl<H: Host> Engine<H> {
         // Everything that can be wrong comes first: until then the question is left as it is.
         let results = match ret.body {
             ReturnBody::Results(caps) => {
-                Outcome::Results(self.import_all(conn, &caps, fds)?, message)
+                Outcome::Results(self.import_back(conn, &caps, fds)?, message)
             }
             ReturnBody::Exception(reason) => Outcome::Exception(reason),
             ReturnBody::Canceled => Outcome::Exception(Exception::failed("the call was canceled")),
@@ -373,7 +368,10 @@ impl<H: Host> Engine<H> {
         }
         match to {
             Ok(descriptor) => {
-                let (target, ours) = self.import(conn, &descriptor, fds)?;
+                let (mut target, ours) = self.import(conn, &descriptor, fds)?;
+                if ours {
+                    target = self.behind_held(conn, target);
+                }
                 self.resolve_far(node, target, ours);
                 self.drop_count(target);
             }
@@ -419,12 +417,18 @@ impl<H: Host> Engine<H> {
             Some(far) if target.strict && far.conn == conn => Some(far.place.clone()),
             _ => None,
         };
+        let result = match place {
+            None => Err(PeerMisbehaved::DisembargoTarget),
+            Some(place) if self.is_holding(conn) => self.hold_bounce(conn, target, place, id),
+            Some(place) => {
+                self.transmit(conn, &encode::receiver_loopback(&place, id), &[]);
+                Ok(())
+            }
+        };
         if target.counted {
             self.drop_count(target.node);
         }
-        let place = place.ok_or(PeerMisbehaved::DisembargoTarget)?;
-        self.transmit(conn, &encode::receiver_loopback(&place, id), &[]);
-        Ok(())
+        result
     }
 
     /// Our Disembargo is back: what was held back may go.
@@ -435,6 +439,10 @@ impl<H: Host> Engine<H> {
         let Some(Embargo { waiting, target }) = row.embargoes.remove(id.raw()) else {
             return Err(PeerMisbehaved::UnknownEmbargo(id));
         };
+        // What came back before it may wait for room.
+        if self.is_holding(conn) {
+            return self.hold_lift(conn, waiting, target);
+        }
         self.become_link(waiting, target);
         self.drop_count(waiting);
         self.drop_count(target);

@@ -27,6 +27,8 @@ use crate::{ConnId, Exception, ExportId, Host, ImportId, NodeId, ObjectKey, Ques
 /// One reference.
 pub(crate) struct Node<H: Host> {
     pub(crate) count: u32,
+    /// Calls that wait for room at their connection and go here; see [`Node::take_held`].
+    held: u32,
     pub(crate) kind: Kind,
     /// Rarely needed state.
     cold: Option<Box<Cold<H>>>,
@@ -104,6 +106,7 @@ impl<H: Host> Node<H> {
     const fn new(kind: Kind) -> Self {
         Self {
             count: 1,
+            held: 0,
             kind,
             cold: None,
         }
@@ -173,6 +176,19 @@ impl<H: Host> Node<H> {
             .as_mut()
             .map(|cold| std::mem::take(&mut cold.waiters))
             .unwrap_or_default()
+    }
+
+    pub(crate) const fn add_held(&mut self) {
+        self.held = self.held.saturating_add(1);
+    }
+
+    pub(crate) const fn remove_held(&mut self) {
+        self.held = self.held.saturating_sub(1);
+    }
+
+    /// Whether calls that wait for room go here; they are now counted elsewhere.
+    pub(crate) const fn take_held(&mut self) -> bool {
+        std::mem::replace(&mut self.held, 0) > 0
     }
 
     pub(crate) fn exports(&self) -> &[(ConnId, ExportId)] {

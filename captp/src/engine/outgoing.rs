@@ -119,6 +119,7 @@ impl<H: Host> Engine<H> {
 
     /// The references inside the answer of a call that went on follow it.
     fn forwarded(&mut self, token: &AnswerToken, conn: ConnId, question: QuestionId) {
+        self.uncount_delivered(token);
         let Some(entry) = self.answer_mut(token) else {
             return;
         };

@@ -158,10 +158,12 @@ impl<H: Host> Engine<H> {
     ) {
         for (path, node) in pipelined {
             let target = self.answer_target(conn, id, path);
-            self.resolve_far(*node, target.node, true);
-            if target.counted {
-                self.drop_count(target.node);
+            if !target.counted {
+                self.nodes.retain(target.node);
             }
+            let to = self.behind_held(conn, target.node);
+            self.resolve_far(*node, to, true);
+            self.drop_count(to);
         }
         // A call that we passed on: it no longer follows the question, which is over.
         if let Asker::Forward(token) = &asker
@@ -182,7 +184,7 @@ impl<H: Host> Engine<H> {
             State::Returned(Results::Content { message, caps, .. }) => {
                 let copy = copy_message(message);
                 let nodes: Vec<NodeId> = caps.iter().map(|pin| pin.node).collect();
-                self.hand_over_nodes(asker, copy, &nodes);
+                self.hand_over_nodes(conn, asker, copy, &nodes);
             }
         }
     }
@@ -197,14 +199,22 @@ impl<H: Host> Engine<H> {
         tracing::trace!(%conn, "results taken");
         let nodes: Vec<NodeId> = pins.iter().map(|pin| pin.node).collect();
         let copy = copy_message(message);
-        self.hand_over_nodes(asker, copy, &nodes);
+        self.hand_over_nodes(conn, asker, copy, &nodes);
     }
 
-    fn hand_over_nodes(&mut self, asker: Asker<H>, message: Message, nodes: &[NodeId]) {
+    fn hand_over_nodes(
+        &mut self,
+        conn: ConnId,
+        asker: Asker<H>,
+        message: Message,
+        nodes: &[NodeId],
+    ) {
+        let mut taken = Vec::with_capacity(nodes.len());
         for node in nodes {
             self.nodes.retain(*node);
+            taken.push(self.behind_held(conn, *node));
         }
-        let payload = Payload::new(message, payload::Place::Return, nodes.to_vec());
+        let payload = Payload::new(message, payload::Place::Return, taken);
         self.work.push_back(Work::Return(asker, Ok(payload)));
     }
 }

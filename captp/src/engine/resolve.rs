@@ -37,6 +37,7 @@ impl<H: Host> Engine<H> {
         for (conn, export) in exports {
             self.announce(conn, export);
         }
+        self.move_held(node, to);
         if let Some(far) = left {
             self.leave_place(node, &far);
         }

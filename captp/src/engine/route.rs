@@ -72,17 +72,15 @@ impl<H: Host> Engine<H> {
                     // Given back by `poll_output`: a call on its way holds its object.
                     node.count = node.count.saturating_add(1);
                 }
-                self.outputs.push_back(match item {
+                let output = match item {
                     Pending::Local(call) => Output::Deliver {
                         object,
                         call: Incoming::Local(call),
                     },
-                    Pending::Wire(call) => Output::Deliver {
-                        object,
-                        call: Incoming::Wire(call),
-                    },
+                    Pending::Wire(call) => return self.hand_to_object(object, call),
                     Pending::Job(job) => Output::Run(job),
-                });
+                };
+                self.outputs.push_back(output);
             }
             Kind::Broken(reason) => {
                 let reason = reason.clone();

@@ -75,7 +75,7 @@ fn a_peer_that_aborts_leaves_nothing_behind() {
 
 #[test]
 fn results_that_the_peer_does_not_finish_are_kept_up_to_a_limit() {
-    let (mut net, conn) = victim(Limits::default().with_call_bytes(1_100));
+    let (mut net, conn) = victim(Limits::default().with_kept_bytes(1_100));
     tell(&mut net, conn, |to| {
         to.init_bootstrap().set_question_id(1000);
     });

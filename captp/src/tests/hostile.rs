@@ -501,14 +501,12 @@ fn a_flood_of_calls_stops_at_the_limits() {
 }
 
 #[test]
-fn calls_above_the_soft_limit_are_answered_as_overloaded() {
+fn calls_above_the_soft_limit_wait_and_go_on_in_order() {
     let (mut net, boot) = pair();
     net.cut(0);
     net.vats[0].release(boot);
     let root = net.vats[1].object(0);
-    let limits = Limits::default()
-        .with_answers_soft(4)
-        .with_pipeline_depth(2);
+    let limits = Limits::default().with_answers_soft(4);
     let link = net.link(
         (0, ConnOptions::default()),
         (
@@ -523,25 +521,40 @@ fn calls_above_the_soft_limit_are_answered_as_overloaded() {
     net.vats[0].events.clear();
     net.vats[1].events.clear();
     net.run();
-    for number in 0..6 {
+    for number in 0..7 {
         net.vats[0].send(boot, number, &[]);
     }
     net.run();
-    let mut overloaded = 0;
-    while let Some(Event::Returned {
-        result: Err(reason),
-        ..
-    }) = net.vats[0].next()
-    {
-        assert_eq!(reason.kind(), crate::ExceptionKind::Overloaded);
-        overloaded += 1;
-    }
-    assert_eq!(overloaded, 2);
-    for number in 0..4 {
+    let there = net.conn(link, 1);
+    net.vats[1].collect();
+    assert_eq!(net.vats[1].events.len(), 4, "delivered");
+    assert_eq!(net.vats[1].engine.stats(there).unwrap().held, 3);
+    for number in 0..7 {
         assert_eq!(net.vats[1].take_number(), number);
+        let held = net.vats[1].engine.stats(there).unwrap().held;
+        assert_eq!(held, 2usize.saturating_sub(number as usize));
     }
     net.run();
-    // And the depth of a pipeline.
+    while let Some(event) = net.vats[0].next() {
+        assert!(matches!(event, Event::Returned { result: Ok(_), .. }));
+    }
+}
+
+#[test]
+fn calls_that_wait_for_one_promise_are_refused_beyond_the_depth() {
+    let (mut net, boot) = pair();
+    net.cut(0);
+    net.vats[0].release(boot);
+    let root = net.vats[1].object(0);
+    let limits = Limits::default().with_pipeline_depth(2);
+    let options = ConnOptions::default().with_bootstrap(root);
+    let link = net.link(
+        (0, ConnOptions::default()),
+        (1, options.with_limits(limits)),
+    );
+    let conn = net.conn(link, 0);
+    let boot = net.vats[0].engine.bootstrap(conn);
+    net.run();
     let (_, result) = net.vats[0].ask(boot, 9, &[]);
     for number in 0..3 {
         net.vats[0].send(result, number, &[]);

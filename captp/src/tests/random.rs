@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::net::{Event, Net, Respond};
-use crate::{ConnOptions, Exception, NodeId};
+use crate::{ConnOptions, Exception, Limits, NodeId};
 
 /// A small generator (xorshift), so that a seed says everything.
 pub(super) struct Random(u64);
@@ -49,6 +49,25 @@ struct Sent {
     arrived: bool,
 }
 
+/// How many calls may be under way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Room {
+    Plenty,
+    /// One to three, so that calls wait all the time.
+    Narrow,
+}
+
+impl Room {
+    fn options(self, seed: u64) -> ConnOptions {
+        let calls = 1 + usize::try_from(seed % 3).unwrap();
+        let limits = match self {
+            Self::Plenty => Limits::default(),
+            Self::Narrow => Limits::default().with_answers_soft(calls),
+        };
+        ConnOptions::default().with_limits(limits)
+    }
+}
+
 struct World {
     net: Net,
     random: Random,
@@ -68,7 +87,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, vats: usize) -> Self {
+    fn new(seed: u64, vats: usize, room: Room) -> Self {
         let mut world = Self {
             net: Net::new(vats),
             random: Random::new(seed),
@@ -90,8 +109,8 @@ impl World {
                 let first = world.net.vats[a].object(0);
                 let second = world.net.vats[b].object(0);
                 let link = world.net.link(
-                    (a, ConnOptions::default().with_bootstrap(first)),
-                    (b, ConnOptions::default().with_bootstrap(second)),
+                    (a, room.options(seed).with_bootstrap(first)),
+                    (b, room.options(seed + 1).with_bootstrap(second)),
                 );
                 world.net.vats[a].release(first);
                 world.net.vats[b].release(second);
@@ -406,8 +425,8 @@ impl World {
     }
 }
 
-fn run(seed: u64, vats: usize, steps: usize, cuts: bool) -> (usize, usize) {
-    let mut world = World::new(seed, vats);
+fn run(seed: u64, vats: usize, steps: usize, cuts: bool, room: Room) -> (usize, usize) {
+    let mut world = World::new(seed, vats, room);
     world.cuts = cuts;
     for _ in 0..steps {
         world.act();
@@ -415,10 +434,10 @@ fn run(seed: u64, vats: usize, steps: usize, cuts: bool) -> (usize, usize) {
     world.finish()
 }
 
-fn run_all(seeds: std::ops::Range<u64>, vats: usize, steps: usize, cuts: bool) {
+fn run_all(seeds: std::ops::Range<u64>, vats: usize, steps: usize, cuts: bool, room: Room) {
     let (mut sent, mut delivered) = (0, 0);
     for seed in seeds {
-        let result = std::panic::catch_unwind(|| run(seed, vats, steps, cuts));
+        let result = std::panic::catch_unwind(|| run(seed, vats, steps, cuts, room));
         match result {
             Ok((some, arrived)) => {
                 sent += some;
@@ -435,17 +454,24 @@ fn run_all(seeds: std::ops::Range<u64>, vats: usize, steps: usize, cuts: bool) {
 
 #[test]
 fn calls_reach_the_right_object_in_order_between_two_vats() {
-    run_all(0..60, 2, 120, false);
+    run_all(0..60, 2, 120, false, Room::Plenty);
 }
 
 #[test]
 fn calls_reach_the_right_object_in_order_among_three_vats() {
-    run_all(0..25, 3, 150, false);
+    run_all(0..25, 3, 150, false, Room::Plenty);
+}
+
+#[test]
+fn calls_that_wait_for_room_reach_the_right_object_in_order() {
+    run_all(0..60, 2, 120, false, Room::Narrow);
+    run_all(0..25, 3, 150, false, Room::Narrow);
 }
 
 #[test]
 fn lost_links_break_what_went_through_them_and_leave_nothing_behind() {
-    run_all(0..40, 3, 120, true);
+    run_all(0..40, 3, 120, true, Room::Plenty);
+    run_all(0..40, 3, 120, true, Room::Narrow);
 }
 
 #[test]
@@ -459,6 +485,10 @@ fn many_more_seeds() {
             vats as usize,
             steps as usize,
             round % 4 == 3,
+            match round % 2 {
+                0 => Room::Plenty,
+                _ => Room::Narrow,
+            },
         );
     }
 }

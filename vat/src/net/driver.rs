@@ -241,6 +241,9 @@ impl Inner {
                         .engine(|engine| engine.poll_transmit(conn, &mut orphan));
                 }
             }
+            if self.vat.engine(|engine| engine.has_held()) {
+                self.wake.notify_one(); // there may be room for them now
+            }
         }
     }
 }

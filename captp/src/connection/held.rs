@@ -1,0 +1,24 @@
+//! What waits at a connection for room: calls of the peer beyond a soft limit, and what must not
+//! overtake them.
+//!
+//! Everything else that arrives is handled at once, so that two full peers do not wait for each
+//! other. What was received is therefore seen as it was when it arrived, whatever the peer releases
+//! or finishes since: an item counts its nodes and pins its places.
+//!
+//! Law: items leave in the order in which they came, calls only while the connection is within its
+//! soft limits; those of a closed connection are dropped, and promises among them break.
+
+use super::Pin;
+use crate::engine::node::Place;
+use crate::{NodeId, WireCall};
+
+/// One item.
+pub(crate) enum Held {
+    /// A call. Its answer is in the table and counts against the hard limits.
+    Call { target: Pin, call: WireCall },
+    /// A Disembargo of the peer, to be sent back to this place behind the calls before it.
+    Bounce { target: Pin, place: Place, id: u32 },
+    /// `waiting` resolves to `target`, both counted: the end of an embargo of ours, or a reference
+    /// of ours that the peer gave back while calls that it sent there may be waiting.
+    Lift { waiting: NodeId, target: NodeId },
+}
