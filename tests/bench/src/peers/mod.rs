@@ -1,0 +1,103 @@
+//! The systems that are measured.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub mod capnp;
+pub mod floor;
+pub mod raw_tls;
+pub mod tarpc;
+pub mod tonic;
+pub mod vat;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Peer {
+    Vat,
+    VatTls,
+    Capnp,
+    Tarpc,
+    Tonic,
+    Floor,
+    RawTls,
+}
+
+impl Peer {
+    pub const ALL: [Self; 7] = [
+        Self::Vat,
+        Self::VatTls,
+        Self::Capnp,
+        Self::Tarpc,
+        Self::Tonic,
+        Self::Floor,
+        Self::RawTls,
+    ];
+
+    /// How it is named on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vat => "vat",
+            Self::VatTls => "vat-tls",
+            Self::Capnp => "capnp",
+            Self::Tarpc => "tarpc",
+            Self::Tonic => "tonic",
+            Self::Floor => "floor",
+            Self::RawTls => "raw-tls",
+        }
+    }
+
+    /// How it is named in the results.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Vat => "vat",
+            Self::VatTls => "vat over TLS",
+            Self::Capnp => "capnp-rpc 0.27",
+            Self::Tarpc => "tarpc 0.38 (bincode)",
+            Self::Tonic => "tonic 0.14",
+            Self::Floor => "floor (same bytes, no engine)",
+            Self::RawTls => "raw TLS ping-pong (tokio-rustls)",
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|peer| peer.name() == name);
+        known.ok_or_else(|| format!("no such peer: {name}"))
+    }
+}
+
+/// What a client of every peer can do.
+pub trait Client: Clone + 'static {
+    async fn connect(path: &Path) -> Self;
+    /// One more connection, from the same program.
+    async fn connect_again(&self, path: &Path) -> Self {
+        Self::connect(path).await
+    }
+    /// Ends the connection.
+    async fn close(self);
+    async fn number(&self, value: u64) -> u64;
+    /// Sends bytes and gives those back that were answered, or its own if the peer only shows the
+    /// answer where it was received.
+    async fn bytes(&self, value: Vec<u8>) -> Vec<u8>;
+}
+
+/// A client of a peer with references.
+pub trait References: Client {
+    type Reference: 'static;
+    /// Calls `next` on what `next` gave, `length` times in one go, and then `number`.
+    async fn chain(&self, length: usize) -> u64;
+    /// That many references to different objects.
+    async fn many(&self, count: u32) -> Vec<Self::Reference>;
+}
