@@ -1,4 +1,5 @@
-# What vats say to each other beside Cap'n Proto RPC.
+# What vats say to each other beside Cap'n Proto RPC: a hello, and what three-party handoff leaves
+# to the network.
 #
 # A hello is the first message in each direction of a connection on which both sides are known to
 # be vats: TLS with the protocol name `vat/1`, the socket between launcher and child, and pairs of
@@ -31,6 +32,9 @@ struct Hello {
 
   agent @5 :Text;
   # Name and version of the program library, for people.
+
+  addresses @6 :List(Text);
+  # Where the sender can be reached by vats to which it is introduced; hints, most useful first.
 }
 
 struct Limits {
@@ -47,4 +51,68 @@ struct Limits {
 
   calls @3 :UInt32;
   # Most unfinished calls.
+}
+
+# Three-party handoff
+#
+# A gifter has a reference to something that an exporter hosts, and gives it to a recipient. It
+# sends the exporter a Provide that says for whom, and the recipient a descriptor with a Contact. The
+# recipient connects to the exporter and sends an Accept with a Completion.
+#
+# Vats are named by their keys (ed25519, 32 bytes), and connections prove whose they are; so nothing
+# here is a secret. What is signed says who may accept: a contact that is stolen or replayed is of
+# no use to anybody but its recipient, at the exporter that it names.
+#
+# A gift is named by its gifter and a nonce of 16 bytes that the gifter never uses again. Signed
+# are, without any padding:
+#
+#   by the gifter     "vat handoff 1\0", exporter, recipient, nonce
+#   by a forwarder    "vat forward 1\0", exporter, gifter, nonce, who forwards, to whom
+
+struct Contact {
+  # ThirdPartyToContact: from the gifter, or a forwarder, to the recipient.
+
+  exporter @0 :Data;
+  # Whose object it is.
+
+  addresses @1 :List(Text);
+  # Where the exporter may be reached; hints. They give no right to connect.
+
+  claim @2 :Claim;
+}
+
+struct ThirdPartyAwait {
+  # ThirdPartyToAwait: from the gifter to the exporter. The gifter is the peer that sends it.
+
+  recipient @0 :Data;
+  # Who may accept, or forward.
+
+  nonce @1 :Data;
+}
+
+struct Completion {
+  # ThirdPartyCompletion: from the recipient to the exporter.
+
+  claim @0 :Claim;
+}
+
+struct Claim {
+  # That the last in the chain may accept the gift.
+
+  gifter @0 :Data;
+  nonce @1 :Data;
+  recipient @2 :Data;
+  # To whom the gifter gave it.
+
+  signature @3 :Data;
+  # By the gifter, 64 bytes.
+
+  forwards @4 :List(Forward);
+  # To whom it was passed on before anybody accepted it: each by the one before, at most 8.
+}
+
+struct Forward {
+  to @0 :Data;
+  signature @1 :Data;
+  # By the one who had it before.
 }

@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
+use crate::contact::VatKey;
 use crate::{ConnId, ExportId, Features, Host, Limits, NodeId, PeerHello, Transmit};
 
 pub(crate) mod answer;
 pub(crate) mod embargo;
 pub(crate) mod export;
 pub(crate) mod framer;
+pub(crate) mod handoff;
 pub(crate) mod held;
 pub(crate) mod import;
 pub(crate) mod question;
@@ -51,6 +53,18 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) features: Features,
     /// What the peer announced. Boxed: most connections with a vat have one, others none.
     pub(crate) peer_hello: Option<Box<PeerHello>>,
+    /// Who the peer is, as the transport has proved.
+    pub(crate) peer: Option<VatKey>,
+    /// Whether both sides begin with a hello.
+    pub(crate) hello: bool,
+    /// Where the peer can be reached by others, as the host knows.
+    pub(crate) peer_addresses: Vec<String>,
+    /// Provides of ours that the peer holds.
+    pub(crate) gifts: usize,
+    /// Provides of the peer.
+    pub(crate) provisions: usize,
+    /// Accepts of the peer that wait.
+    pub(crate) parked: usize,
     /// Whether the first message, a hello, is still to come.
     pub(crate) awaits_hello: bool,
     /// Closed, with bytes left to transmit.
@@ -110,6 +124,12 @@ impl<H: Host> Connection<H> {
             descriptors: false,
             features: Features::NONE,
             peer_hello: None,
+            peer: None,
+            hello: false,
+            peer_addresses: Vec::new(),
+            gifts: 0,
+            provisions: 0,
+            parked: 0,
             awaits_hello: false,
             closed: false,
             call_bytes: 0,

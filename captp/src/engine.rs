@@ -1,9 +1,11 @@
 //! The engine: all connections of one vat, and all its references.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
+use crate::contact::{Identity, VatKey};
 use crate::{
     AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, Features, Host, Incoming, Limits,
     NodeId, ObjectKey, Payload, PeerHello, PeerMisbehaved, Transmit, WireCall, WriteResults,
@@ -14,6 +16,7 @@ mod check;
 mod closing;
 mod describe;
 mod gate;
+mod handoff;
 mod import;
 mod incoming;
 pub(crate) mod node;
@@ -28,7 +31,9 @@ pub(crate) mod testing;
 use node::{Far, Kind, Nodes, Place};
 
 use crate::connection::Connections;
+use crate::connection::handoff::Provisions;
 use crate::connection::question::Asker;
+use crate::connection::table::Slab;
 use crate::message::encode;
 
 /// The protocol engine of one vat. See the [crate documentation](crate) for what it speaks.
@@ -76,6 +81,18 @@ pub struct Engine<H: Host> {
     stuck: Vec<ConnId>,
     /// Connections at which calls wait for room, in turn.
     holding: VecDeque<ConnId>,
+    /// The connection to each vat that is known by its key.
+    peers: BTreeMap<VatKey, ConnId>,
+    /// Gifts that wait for a connection to their exporter. Not counted.
+    dials: Slab<NodeId>,
+    /// What others gave away of us.
+    provisions: Provisions,
+    /// How many gifts we made.
+    gifts_made: u64,
+    /// How many embargoes we named for our Accepts.
+    embargoes_named: u64,
+    /// The time, as the host said last.
+    now: Duration,
     /// The null reference: broken, and written as null. Lives as long as the engine.
     null: NodeId,
     /// Why released references are broken.
@@ -87,11 +104,27 @@ pub struct Engine<H: Host> {
 }
 
 /// Settings of an engine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
     /// Name and version of the program library, told to vats in the hello; for people.
     pub agent: String,
+    /// Who this vat is. Default: nobody; references of one peer are then given to others through
+    /// this vat only.
+    pub identity: Option<Identity>,
+    /// How long whoever accepts a reference of ours waits for the vat that gave it to tell us.
+    /// Default 10 s; after that the reference is broken.
+    pub rendezvous: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            agent: String::new(),
+            identity: None,
+            rendezvous: Duration::from_secs(10),
+        }
+    }
 }
 
 impl Config {
@@ -99,6 +132,20 @@ impl Config {
     #[must_use]
     pub fn with_agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = agent.into();
+        self
+    }
+
+    /// Sets [`identity`](Self::identity).
+    #[must_use]
+    pub fn with_identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Sets [`rendezvous`](Self::rendezvous).
+    #[must_use]
+    pub const fn with_rendezvous(mut self, limit: Duration) -> Self {
+        self.rendezvous = limit;
         self
     }
 }
@@ -116,6 +163,11 @@ pub struct ConnOptions {
     pub features: Features,
     /// Whether the transport passes file descriptors. Default: no.
     pub descriptors: bool,
+    /// The key of the peer, if the transport has proved it. Needed for three-party handoff.
+    pub peer: Option<VatKey>,
+    /// Where the peer can be reached by others to whom we introduce it. What the peer says itself in
+    /// its hello comes first.
+    pub peer_addresses: Vec<String>,
     /// What the peer may use.
     pub limits: Limits,
 }
@@ -146,6 +198,20 @@ impl ConnOptions {
     #[must_use]
     pub const fn with_descriptors(mut self, descriptors: bool) -> Self {
         self.descriptors = descriptors;
+        self
+    }
+
+    /// Sets [`peer`](Self::peer).
+    #[must_use]
+    pub const fn with_peer(mut self, peer: VatKey) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// Sets [`peer_addresses`](Self::peer_addresses).
+    #[must_use]
+    pub fn with_peer_addresses(mut self, addresses: Vec<String>) -> Self {
+        self.peer_addresses = addresses;
         self
     }
 
@@ -190,6 +256,17 @@ pub enum Output<H: Host> {
     /// The last reference to this object is gone, and nothing is on its way to it any more;
     /// [`Engine::object`] makes a new one.
     Dropped(ObjectKey),
+    /// A connection to this vat is needed, because somebody gave us a reference to something there.
+    /// Answer with [`Engine::dialed`], with a new connection or one that exists; if there must or
+    /// can be none, the reference goes on through whoever gave it.
+    Dial {
+        /// What to answer.
+        request: DialId,
+        /// Which vat. Make sure that it is this one that is reached.
+        vat: VatKey,
+        /// Where it may be; hints from peers, not to be trusted.
+        addresses: Vec<String>,
+    },
     /// A connection is closed. Everything through it is broken; [`Engine::poll_transmit`] may still
     /// have its last bytes.
     Closed {
@@ -199,6 +276,10 @@ pub enum Output<H: Host> {
         reason: CloseReason,
     },
 }
+
+/// A request for a connection; see [`Output::Dial`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DialId(u32);
 
 /// What a reference stands for at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +307,8 @@ enum Work<H: Host> {
     Fail(Pending<H>, Exception),
     /// Give an answer to who waits for it.
     Return(Asker<H>, Result<Payload, Exception>),
+    /// Accept a gift.
+    Accept(NodeId),
 }
 
 /// What waits in a queue.
@@ -252,6 +335,12 @@ impl<H: Host> Engine<H> {
             dirty: BTreeSet::new(),
             stuck: Vec::new(),
             holding: VecDeque::new(),
+            peers: BTreeMap::new(),
+            dials: Slab::default(),
+            provisions: Provisions::default(),
+            gifts_made: 0,
+            embargoes_named: 0,
+            now: Duration::ZERO,
             null,
             stale: Exception::failed("the reference was released"),
             config,
@@ -360,7 +449,9 @@ impl<H: Host> Engine<H> {
             Kind::Far(far) if matches!(far.place, Place::Import { settled: true, .. }) => {
                 NodeState::Far(far.conn)
             }
-            Kind::Promise | Kind::Far(_) | Kind::Link { .. } => NodeState::Unresolved,
+            Kind::Promise | Kind::Far(_) | Kind::Link { .. } | Kind::Gift(_) => {
+                NodeState::Unresolved
+            }
             Kind::Broken(reason) => NodeState::Broken(reason),
         }
     }
@@ -455,6 +546,33 @@ impl<H: Host> Engine<H> {
         let node = self.send_bootstrap(conn);
         self.settle();
         node
+    }
+
+    /// Says what became of an [`Output::Dial`]: the connection, which may serve others as well, or
+    /// why there is none.
+    pub fn dialed(&mut self, request: DialId, result: Result<ConnId, Exception>) {
+        self.on_dialed(request, result);
+        self.settle();
+    }
+
+    /// The connection to a vat that is known by its key, if there is one.
+    #[must_use]
+    pub fn connection_to(&self, vat: &VatKey) -> Option<ConnId> {
+        self.peers.get(vat).copied()
+    }
+
+    /// Tells the time, counted from any moment, and ends what has waited too long. Without it
+    /// nothing ends by time.
+    pub fn handle_time(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        self.expire_accepts(self.now);
+        self.settle();
+    }
+
+    /// When [`handle_time`](Self::handle_time) has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.provisions.deadline()
     }
 
     /// What the transport received, with the file descriptors that came along. Messages may be cut
@@ -663,6 +781,11 @@ impl<H: Host> std::fmt::Debug for Output<H> {
             Self::Run(_) => f.write_str("Run"),
             Self::Cancelled(token) => f.debug_tuple("Cancelled").field(token).finish(),
             Self::Dropped(object) => f.debug_tuple("Dropped").field(object).finish(),
+            Self::Dial { request, vat, .. } => f
+                .debug_struct("Dial")
+                .field("request", request)
+                .field("vat", vat)
+                .finish_non_exhaustive(),
             Self::Closed { conn, reason } => f
                 .debug_struct("Closed")
                 .field("conn", conn)

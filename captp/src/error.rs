@@ -88,6 +88,9 @@ pub enum PeerMisbehaved {
     /// A Disembargo to something that does not point back to its sender.
     #[error("disembargo of something that does not point back to its sender")]
     DisembargoTarget,
+    /// A gift under a name that was used before.
+    #[error("a gift of this name exists or existed")]
+    DuplicateGift,
     /// A Return that takes results which do not exist or were taken.
     #[error("results of question {0} cannot be taken")]
     ResultsNotThere(AnswerId),

@@ -80,6 +80,8 @@ pub struct PeerHello {
     pub fds_per_message: Option<u32>,
     /// Most unfinished calls it takes before it holds calls back; `None` if it did not say.
     pub calls: Option<u32>,
+    /// Where it says it can be reached; at most 8, each of at most 256 bytes.
+    pub addresses: Vec<String>,
 }
 
 /// Most bytes of an agent's name that are kept.

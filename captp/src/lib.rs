@@ -5,9 +5,10 @@
 //! and commands go in, deliveries and bytes come out. [`Engine`] is the central type; its
 //! documentation is the contract.
 //!
-//! Spoken is level 1 of Cap'n Proto RPC, complete: `schema/captp.capnp` says what the messages are.
-//! Messages of level 3 are answered as unimplemented, and a `thirdPartyHosted` reference is used
-//! through its vine.
+//! Spoken is level 1 of Cap'n Proto RPC, complete, and three-party handoff of level 3:
+//! `schema/captp.capnp` says what the messages are, `schema/network.capnp` what vats tell each other
+//! beside them. Handoff is used between vats that both announced it in their hello; from any other
+//! peer a `thirdPartyHosted` reference is used through its vine, and none is ever sent.
 //!
 //! # Where things are
 //!
@@ -99,6 +100,7 @@
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 mod connection;
+mod contact;
 mod engine;
 mod error;
 mod exception;
@@ -157,7 +159,8 @@ mod captp_capnp;
 #[path = "generated/network_capnp.rs"]
 mod network_capnp;
 
-pub use engine::{Config, ConnOptions, Engine, NodeState, Output, Stats};
+pub use contact::{Identity, Signer, VatKey};
+pub use engine::{Config, ConnOptions, DialId, Engine, NodeState, Output, Stats};
 pub use error::{ApiMisuse, CloseReason, PeerMisbehaved};
 pub use exception::{Detail, Exception, ExceptionKind};
 pub use hello::{Features, PeerHello};

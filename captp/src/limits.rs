@@ -48,6 +48,14 @@ pub struct Limits {
     /// Most embargoes that wait for the peer to lift them. Default 4,096 (soft): a reference that
     /// needs one more breaks.
     pub embargoes: usize,
+    /// Most gifts that are open at the peer as their exporter. Default 1,024 (soft): further
+    /// references of the peer are given to others through this vat.
+    pub gifts: usize,
+    /// Most gifts of the peer that are open here. Default 4,096 (hard).
+    pub provisions: usize,
+    /// Most accepted gifts of the peer that wait for their giver. Default 128 (soft): one more is
+    /// answered as overloaded.
+    pub accepts: usize,
     /// Most calls from the wire that wait for one unresolved promise. Default 256 (soft).
     pub pipeline_depth: usize,
     /// Most bytes waiting to be transmitted while calls go on. Default 1 MiB (soft): beyond it,
@@ -76,6 +84,9 @@ impl Default for Limits {
             exports: 10_000,
             imports: 10_000,
             embargoes: 4_096,
+            gifts: 1_024,
+            provisions: 4_096,
+            accepts: 128,
             pipeline_depth: 256,
             outbound_soft: 1 << 20,
             outbound_bytes: 16 << 20,
@@ -129,6 +140,12 @@ setters! {
     with_imports imports usize;
     /// Sets [`embargoes`](Self::embargoes).
     with_embargoes embargoes usize;
+    /// Sets [`gifts`](Self::gifts).
+    with_gifts gifts usize;
+    /// Sets [`provisions`](Self::provisions).
+    with_provisions provisions usize;
+    /// Sets [`accepts`](Self::accepts).
+    with_accepts accepts usize;
     /// Sets [`pipeline_depth`](Self::pipeline_depth).
     with_pipeline_depth pipeline_depth usize;
     /// Sets [`outbound_soft`](Self::outbound_soft).

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::contact::{Await, Claim, Contact};
 use crate::{AnswerId, EmbargoId, Exception, ExportId, ImportId, QuestionId};
 
 pub(crate) mod decode;
@@ -33,6 +34,16 @@ pub(crate) enum Envelope {
         target: Target,
         context: Context,
     },
+    Provide {
+        answer: AnswerId,
+        target: Target,
+        recipient: Await,
+    },
+    Accept {
+        answer: AnswerId,
+        claim: Claim,
+        embargo: Option<EmbargoName>,
+    },
     /// A message that we know and do not speak, or do not know: to be echoed.
     Unknown,
 }
@@ -42,6 +53,8 @@ pub(crate) enum Envelope {
 pub(crate) enum Unimplemented {
     /// A Resolve of ours that named this export, which the peer thus does not hold.
     Resolve(Option<ExportId>),
+    /// An Accept or Provide of ours, which will not be answered.
+    Handoff(QuestionId),
     /// Something that a peer may lack.
     Optional,
     /// Something that every peer must know.
@@ -97,8 +110,17 @@ pub(crate) struct Descriptor {
 #[derive(Debug)]
 pub(crate) enum DescriptorKind {
     Null,
-    Import { id: ImportId, promise: bool },
+    Import {
+        id: ImportId,
+        promise: bool,
+    },
     Ours(Target),
+    /// Something that another vat hosts, and the way to it through the peer. The contact is there
+    /// if it is one of our network.
+    Third {
+        contact: Option<Rc<Contact>>,
+        vine: ImportId,
+    },
 }
 
 #[derive(Debug)]
@@ -107,6 +129,10 @@ pub(crate) enum Context {
     SenderLoopback(u32),
     /// Ours, come back.
     ReceiverLoopback(EmbargoId),
-    /// Level 3.
+    /// Follows the calls that were made before a gift was accepted.
+    Accept(EmbargoName),
     Unknown,
 }
+
+/// What the recipient of a gift calls the embargo under which it accepts.
+pub(crate) type EmbargoName = Rc<[u8]>;

@@ -22,6 +22,7 @@ use capnp::private::layout::CapTable;
 
 use super::Pin;
 use crate::connection::question::Asker;
+use crate::contact::GiftName;
 use crate::frame::Message;
 use crate::{ConnId, Exception, ExportId, Host, NodeId, QuestionId};
 
@@ -53,6 +54,10 @@ pub(crate) enum State {
     Forwarded { conn: ConnId, question: QuestionId },
     /// 3.
     Returned(Results),
+    /// A Provide: see [`super::handoff`]. Finish → freed.
+    Provision(GiftName),
+    /// An Accept that waits: see [`super::handoff`]. → 1, and answered.
+    Accepting(GiftName),
 }
 
 /// Where the results go.

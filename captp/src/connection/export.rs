@@ -8,11 +8,14 @@
 //! 3. *Resolved*: stands for what the Resolve said, for ever, whatever becomes of that later (the
 //!    Tribble rule). Calls and disembargoes still arrive until the peer has released it.
 //!
+//! 4. *Vine*: see [`super::handoff`]. Never shared.
+//!
 //! In each state Release takes counts off; the last one frees the entry.
 //!
 //! Law: `refs` is the number of times a descriptor named the entry, less what was released.
 
 use super::Pin;
+use super::handoff::Vine;
 use crate::NodeId;
 
 /// A reference that we gave.
@@ -35,4 +38,6 @@ pub(crate) enum State {
     Promise,
     /// 3.
     Resolved(Pin),
+    /// 4.
+    Vine(Vine),
 }

@@ -14,4 +14,6 @@ pub(crate) struct Import {
     /// The far node. Not counted.
     pub(crate) node: NodeId,
     pub(crate) refs: u32,
+    /// The gift whose vine it is, until that is accepted. Not counted.
+    pub(crate) gift: Option<NodeId>,
 }

@@ -14,7 +14,7 @@
 
 use std::rc::Rc;
 
-use crate::{AnswerToken, ExportId, Host, NodeId};
+use crate::{AnswerToken, ConnId, ExportId, Host, NodeId};
 
 /// A call that we made.
 pub(crate) struct Question<H: Host> {
@@ -48,6 +48,10 @@ pub(crate) enum Asker<H: Host> {
     Reply(H::Reply),
     /// A call of another vat, which we passed on.
     Forward(AnswerToken),
+    /// The vine that a gift came with, which is released then. Counted.
+    Accept { vine: NodeId },
+    /// A Provide: there should be no answer. The vine at the recipient.
+    Provision { conn: ConnId, vine: ExportId },
     /// Only the references inside.
     Nobody,
 }

@@ -8,7 +8,7 @@ use capnp::traits::{Imbue as _, ImbueMut as _};
 
 use super::describe::Given;
 use super::node::Kind;
-use super::{Engine, Work};
+use super::{Engine, Work, handoff};
 use crate::captp_capnp::message;
 use crate::connection::answer::{Answer, Results, ResultsTo, State};
 use crate::connection::{Pin, Way};
@@ -64,7 +64,7 @@ impl<H: Host> Engine<H> {
             Err(reason) => return self.answer_exception(token, &reason),
         };
         let given = if to_caller {
-            self.give(token.conn, &nodes)
+            self.give(token.conn, &nodes, false)
         } else {
             Ok(self.keep(&nodes))
         };
@@ -337,6 +337,21 @@ impl<H: Host> Engine<H> {
             answer: id,
             serial: entry.serial,
         };
+        match &entry.state {
+            State::Provision(name) => {
+                let name = *name;
+                self.remove_answer(&token);
+                self.end_provision(name, &handoff::ended());
+                return Ok(());
+            }
+            State::Accepting(name) => {
+                let name = *name;
+                self.withdraw_accept(name, &token);
+                self.answer_exception(&token, &Exception::failed("the call was canceled"));
+                return Ok(());
+            }
+            State::Running | State::Forwarded { .. } | State::Returned(_) => {}
+        }
         // An object that does not have the call yet is told when it has.
         if entry.delivered && matches!(entry.state, State::Running) && entry.is_unwanted() {
             self.outputs.push_back(Output::Cancelled(token));

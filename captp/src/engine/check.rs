@@ -6,8 +6,9 @@ use super::Engine;
 use super::node::{Kind, Place};
 use crate::connection::answer::{Results, State as AnswerState};
 use crate::connection::export::State as ExportState;
+use crate::connection::handoff::Vine;
 use crate::connection::held::Held as Waiting;
-use crate::connection::question::State as QuestionState;
+use crate::connection::question::{Asker, State as QuestionState};
 use crate::connection::{Connection, Pin, Way};
 use crate::{ConnId, Host, NodeId};
 
@@ -48,7 +49,13 @@ impl<H: Host> Engine<H> {
             }
             self.check_row(conn, row, &mut held)?;
         }
+        for provision in self.provisions.open.values() {
+            held.count(provision.node);
+        }
         for (id, node) in self.nodes.iter() {
+            if let Kind::Gift(gift) = &node.kind {
+                held.count(gift.vine);
+            }
             if let Kind::Link { to, .. } = &node.kind {
                 held.count(*to);
                 if matches!(
@@ -137,9 +144,18 @@ impl<H: Host> Engine<H> {
             if entry.refs == 0 {
                 return Err(format!("export {id} of {conn:?} lives without a count"));
             }
-            if let ExportState::Resolved(pin) = &entry.state {
-                held.pin(pin);
-                continue;
+            match &entry.state {
+                ExportState::Resolved(pin) => {
+                    held.pin(pin);
+                    continue;
+                }
+                ExportState::Vine(vine) => {
+                    if let Vine::Forwarded(upstream) = vine {
+                        held.count(*upstream);
+                    }
+                    continue;
+                }
+                ExportState::Settled | ExportState::Promise => {}
             }
             let known = self
                 .nodes
@@ -160,6 +176,9 @@ impl<H: Host> Engine<H> {
             }
         }
         for (id, question) in row.questions.iter() {
+            if let Asker::Accept { vine } = &question.asker {
+                held.count(*vine);
+            }
             if question.state == QuestionState::Answered && question.pins == 0 {
                 return Err(format!("question {id} of {conn:?} should be finished"));
             }

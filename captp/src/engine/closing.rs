@@ -10,7 +10,11 @@ use crate::frame::Message;
 use crate::hello::AGENT_BYTES;
 use crate::message::encode;
 use crate::network_capnp::hello;
-use crate::{CloseReason, ConnId, Exception, Features, Host, NodeId, PeerHello, PeerMisbehaved};
+use crate::contact::{self, MAX_ADDRESSES, VatKey};
+use crate::{
+    AnswerId, AnswerToken, CloseReason, ConnId, Exception, Features, Host, NodeId, PeerHello,
+    PeerMisbehaved,
+};
 
 /// First value of a hello.
 const HELLO_MAGIC: u32 = 0x0d74_6176;
@@ -24,12 +28,21 @@ impl<H: Host> Engine<H> {
         row.descriptors = options.descriptors;
         row.awaits_hello = options.hello;
         row.features = options.features;
+        row.hello = options.hello;
+        row.peer = options.peer;
+        row.peer_addresses = options.peer_addresses;
+        if row.peer.is_some() && self.config.identity.is_some() {
+            row.features = row.features | Features::THREE_PARTY_HANDOFF;
+        }
         if let Some(node) = options.bootstrap {
             self.nodes.retain(node);
             row.bootstrap = Some(node);
         }
         let conn = self.connections.insert(row);
         if options.hello {
+            if let Some(peer) = options.peer {
+                self.peers.insert(peer, conn);
+            }
             self.say_hello(conn);
         }
         conn
@@ -39,13 +52,19 @@ impl<H: Host> Engine<H> {
         let Some(row) = self.connections.get(conn) else {
             return;
         };
-        let mut built = encode::new_message(16);
+        let mut built = encode::new_message(64);
         let mut hello = built.init_root::<hello::Builder<'_>>();
         hello.set_magic(HELLO_MAGIC);
         hello.set_major(HELLO_MAJOR);
         hello.set_minor(HELLO_MINOR);
         hello.set_features(row.features.bits());
         hello.set_agent(self.config.agent.as_str());
+        if let (Some(identity), Some(_)) = (&self.config.identity, row.peer) {
+            let addresses = identity.addresses.iter().take(MAX_ADDRESSES);
+            let addresses: Vec<String> = addresses.cloned().collect();
+            let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+            contact::write_addresses(hello.reborrow().init_addresses(count), &addresses);
+        }
         let limited = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         let mut limits = hello.init_limits();
         limits.set_message_bytes(row.limits.message_bytes as u64);
@@ -106,6 +125,7 @@ impl<H: Host> Engine<H> {
         let embargoes: Vec<_> = row.embargoes.drain().collect();
         let held = std::mem::take(&mut row.held);
         let bootstrap = row.bootstrap.take();
+        let peer = row.peer;
 
         let lost = lost(&reason, format!("connection lost: {reason}"));
         self.lose_held(conn, held.into_iter());
@@ -114,6 +134,7 @@ impl<H: Host> Engine<H> {
         }
         for (_, import) in imports {
             self.lose_far(import.node, &lost);
+            self.lose_gift(import.gift, &lost);
         }
         for (_, embargo) in embargoes {
             // Calls before them may not have arrived, so these must not either.
@@ -121,8 +142,11 @@ impl<H: Host> Engine<H> {
             self.drop_count(embargo.waiting);
             self.drop_count(embargo.target);
         }
-        for (_, answer) in answers {
-            self.lose_answer(conn, answer, &lost);
+        for (id, answer) in answers {
+            self.lose_answer(conn, AnswerId::new(id), answer, &lost);
+        }
+        if let Some(peer) = peer {
+            self.lose_peer(conn, peer);
         }
         for (id, entry) in exports {
             self.free_export(conn, crate::ExportId::new(id), entry);
@@ -132,6 +156,27 @@ impl<H: Host> Engine<H> {
         }
         self.outputs.push_back(Output::Closed { conn, reason });
         self.bury(conn);
+    }
+
+    /// A gift that was not accepted goes with who gave it.
+    fn lose_gift(&mut self, gift: Option<NodeId>, lost: &Exception) {
+        let kind = gift.and_then(|id| Some((id, &self.nodes.get(id)?.kind)));
+        if let Some((id, Kind::Gift(_))) = kind {
+            self.become_broken(id, lost.clone());
+        }
+    }
+
+    /// Another connection to the same vat, if there is one, takes the place.
+    fn lose_peer(&mut self, conn: ConnId, peer: VatKey) {
+        if self.peers.get(&peer) != Some(&conn) {
+            return;
+        }
+        let mut others = self.connections.iter();
+        let other = others.find(|(_, row)| !row.closed && row.hello && row.peer == Some(peer));
+        match other.map(|(id, _)| id) {
+            Some(other) => self.peers.insert(peer, other),
+            None => self.peers.remove(&peer),
+        };
     }
 
     fn lose_question(&mut self, question: Question<H>, reason: &CloseReason, lost: &Exception) {
@@ -145,7 +190,7 @@ impl<H: Host> Engine<H> {
         self.returned(question.asker, Err(self::lost(reason, text)));
     }
 
-    fn lose_answer(&mut self, conn: ConnId, answer: Answer<H>, lost: &Exception) {
+    fn lose_answer(&mut self, conn: ConnId, id: AnswerId, answer: Answer<H>, lost: &Exception) {
         let mut answer = answer;
         if !matches!(answer.state, State::Returned(_)) {
             for (_, node) in &answer.pipeline {
@@ -154,6 +199,21 @@ impl<H: Host> Engine<H> {
                     self.become_broken(*node, lost.clone());
                 }
             }
+        }
+        match answer.state {
+            State::Provision(name) => {
+                let reason = "the connection on which the reference was given is lost";
+                self.end_provision(name, &Exception::disconnected(reason));
+            }
+            State::Accepting(name) => {
+                let token = AnswerToken {
+                    conn,
+                    answer: id,
+                    serial: answer.serial,
+                };
+                self.withdraw_accept(name, &token);
+            }
+            State::Running | State::Forwarded { .. } | State::Returned(_) => {}
         }
         if let Some(asker) = answer.taker.take() {
             self.work.push_back(Work::Return(asker, Err(lost.clone())));
@@ -169,7 +229,7 @@ impl<H: Host> Engine<H> {
         match &mut node.kind {
             Kind::Far(_) => self.become_broken(id, lost.clone()),
             Kind::Link { far, .. } => *far = None,
-            Kind::Object(_) | Kind::Promise | Kind::Broken(_) => {}
+            Kind::Object(_) | Kind::Promise | Kind::Broken(_) | Kind::Gift(_) => {}
         }
     }
 
@@ -209,5 +269,6 @@ fn decode_hello(hello: hello::Reader<'_>) -> Result<PeerHello, PeerMisbehaved> {
         caps_per_message: some(limits.get_caps_per_message()),
         fds_per_message: some(limits.get_fds_per_message()),
         calls: some(limits.get_calls()),
+        addresses: contact::read_addresses(hello.get_addresses()?),
     })
 }

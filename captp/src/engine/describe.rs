@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use capnp::private::layout::CapTable;
 
-use super::Engine;
+use super::{Engine, Work};
 use super::node::{Kind, Place};
 use crate::connection::export::{Export, State};
 use crate::connection::{Pin, Way};
@@ -25,6 +25,8 @@ pub(super) struct Given {
     /// Exports named, once per mention.
     pub(super) exports: Vec<ExportId>,
     pub(super) fds: Vec<Rc<OwnedFd>>,
+    /// Whether a gift that was not accepted may be passed on: not in answers and resolutions.
+    pub(super) passes_gifts: bool,
     /// Broken references: exports to be resolved with an exception right after the message.
     pub(super) broken: Vec<(ExportId, Exception)>,
 }
@@ -53,8 +55,12 @@ impl<H: Host> Engine<H> {
         &mut self,
         conn: ConnId,
         nodes: &[Option<NodeId>],
+        passes_gifts: bool,
     ) -> Result<Given, Exception> {
-        let mut given = Given::default();
+        let mut given = Given {
+            passes_gifts,
+            ..Given::default()
+        };
         if nodes.is_empty() {
             return Ok(given);
         }
@@ -97,7 +103,7 @@ impl<H: Host> Engine<H> {
         given: &mut Given,
     ) -> Result<(), Exception> {
         let node = self.nodes.terminal(node.unwrap_or(self.null));
-        let (as_what, way) = self.describe(conn, node, given)?;
+        let (as_what, way, node) = self.describe(conn, node, given)?;
         let fd = self.give_fd(conn, node, given)?;
         given.caps.push(Cap { as_what, fd });
         given.nodes.push(node);
@@ -110,9 +116,9 @@ impl<H: Host> Engine<H> {
         conn: ConnId,
         id: NodeId,
         given: &mut Given,
-    ) -> Result<(Described, Way), Exception> {
+    ) -> Result<(Described, Way, NodeId), Exception> {
         if id == self.null {
-            return Ok((Described::Null, Way::Plain));
+            return Ok((Described::Null, Way::Plain, id));
         }
         let settled = match self.nodes.get(id) {
             None => return self.describe_broken(conn, id, self.stale.clone(), given),
@@ -122,23 +128,64 @@ impl<H: Host> Engine<H> {
                     return self.describe_broken(conn, id, reason, given);
                 }
                 Kind::Far(far) if far.conn == conn => {
-                    return Ok((Described::Theirs(far.place.clone()), Way::Strict));
+                    return Ok((Described::Theirs(far.place.clone()), Way::Strict, id));
+                }
+                Kind::Far(far) if !node.is_unresolved() => {
+                    let far = far.clone();
+                    if let Some((described, vine)) = self.introduce(conn, id, &far) {
+                        given.exports.push(vine);
+                        return Ok((described, Way::Plain, id));
+                    }
+                    true
+                }
+                Kind::Gift(gift) => {
+                    let (vine, from) = (gift.vine, gift.from);
+                    if let Some(described) = self.describe_gift(conn, id, vine, from, given) {
+                        return Ok(described);
+                    }
+                    false
                 }
                 Kind::Object(_) | Kind::Far(_) | Kind::Promise | Kind::Link { .. } => {
                     !node.is_unresolved()
                 }
             },
         };
-        let id = self.export(conn, id, settled)?;
+        let node = id;
+        let id = self.export(conn, node, settled)?;
         given.exports.push(id);
         if settled {
-            return Ok((Described::Hosted(id), Way::Plain));
+            return Ok((Described::Hosted(id), Way::Plain, node));
         }
         let row = self.connections.get(conn);
         let serial = row
             .and_then(|row| row.exports.get(id.raw()))
             .map_or(0, |entry| entry.serial);
-        Ok((Described::Promise(id), Way::Export { id, serial }))
+        Ok((Described::Promise(id), Way::Export { id, serial }, node))
+    }
+
+    /// A gift that was not accepted: goes back to who gave it as what they gave, or on to somebody
+    /// else. Otherwise it is accepted now, and a promise until then.
+    fn describe_gift(
+        &mut self,
+        conn: ConnId,
+        gift: NodeId,
+        vine: NodeId,
+        from: ConnId,
+        given: &mut Given,
+    ) -> Option<(Described, Way, NodeId)> {
+        if from == conn
+            && let Some(far) = self.nodes.get(vine).and_then(|node| node.far())
+        {
+            return Some((Described::Theirs(far.place.clone()), Way::Strict, vine));
+        }
+        if given.passes_gifts
+            && let Some((described, vine)) = self.pass_on(conn, gift)
+        {
+            given.exports.push(vine);
+            return Some((described, Way::Plain, gift));
+        }
+        self.work.push_back(Work::Accept(gift));
+        None
     }
 
     /// A broken reference has no descriptor of its own: it travels as a promise that is resolved
@@ -149,7 +196,7 @@ impl<H: Host> Engine<H> {
         node: NodeId,
         reason: Exception,
         given: &mut Given,
-    ) -> Result<(Described, Way), Exception> {
+    ) -> Result<(Described, Way, NodeId), Exception> {
         self.nodes.retain(node);
         let state = State::Resolved(Pin {
             node,
@@ -158,7 +205,7 @@ impl<H: Host> Engine<H> {
         let id = self.new_export(conn, node, state)?;
         given.exports.push(id);
         given.broken.push((id, reason));
-        Ok((Described::Promise(id), Way::Plain))
+        Ok((Described::Promise(id), Way::Plain, node))
     }
 
     fn give_fd(
@@ -209,7 +256,7 @@ impl<H: Host> Engine<H> {
         Ok(id)
     }
 
-    fn new_export(
+    pub(super) fn new_export(
         &mut self,
         conn: ConnId,
         node: NodeId,
@@ -256,8 +303,10 @@ impl<H: Host> Engine<H> {
             node.remove_export(conn, id);
         }
         self.drop_count(entry.node);
-        if let State::Resolved(pin) = entry.state {
-            self.drop_pin(conn, pin);
+        match entry.state {
+            State::Resolved(pin) => self.drop_pin(conn, pin),
+            State::Vine(vine) => self.end_vine(vine),
+            State::Settled | State::Promise => {}
         }
     }
 

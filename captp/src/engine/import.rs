@@ -85,6 +85,11 @@ impl<H: Host> Engine<H> {
                 self.take_fd(node, descriptor.fd, fds);
                 Ok((node, false))
             }
+            DescriptorKind::Third { contact, vine } => {
+                let node = self.import_gift(conn, contact.as_ref(), *vine)?;
+                self.take_fd(node, descriptor.fd, fds);
+                Ok((node, false))
+            }
             DescriptorKind::Ours(Target::Export(id)) => {
                 // What it stands for here; its pin is for the peer only.
                 let row = self.connections.get(conn);
@@ -106,7 +111,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    fn import_theirs(&mut self, conn: ConnId, id: ImportId, promise: bool) -> Result<NodeId> {
+    pub(super) fn import_theirs(&mut self, conn: ConnId, id: ImportId, promise: bool) -> Result<NodeId> {
         let Some(row) = self.connections.get_mut(conn) else {
             return Ok(self.null);
         };
@@ -137,7 +142,14 @@ impl<H: Host> Engine<H> {
             called: false,
             pins: 0,
         }));
-        row.imports.insert(id.raw(), Import { node, refs: 1 });
+        row.imports.insert(
+            id.raw(),
+            Import {
+                node,
+                refs: 1,
+                gift: None,
+            },
+        );
         Ok(node)
     }
 
@@ -163,7 +175,9 @@ impl<H: Host> Engine<H> {
                     return Err(PeerMisbehaved::UnknownExport(*id));
                 };
                 let (node, strict) = match &entry.state {
-                    export::State::Settled | export::State::Promise => (entry.node, false),
+                    export::State::Settled | export::State::Promise | export::State::Vine(_) => {
+                        (entry.node, false)
+                    }
                     export::State::Resolved(pin) => self.follow_pin(conn, pin),
                 };
                 Ok(TargetNode {

@@ -40,6 +40,7 @@ impl<H: Host> Engine<H> {
         message: Message,
         fds: &mut Fds,
     ) -> Result<()> {
+        self.close_called_vine(conn, &call.target);
         // The target first: a call on its own answer must not find one.
         let target = self.target(conn, &call.target)?;
         let results_to = match (call.pipeline_only, call.keep_results) {
@@ -99,7 +100,7 @@ impl<H: Host> Engine<H> {
         self.refuse(call, &reason);
     }
 
-    fn new_answer(
+    pub(super) fn new_answer(
         &mut self,
         conn: ConnId,
         id: AnswerId,
@@ -193,6 +194,9 @@ impl<H: Host> Engine<H> {
         };
         let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
         let pipelined = std::mem::take(&mut question.pipelined);
+        if matches!(asker, Asker::Provision { .. }) {
+            self.gift_is_over(conn);
+        }
         let result = match results {
             Outcome::Results((nodes, ours), message) => {
                 let mut payload = Payload::new(message, payload::Place::Return, nodes);
@@ -249,12 +253,22 @@ impl<H: Host> Engine<H> {
                     self.answer_exception(&token, &reason);
                 }
             },
-            Asker::Nobody => {
-                if let Ok(mut payload) = result {
-                    for node in payload.take_caps() {
-                        self.drop_count(node);
-                    }
-                }
+            Asker::Accept { vine } => {
+                self.discard(result);
+                self.drop_count(vine);
+            }
+            Asker::Provision { conn, vine } => {
+                self.discard(result);
+                self.provide_ended(conn, vine);
+            }
+            Asker::Nobody => self.discard(result),
+        }
+    }
+
+    fn discard(&mut self, result: std::result::Result<Payload, Exception>) {
+        if let Ok(mut payload) = result {
+            for node in payload.take_caps() {
+                self.drop_count(node);
             }
         }
     }
@@ -308,10 +322,9 @@ impl<H: Host> Engine<H> {
         let ours = ours && !self.has_fault(super::testing::Fault::EmbargoIgnored);
         if !(ours && far.called) || broken || to == id {
             if far.called
-                && let Some(Kind::Far(next)) = self.nodes.get_mut(to).map(|node| &mut node.kind)
-                && next.conn == far.conn
+                && let Some(next) = self.nodes.get_mut(to)
             {
-                next.called = true;
+                next.mark_called_on(far.conn);
             }
             self.become_link(id, to);
             return to;
@@ -406,6 +419,13 @@ impl<H: Host> Engine<H> {
         match context {
             Context::SenderLoopback(id) => self.bounce(conn, target, *id),
             Context::ReceiverLoopback(id) => self.lift(conn, *id),
+            Context::Accept(name) => match target {
+                Target::Export(id) => self.pass_disembargo(conn, *id, name),
+                Target::Answer(id, path) if path.is_empty() => {
+                    self.lift_provision(conn, *id, name)
+                }
+                Target::Answer(..) => Err(PeerMisbehaved::DisembargoTarget),
+            },
             Context::Unknown => self.echo(conn, message),
         }
     }

@@ -8,6 +8,8 @@
 //!    to the wire at once. A *settled* import never changes; the others resolve.
 //! 4. *Link*: resolved; stands for another node, which is never itself a link.
 //! 5. *Broken*: never changes.
+//! 6. *Gift*: lies at another vat to which we may have no connection yet; see
+//!    [`crate::connection::handoff`]. Calls queue up. Becomes far, a link or broken.
 //!
 //! Promise and far nodes become links or broken, once. A far node that became a link may be
 //! *pinned*: the peer was told that something *is* this far reference, and what it sends there must
@@ -22,6 +24,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::Pending;
+use crate::connection::handoff::Gift;
 use crate::{ConnId, Exception, ExportId, Host, ImportId, NodeId, ObjectKey, QuestionId};
 
 /// One reference.
@@ -50,6 +53,8 @@ pub(crate) enum Kind {
     },
     /// 5.
     Broken(Exception),
+    /// 6.
+    Gift(Box<Gift>),
 }
 
 /// A place on a connection.
@@ -231,7 +236,11 @@ impl<H: Host> Node<H> {
         match &self.kind {
             Kind::Far(far) => Some(far),
             Kind::Link { far: Some(far), .. } => Some(far),
-            Kind::Link { .. } | Kind::Object(_) | Kind::Promise | Kind::Broken(_) => None,
+            Kind::Link { .. }
+            | Kind::Object(_)
+            | Kind::Promise
+            | Kind::Broken(_)
+            | Kind::Gift(_) => None,
         }
     }
 
@@ -239,14 +248,28 @@ impl<H: Host> Node<H> {
         match &mut self.kind {
             Kind::Far(far) => Some(far),
             Kind::Link { far, .. } => far.as_deref_mut(),
-            Kind::Object(_) | Kind::Promise | Kind::Broken(_) => None,
+            Kind::Object(_) | Kind::Promise | Kind::Broken(_) | Kind::Gift(_) => None,
+        }
+    }
+
+    /// Calls went to what is now this reference by way of a promise on this connection.
+    pub(crate) fn mark_called_on(&mut self, conn: ConnId) {
+        match &mut self.kind {
+            Kind::Far(far) if far.conn == conn => far.called = true,
+            Kind::Gift(gift) if gift.from == conn => gift.called = true,
+            Kind::Far(_)
+            | Kind::Gift(_)
+            | Kind::Object(_)
+            | Kind::Promise
+            | Kind::Link { .. }
+            | Kind::Broken(_) => {}
         }
     }
 
     /// Whether the node can still become something else.
     pub(crate) const fn is_unresolved(&self) -> bool {
         match &self.kind {
-            Kind::Promise => true,
+            Kind::Promise | Kind::Gift(_) => true,
             Kind::Far(far) => !matches!(far.place, Place::Import { settled: true, .. }),
             Kind::Object(_) | Kind::Link { .. } | Kind::Broken(_) => false,
         }

@@ -187,7 +187,7 @@ impl<H: Host> Engine<H> {
 
     // ---- questions
 
-    fn new_question(&mut self, conn: ConnId) -> Result<QuestionId, Exception> {
+    pub(super) fn new_question(&mut self, conn: ConnId) -> Result<QuestionId, Exception> {
         let Some(row) = self.connections.get_mut(conn) else {
             return Err(Exception::disconnected("the connection is closed"));
         };
@@ -210,7 +210,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// A question that was never sent.
-    fn drop_question(&mut self, conn: ConnId, id: QuestionId) {
+    pub(super) fn drop_question(&mut self, conn: ConnId, id: QuestionId) {
         if let Some(row) = self.connections.get_mut(conn) {
             row.questions.remove(id.raw());
         }
@@ -280,7 +280,7 @@ impl<H: Host> Engine<H> {
         caps: &[NodeId],
     ) -> Result<Given, Exception> {
         let nodes = Self::table_nodes(table, caps)?;
-        let given = self.give(conn, &nodes)?;
+        let given = self.give(conn, &nodes, true)?;
         if !given.caps.is_empty() {
             let root = built.get_root::<message::Builder<'_>>()?;
             let Ok(message::Call(Ok(call))) = root.which() else {

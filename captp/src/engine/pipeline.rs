@@ -36,7 +36,10 @@ impl<H: Host> Engine<H> {
             return broken(self, Exception::failed(reason));
         };
         match &entry.state {
-            State::Running | State::Forwarded { .. } => self.pipeline_node(conn, id, path),
+            State::Running | State::Forwarded { .. } | State::Accepting(_) => {
+                self.pipeline_node(conn, id, path)
+            }
+            State::Provision(_) => broken(self, Exception::failed("a Provide has no answer")),
             State::Returned(Results::Nothing(reason)) => {
                 let reason = reason.clone();
                 broken(self, reason)
@@ -107,7 +110,10 @@ impl<H: Host> Engine<H> {
         }
         let forwarded = match entry.state {
             State::Forwarded { conn, question } => Some((conn, question)),
-            State::Running | State::Returned(_) => None,
+            State::Running
+            | State::Returned(_)
+            | State::Provision(_)
+            | State::Accepting(_) => None,
         };
         let node = self.nodes.insert(Kind::Promise);
         if let Some((on, question)) = forwarded {
@@ -176,7 +182,10 @@ impl<H: Host> Engine<H> {
             return;
         };
         match &mut entry.state {
-            State::Running | State::Forwarded { .. } => entry.taker = Some(asker),
+            State::Running
+            | State::Forwarded { .. }
+            | State::Provision(_)
+            | State::Accepting(_) => entry.taker = Some(asker),
             State::Returned(Results::Nothing(reason)) => {
                 let reason = reason.clone();
                 self.work.push_back(Work::Return(asker, Err(reason)));

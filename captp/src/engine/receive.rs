@@ -123,6 +123,16 @@ impl<H: Host> Engine<H> {
             Envelope::Disembargo { target, context } => {
                 self.on_disembargo(conn, &target, &context, &message)
             }
+            Envelope::Provide {
+                answer,
+                target,
+                recipient,
+            } => self.on_provide(conn, answer, &target, &recipient, &message),
+            Envelope::Accept {
+                answer,
+                claim,
+                embargo,
+            } => self.on_accept(conn, answer, &claim, embargo, &message),
             Envelope::Unknown => self.echo(conn, &message),
         }
     }
@@ -130,6 +140,10 @@ impl<H: Host> Engine<H> {
     fn on_unimplemented(&mut self, conn: ConnId, what: Unimplemented) -> Result<()> {
         match what {
             Unimplemented::Resolve(Some(export)) => self.on_release(conn, export, 1),
+            Unimplemented::Handoff(question) => {
+                self.handoff_refused(conn, question);
+                Ok(())
+            }
             Unimplemented::Resolve(None) | Unimplemented::Optional => Ok(()),
             Unimplemented::Required(what) => Err(PeerMisbehaved::RequiredUnimplemented(what)),
         }

@@ -21,9 +21,10 @@ impl<H: Host> Engine<H> {
         };
         let (backlog, waiters, exports) =
             (old.take_backlog(), old.take_waiters(), old.take_exports());
-        let left = match &old.kind {
-            Kind::Far(far) if far.pins == 0 => Some(far.clone()),
-            _ => None,
+        let (left, vine) = match &old.kind {
+            Kind::Far(far) if far.pins == 0 => (Some(far.clone()), None),
+            Kind::Gift(gift) => (None, Some(gift.vine)),
+            _ => (None, None),
         };
         let followers = self.nodes.link(node, to);
         if let Some(target) = self.nodes.get_mut(to) {
@@ -40,6 +41,9 @@ impl<H: Host> Engine<H> {
         self.move_held(node, to);
         if let Some(far) = left {
             self.leave_place(node, &far);
+        }
+        if let Some(vine) = vine {
+            self.drop_count(vine);
         }
         for _ in 0..followers {
             self.drop_count(node);
@@ -61,8 +65,10 @@ impl<H: Host> Engine<H> {
         for (conn, export) in node.take_exports() {
             self.announce(conn, export);
         }
-        if let Kind::Far(far) = old {
-            self.leave_place(id, &far);
+        match old {
+            Kind::Far(far) => self.leave_place(id, &far),
+            Kind::Gift(gift) => self.drop_count(gift.vine),
+            Kind::Object(_) | Kind::Promise | Kind::Link { .. } | Kind::Broken(_) => {}
         }
     }
 
@@ -89,6 +95,7 @@ impl<H: Host> Engine<H> {
                 self.drop_count(to);
             }
             Kind::Far(far) => self.leave_place(id, &far),
+            Kind::Gift(gift) => self.drop_count(gift.vine),
             Kind::Promise | Kind::Broken(_) => {}
         }
     }

@@ -11,6 +11,10 @@ impl<H: Host> Engine<H> {
         let Some(node) = self.nodes.get_mut(at) else {
             return self.fail(item, self.stale.clone());
         };
+        if matches!(node.kind, Kind::Gift(_)) {
+            node.push_backlog(item);
+            return self.work.push_back(Work::Accept(at));
+        }
         if node.has_backlog() || matches!(node.kind, Kind::Promise) {
             return self.queue(at, item);
         }
@@ -25,6 +29,7 @@ impl<H: Host> Engine<H> {
                     Work::Drain(node) => self.drain(node),
                     Work::Fail(item, reason) => self.fail(item, reason),
                     Work::Return(asker, result) => self.returned(asker, result),
+                    Work::Accept(gift) => self.accept_gift(gift),
                 }
             }
             let Some(conn) = self.stuck.pop() else { return };
@@ -46,8 +51,10 @@ impl<H: Host> Engine<H> {
         #[cfg(any(test, feature = "testing"))]
         let swaps = self.has_fault(super::testing::Fault::QueueSwapped);
         while let Some(node) = self.nodes.get_mut(at) {
-            if matches!(node.kind, Kind::Promise) {
-                return;
+            match &node.kind {
+                Kind::Promise => return,
+                Kind::Gift(_) => return self.accept_gift(at),
+                Kind::Object(_) | Kind::Far(_) | Kind::Link { .. } | Kind::Broken(_) => {}
             }
             #[cfg(any(test, feature = "testing"))]
             if swaps {
@@ -87,6 +94,10 @@ impl<H: Host> Engine<H> {
                 self.fail(item, reason);
             }
             Kind::Promise => node.push_backlog(item),
+            Kind::Gift(_) => {
+                node.push_backlog(item);
+                self.work.push_back(Work::Accept(at));
+            }
             Kind::Link { to, .. } => {
                 let to = *to;
                 self.route(to, item);

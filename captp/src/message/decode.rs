@@ -9,9 +9,10 @@ use super::{
     Call, Context, Descriptor, DescriptorKind, Envelope, Return, ReturnBody, Target, Unimplemented,
 };
 use crate::captp_capnp::{
-    call, cap_descriptor, disembargo, exception, message, message_target, payload, promised_answer,
-    resolve, return_,
+    accept, call, cap_descriptor, disembargo, exception, message, message_target, payload, promised_answer,
+    provide, resolve, return_,
 };
+use crate::contact::{self, Await, Contact};
 use crate::exception::{Detail, Exception, ExceptionKind};
 use crate::frame::Message;
 use crate::{AnswerId, EmbargoId, ExportId, ImportId, Limits, PeerMisbehaved, QuestionId};
@@ -20,6 +21,9 @@ type Result<T> = std::result::Result<T, PeerMisbehaved>;
 
 /// Most details of one exception: an empty one takes no room in a message, but some here.
 const MAX_DETAILS: u32 = 64;
+
+/// Longest name of an embargo, in bytes.
+const MAX_EMBARGO_NAME: usize = 64;
 
 /// No descriptor is attached.
 const NO_FD: u8 = 0xff;
@@ -55,13 +59,50 @@ pub(crate) fn decode(message: &Message, limits: &Limits) -> Result<Envelope> {
             }
         }
         message::Disembargo(disembargo) => decode_disembargo(disembargo?, limits)?,
+        message::Provide(provide) => decode_provide(provide?, limits)?,
+        message::Accept(accept) => decode_accept(accept?)?,
         message::ObsoleteSave(_)
         | message::ObsoleteDelete(_)
-        | message::Provide(_)
-        | message::Accept(_)
         | message::ThirdPartyAnswer(_)
         | message::Join(_) => Envelope::Unknown,
     })
+}
+
+/// A Provide of another vat network is one that we do not speak.
+fn decode_provide(provide: provide::Reader<'_>, limits: &Limits) -> Result<Envelope> {
+    let Some(recipient) = Await::read(provide.get_recipient()) else {
+        return Ok(Envelope::Unknown);
+    };
+    Ok(Envelope::Provide {
+        answer: AnswerId::new(provide.get_question_id()),
+        target: decode_target(provide.get_target()?, limits)?,
+        recipient,
+    })
+}
+
+fn decode_accept(accept: accept::Reader<'_>) -> Result<Envelope> {
+    let Some(claim) = contact::read_completion(accept.get_provision()) else {
+        return Ok(Envelope::Unknown);
+    };
+    let embargo = match accept.has_embargo() {
+        true => Some(embargo_name(accept.get_embargo()?)?),
+        false => None,
+    };
+    Ok(Envelope::Accept {
+        answer: AnswerId::new(accept.get_question_id()),
+        claim,
+        embargo,
+    })
+}
+
+fn embargo_name(name: &[u8]) -> Result<Rc<[u8]>> {
+    if name.len() > MAX_EMBARGO_NAME {
+        return Err(PeerMisbehaved::TableFull {
+            what: "bytes in the name of an embargo",
+            limit: MAX_EMBARGO_NAME,
+        });
+    }
+    Ok(Rc::from(name))
 }
 
 fn decode_unimplemented(original: message::Reader<'_>) -> Result<Unimplemented> {
@@ -76,12 +117,16 @@ fn decode_unimplemented(original: message::Reader<'_>) -> Result<Unimplemented> 
         message::Bootstrap(_) => Unimplemented::Required("bootstrap"),
         message::Release(_) => Unimplemented::Required("release"),
         message::Disembargo(_) => Unimplemented::Required("disembargo"),
+        message::Provide(provide) => {
+            Unimplemented::Handoff(QuestionId::new(provide?.get_question_id()))
+        }
+        message::Accept(accept) => {
+            Unimplemented::Handoff(QuestionId::new(accept?.get_question_id()))
+        }
         message::Unimplemented(_)
         | message::Abort(_)
         | message::ObsoleteSave(_)
         | message::ObsoleteDelete(_)
-        | message::Provide(_)
-        | message::Accept(_)
         | message::ThirdPartyAnswer(_)
         | message::Join(_) => Unimplemented::Optional,
     })
@@ -96,6 +141,7 @@ fn resolved_export(resolve: resolve::Reader<'_>) -> Result<Option<ExportId>> {
         Ok(cap_descriptor::SenderHosted(id) | cap_descriptor::SenderPromise(id)) => {
             Some(ExportId::new(id))
         }
+        Ok(cap_descriptor::ThirdPartyHosted(third)) => Some(ExportId::new(third?.get_vine_id())),
         _ => None,
     })
 }
@@ -154,7 +200,8 @@ fn decode_disembargo(disembargo: disembargo::Reader<'_>, limits: &Limits) -> Res
             // The target is the peer's business: our id says what is meant.
             Context::ReceiverLoopback(EmbargoId::new(id))
         }
-        Ok(disembargo::context::Accept(_)) | Err(_) => Context::Unknown,
+        Ok(disembargo::context::Accept(name)) => Context::Accept(embargo_name(name?)?),
+        Err(_) => Context::Unknown,
     };
     Ok(Envelope::Disembargo {
         target: decode_target(disembargo.get_target()?, limits)?,
@@ -222,8 +269,13 @@ fn decode_descriptor(from: cap_descriptor::Reader<'_>, limits: &Limits) -> Resul
         Ok(cap_descriptor::ReceiverAnswer(answer)) => {
             DescriptorKind::Ours(decode_promised(answer?, limits)?)
         }
-        // The reference through the sender serves those that do not contact the host.
-        Ok(cap_descriptor::ThirdPartyHosted(third)) => imported(third?.get_vine_id(), false),
+        Ok(cap_descriptor::ThirdPartyHosted(third)) => {
+            let third = third?;
+            DescriptorKind::Third {
+                contact: Contact::read(third.get_id()).map(Rc::new),
+                vine: ImportId::new(third.get_vine_id()),
+            }
+        }
         Err(_) => return Err(PeerMisbehaved::UnknownValue("CapDescriptor")),
     };
     let fd = Some(from.get_attached_fd()).filter(|fd| *fd != NO_FD);

@@ -7,6 +7,7 @@ use capnp::message::HeapAllocator;
 use crate::captp_capnp::{
     cap_descriptor, exception, message, message_target, payload, promised_answer,
 };
+use crate::contact::{self, Await, Claim, Contact};
 use crate::engine::node::Place;
 use crate::exception::{Exception, ExceptionKind};
 use crate::{EmbargoId, ExportId, ImportId, QuestionId};
@@ -35,6 +36,10 @@ pub(crate) enum Described {
     Hosted(ExportId),
     Promise(ExportId),
     Theirs(Place),
+    Third {
+        contact: Rc<Contact>,
+        vine: ExportId,
+    },
 }
 
 /// A capability descriptor, and which of the message's file descriptors goes with it.
@@ -86,6 +91,11 @@ pub(crate) fn write_descriptor(mut to: cap_descriptor::Builder<'_>, cap: &Cap) {
         Described::Theirs(Place::Import { id, .. }) => to.set_receiver_hosted(id.raw()),
         Described::Theirs(Place::Answer { question, path }) => {
             write_promised(to.reborrow().init_receiver_answer(), *question, path);
+        }
+        Described::Third { contact, vine } => {
+            let mut third = to.reborrow().init_third_party_hosted();
+            third.set_vine_id(vine.raw());
+            contact.write(third.init_id());
         }
     }
     if let Some(fd) = cap.fd {
@@ -161,6 +171,35 @@ pub(crate) fn receiver_loopback(place: &Place, embargo: u32) -> Built {
     let mut disembargo = built.init_root::<message::Builder<'_>>().init_disembargo();
     write_target(disembargo.reborrow().init_target(), place);
     disembargo.get_context().set_receiver_loopback(embargo);
+    built
+}
+
+/// Follows the calls on a promise that became a gift.
+pub(crate) fn accept_disembargo(place: &Place, embargo: &[u8]) -> Built {
+    let mut built = new_message(24);
+    let mut disembargo = built.init_root::<message::Builder<'_>>().init_disembargo();
+    write_target(disembargo.reborrow().init_target(), place);
+    disembargo.get_context().set_accept(embargo);
+    built
+}
+
+pub(crate) fn provide(question: QuestionId, target: &Place, recipient: &Await) -> Built {
+    let mut built = new_message(32);
+    let mut provide = built.init_root::<message::Builder<'_>>().init_provide();
+    provide.set_question_id(question.raw());
+    write_target(provide.reborrow().init_target(), target);
+    recipient.write(provide.init_recipient());
+    built
+}
+
+pub(crate) fn accept(question: QuestionId, claim: &Claim, embargo: Option<&[u8]>) -> Built {
+    let mut built = new_message(48);
+    let mut accept = built.init_root::<message::Builder<'_>>().init_accept();
+    accept.set_question_id(question.raw());
+    if let Some(embargo) = embargo {
+        accept.set_embargo(embargo);
+    }
+    contact::write_completion(claim, accept.init_provision());
     built
 }
 

@@ -1,0 +1,261 @@
+//! The side whose object is given.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::super::Engine;
+use crate::connection::answer::{ResultsTo, State};
+use crate::connection::handoff::{Acceptor, Parked, Provision};
+use crate::contact::{Await, Claim, GiftName};
+use crate::frame::Message;
+use crate::message::{EmbargoName, Target};
+use crate::{AnswerId, AnswerToken, ConnId, Exception, Host, NodeId, PeerMisbehaved};
+
+type Result<T> = std::result::Result<T, PeerMisbehaved>;
+
+impl<H: Host> Engine<H> {
+    /// The peer gives something of ours to somebody.
+    pub(in crate::engine) fn on_provide(
+        &mut self,
+        conn: ConnId,
+        answer: AnswerId,
+        target: &Target,
+        recipient: &Await,
+        message: &Message,
+    ) -> Result<()> {
+        let Some(gifter) = self.handoff_peer(conn) else {
+            return self.echo(conn, message);
+        };
+        let name = GiftName {
+            gifter,
+            nonce: recipient.nonce,
+        };
+        let row = self.connections.get(conn);
+        let (limit, open) = row.map_or((0, 0), |row| (row.limits.provisions, row.provisions));
+        if open >= limit {
+            return Err(PeerMisbehaved::TableFull {
+                what: "open gifts",
+                limit,
+            });
+        }
+        if self.provisions.open.contains_key(&name) || self.provisions.has_ended(&name) {
+            return Err(PeerMisbehaved::DuplicateGift);
+        }
+        let target = self.target(conn, target)?;
+        if !target.counted {
+            self.nodes.retain(target.node);
+        }
+        let token = match self.new_answer(conn, answer, ResultsTo::Pipeline, 0) {
+            Ok(token) => token,
+            Err(fault) => {
+                self.drop_count(target.node);
+                return Err(fault);
+            }
+        };
+        if let Some(entry) = self.answer_mut(&token) {
+            entry.state = State::Provision(name);
+        }
+        let provision = Provision {
+            conn,
+            recipient: recipient.recipient,
+            node: target.node,
+            lifted: BTreeSet::new(),
+            waiting: Vec::new(),
+        };
+        self.provisions.open.insert(name, provision);
+        if let Some(row) = self.connections.get_mut(conn) {
+            row.provisions += 1;
+        }
+        let early = std::mem::take(&mut self.provisions.early);
+        let (met, rest): (Vec<_>, Vec<_>) = early.into_iter().partition(|(gift, _)| *gift == name);
+        self.provisions.early = rest;
+        for (_, parked) in met {
+            self.accept(name, parked);
+        }
+        Ok(())
+    }
+
+    /// The peer wants what somebody gave it.
+    pub(in crate::engine) fn on_accept(
+        &mut self,
+        conn: ConnId,
+        answer: AnswerId,
+        claim: &Claim,
+        embargo: Option<EmbargoName>,
+        message: &Message,
+    ) -> Result<()> {
+        let Some(row) = self.connections.get(conn) else {
+            return Ok(());
+        };
+        let (Some(peer), Some(own), true) = (row.peer, &self.config.identity, row.hello) else {
+            return self.echo(conn, message);
+        };
+        let (limit, parked) = (row.limits.accepts, row.parked);
+        let entitled = claim.holder() == peer && claim.is_signed(own);
+        let token = self.new_answer(conn, answer, ResultsTo::Caller, 0)?;
+        if !entitled {
+            self.answer_exception(&token, &Exception::failed("the gift is for another vat"));
+            return Ok(());
+        }
+        if parked >= limit {
+            let reason = format!("{limit} accepted gifts wait for their givers already");
+            self.answer_exception(&token, &Exception::overloaded(reason));
+            return Ok(());
+        }
+        if let Some(entry) = self.answer_mut(&token) {
+            entry.state = State::Accepting(claim.gift);
+        }
+        if let Some(row) = self.connections.get_mut(conn) {
+            row.parked += 1;
+        }
+        let parked = Parked {
+            by: Acceptor::Peer(token),
+            recipient: claim.recipient,
+            embargo,
+            until: self.now.saturating_add(self.config.rendezvous),
+        };
+        self.accept(claim.gift, parked);
+        Ok(())
+    }
+
+    /// Gives what was provided, or waits for the Provide or the embargo.
+    pub(in crate::engine) fn accept(&mut self, name: GiftName, parked: Parked) {
+        if self.provisions.has_ended(&name) {
+            return self.refuse_gift(&parked.by, &ended());
+        }
+        let Some(provision) = self.provisions.open.get_mut(&name) else {
+            self.provisions.early.push((name, parked));
+            return;
+        };
+        if provision.recipient != parked.recipient {
+            let reason = Exception::failed("the gift is for another vat");
+            return self.refuse_gift(&parked.by, &reason);
+        }
+        let waits = parked
+            .embargo
+            .as_ref()
+            .is_some_and(|name| !provision.lifted.contains(name));
+        if waits {
+            provision.waiting.push(parked);
+            return;
+        }
+        let node = provision.node;
+        self.complete_gift(&parked.by, node);
+    }
+
+    fn complete_gift(&mut self, by: &Acceptor, node: NodeId) {
+        match by {
+            Acceptor::Peer(token) => {
+                self.unpark(token);
+                self.answer_with_cap(token, node);
+            }
+            Acceptor::Own(gift) => self.become_link(*gift, node),
+        }
+    }
+
+    fn refuse_gift(&mut self, by: &Acceptor, reason: &Exception) {
+        match by {
+            Acceptor::Peer(token) => {
+                self.unpark(token);
+                self.answer_exception(token, reason);
+            }
+            Acceptor::Own(gift) => self.become_broken(*gift, reason.clone()),
+        }
+    }
+
+    /// The Accept waits for nothing any more.
+    fn unpark(&mut self, token: &AnswerToken) {
+        if let Some(entry) = self.answer_mut(token) {
+            entry.state = State::Running;
+        }
+        if let Some(row) = self.connections.get_mut(token.conn) {
+            row.parked = row.parked.saturating_sub(1);
+        }
+    }
+
+    /// A Disembargo has come along the vine: calls before it are in their place.
+    pub(in crate::engine) fn lift_provision(
+        &mut self,
+        conn: ConnId,
+        answer: AnswerId,
+        embargo: &EmbargoName,
+    ) -> Result<()> {
+        let row = self.connections.get(conn);
+        let entry = row.and_then(|row| row.answers.get(answer.raw()));
+        let Some(State::Provision(name)) = entry.map(|entry| &entry.state) else {
+            return Err(PeerMisbehaved::DisembargoTarget);
+        };
+        let name = *name;
+        let Some(provision) = self.provisions.open.get_mut(&name) else {
+            return Err(PeerMisbehaved::DisembargoTarget);
+        };
+        if provision.lifted.len() >= MAX_LIFTED {
+            return Err(PeerMisbehaved::TableFull {
+                what: "disembargoes of one gift",
+                limit: MAX_LIFTED,
+            });
+        }
+        provision.lifted.insert(Rc::clone(embargo));
+        let node = provision.node;
+        let waiting = std::mem::take(&mut provision.waiting);
+        let (lifted, rest): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|parked| parked.embargo.as_ref() == Some(embargo));
+        provision.waiting = rest;
+        for parked in lifted {
+            self.complete_gift(&parked.by, node);
+        }
+        Ok(())
+    }
+
+    /// The gifter has finished the gift, or is gone.
+    pub(in crate::engine) fn end_provision(&mut self, name: GiftName, reason: &Exception) {
+        let Some(provision) = self.provisions.open.remove(&name) else {
+            return;
+        };
+        self.provisions.remember(name, self.now + REMEMBERED);
+        if let Some(row) = self.connections.get_mut(provision.conn) {
+            row.provisions = row.provisions.saturating_sub(1);
+        }
+        for parked in provision.waiting {
+            self.refuse_gift(&parked.by, reason);
+        }
+        self.drop_count(provision.node);
+    }
+
+    /// The recipient does not want it any more, or is gone.
+    pub(in crate::engine) fn withdraw_accept(&mut self, name: GiftName, token: &AnswerToken) {
+        self.unpark(token);
+        let is = |parked: &Parked| matches!(&parked.by, Acceptor::Peer(by) if by == token);
+        self.provisions.early.retain(|(_, parked)| !is(parked));
+        if let Some(provision) = self.provisions.open.get_mut(&name) {
+            provision.waiting.retain(|parked| !is(parked));
+        }
+    }
+
+    /// Ends what has waited too long for its Provide.
+    pub(in crate::engine) fn expire_accepts(&mut self, now: Duration) {
+        self.provisions.forget(now);
+        if self.provisions.deadline().is_none_or(|first| first > now) {
+            return;
+        }
+        let early = std::mem::take(&mut self.provisions.early);
+        let (late, rest): (Vec<_>, Vec<_>) =
+            early.into_iter().partition(|(_, parked)| parked.until <= now);
+        self.provisions.early = rest;
+        let reason = "the vat that gave this reference did not tell its host in time";
+        for (_, parked) in late {
+            self.refuse_gift(&parked.by, &Exception::failed(reason));
+        }
+    }
+}
+
+/// For how long an ended gift is remembered.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// Most disembargoes for one gift.
+const MAX_LIFTED: usize = 64;
+
+pub(in crate::engine) fn ended() -> Exception {
+    Exception::failed("the vat that gave this reference has taken the gift back")
+}

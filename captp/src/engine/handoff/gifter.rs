@@ -1,0 +1,179 @@
+//! The side that gives.
+
+use std::rc::Rc;
+
+use super::super::Engine;
+use super::super::node::{Far, Kind, Place};
+use crate::connection::export::State;
+use crate::connection::handoff::Vine;
+use crate::connection::question::Asker;
+use crate::contact::{Await, Claim, Contact, MAX_ADDRESSES, VatKey};
+use crate::message::encode::{self, Described};
+use crate::message::{EmbargoName, Target};
+use crate::{ConnId, ExportId, Features, Host, NodeId, PeerMisbehaved, QuestionId};
+
+impl<H: Host> Engine<H> {
+    /// The key of a peer with which three-party handoff was agreed.
+    pub(in crate::engine) fn handoff_peer(&self, conn: ConnId) -> Option<VatKey> {
+        let agreed = self.features(conn).contains(Features::THREE_PARTY_HANDOFF);
+        let row = self.connections.get(conn)?;
+        row.peer.filter(|_| agreed)
+    }
+
+    /// Gives something that lies at `far` to the peer of `conn`. `None` if it has to go through us.
+    pub(in crate::engine) fn introduce(
+        &mut self,
+        conn: ConnId,
+        node: NodeId,
+        far: &Far,
+    ) -> Option<(Described, ExportId)> {
+        let identity = self.config.identity.clone()?;
+        let recipient = self.handoff_peer(conn)?;
+        let exporter = self.handoff_peer(far.conn).filter(|key| *key != recipient)?;
+        let row = self.connections.get(far.conn)?;
+        if row.gifts >= row.limits.gifts {
+            return None;
+        }
+        let said = row.peer_hello.iter().flat_map(|hello| &hello.addresses);
+        let addresses = said.chain(&row.peer_addresses).cloned();
+        let addresses = addresses.take(MAX_ADDRESSES).collect();
+        let question = self.new_question(far.conn).ok()?;
+        self.gifts_made += 1;
+        let claim = Claim::new(&identity, self.gifts_made, &exporter, recipient);
+        let state = State::Vine(Vine::Given {
+            conn: far.conn,
+            question,
+        });
+        let Ok(vine) = self.new_export(conn, node, state) else {
+            self.drop_question(far.conn, question);
+            return None;
+        };
+        if let Some(entry) = self.question_mut(far.conn, question) {
+            entry.asker = Asker::Provision { conn, vine };
+        }
+        if let Some(row) = self.connections.get_mut(far.conn) {
+            row.gifts += 1;
+        }
+        let recipient = Await {
+            recipient,
+            nonce: claim.gift.nonce,
+        };
+        self.transmit(far.conn, &encode::provide(question, &far.place, &recipient), &[]);
+        let contact = Rc::new(Contact {
+            exporter,
+            addresses,
+            claim,
+        });
+        Some((Described::Third { contact, vine }, vine))
+    }
+
+    /// Passes a gift that was not accepted on. `None` if that cannot be.
+    pub(in crate::engine) fn pass_on(
+        &mut self,
+        conn: ConnId,
+        node: NodeId,
+    ) -> Option<(Described, ExportId)> {
+        let identity = self.config.identity.clone()?;
+        let to = self.handoff_peer(conn)?;
+        let Some(Kind::Gift(gift)) = self.nodes.get(node).map(|node| &node.kind) else {
+            return None;
+        };
+        if gift.accepting || !gift.contact.claim.can_be_forwarded() {
+            return None;
+        }
+        let (upstream, contact) = (gift.vine, Rc::clone(&gift.contact));
+        let contact = Rc::new(Contact {
+            exporter: contact.exporter,
+            addresses: contact.addresses.clone(),
+            claim: contact.claim.forwarded(&identity, &contact.exporter, to),
+        });
+        self.nodes.retain(upstream);
+        let Ok(vine) = self.new_export(conn, node, State::Vine(Vine::Forwarded(upstream))) else {
+            self.drop_count(upstream);
+            return None;
+        };
+        Some((Described::Third { contact, vine }, vine))
+    }
+
+    /// A vine is gone, or is used as an ordinary reference from now on.
+    pub(in crate::engine) fn end_vine(&mut self, vine: Vine) {
+        match vine {
+            Vine::Given { conn, question } => self.end_provide(conn, question),
+            Vine::Forwarded(upstream) => self.drop_count(upstream),
+            Vine::Closed => {}
+        }
+    }
+
+    /// A call on a vine: its holder does not accept the gift.
+    pub(in crate::engine) fn close_called_vine(&mut self, conn: ConnId, target: &Target) {
+        let Target::Export(id) = target else { return };
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        if let Some(entry) = row.exports.get_mut(id.raw())
+            && let State::Vine(vine @ Vine::Given { .. }) = &mut entry.state
+        {
+            let vine = std::mem::replace(vine, Vine::Closed);
+            self.end_vine(vine);
+        }
+    }
+
+    /// The exporter answered a Provide, or is gone: whoever holds the vine goes through us.
+    pub(in crate::engine) fn provide_ended(&mut self, conn: ConnId, id: ExportId) {
+        let row = self.connections.get_mut(conn);
+        if let Some(entry) = row.and_then(|row| row.exports.get_mut(id.raw()))
+            && let State::Vine(vine @ Vine::Given { .. }) = &mut entry.state
+        {
+            *vine = Vine::Closed;
+        }
+    }
+
+    fn end_provide(&mut self, conn: ConnId, question: QuestionId) {
+        if self.question_mut(conn, question).is_none() {
+            return;
+        }
+        self.drop_question(conn, question);
+        self.gift_is_over(conn);
+        self.transmit(conn, &encode::finish(question, true), &[]);
+    }
+
+    pub(in crate::engine) fn gift_is_over(&mut self, exporter: ConnId) {
+        if let Some(row) = self.connections.get_mut(exporter) {
+            row.gifts = row.gifts.saturating_sub(1);
+        }
+    }
+
+    /// A Disembargo on its way from a recipient to the exporter.
+    pub(in crate::engine) fn pass_disembargo(
+        &mut self,
+        conn: ConnId,
+        id: ExportId,
+        name: &EmbargoName,
+    ) -> Result<(), PeerMisbehaved> {
+        let row = self.connections.get(conn);
+        let Some(entry) = row.and_then(|row| row.exports.get(id.raw())) else {
+            return Err(PeerMisbehaved::UnknownExport(id));
+        };
+        let (to, place) = match &entry.state {
+            State::Vine(Vine::Given { conn, question }) => {
+                let place = Place::Answer {
+                    question: *question,
+                    path: encode::root_path(),
+                };
+                (*conn, place)
+            }
+            State::Vine(Vine::Forwarded(upstream)) => {
+                match self.nodes.get(*upstream).and_then(|node| node.far()) {
+                    Some(far) => (far.conn, far.place.clone()),
+                    None => return Ok(()), // its connection is lost, and the Accept fails
+                }
+            }
+            State::Vine(Vine::Closed) => return Ok(()),
+            State::Settled | State::Promise | State::Resolved(_) => {
+                return Err(PeerMisbehaved::DisembargoTarget);
+            }
+        };
+        self.transmit(to, &encode::accept_disembargo(&place, name), &[]);
+        Ok(())
+    }
+}

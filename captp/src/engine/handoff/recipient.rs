@@ -1,0 +1,192 @@
+//! The side that is given something.
+
+use std::rc::Rc;
+
+use super::super::node::{Far, Kind};
+use super::super::{DialId, Engine, Output, Work};
+use crate::connection::handoff::{Acceptor, Gift, Parked};
+use crate::connection::question::Asker;
+use crate::contact::Contact;
+use crate::message::EmbargoName;
+use crate::message::encode;
+use crate::{ConnId, Exception, Host, ImportId, NodeId, PeerMisbehaved, QuestionId};
+
+impl<H: Host> Engine<H> {
+    /// A reference to something that another vat hosts, with one count: a gift, or what is reached
+    /// through the peer if we cannot or must not accept it.
+    pub(in crate::engine) fn import_gift(
+        &mut self,
+        conn: ConnId,
+        contact: Option<&Rc<Contact>>,
+        vine: ImportId,
+    ) -> Result<NodeId, PeerMisbehaved> {
+        let node = self.import_theirs(conn, vine, false)?;
+        let Some(contact) = contact.filter(|contact| self.is_for_us(conn, contact)) else {
+            return Ok(node);
+        };
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Ok(node);
+        };
+        let Some(entry) = row.imports.get_mut(vine.raw()).filter(|entry| entry.refs == 1) else {
+            return Ok(node);
+        };
+        let own = self.config.identity.as_ref().map(|own| own.key);
+        let gift = self.nodes.insert(Kind::Gift(Box::new(Gift {
+            contact: Rc::clone(contact),
+            vine: node,
+            from: conn,
+            called: false,
+            accepting: false,
+        })));
+        entry.gift = Some(gift);
+        if own == Some(contact.exporter) {
+            // After the message, which may tell that it was called before.
+            self.work.push_back(Work::Accept(gift));
+        }
+        Ok(gift)
+    }
+
+    /// Whether a contact names us, and who sent it.
+    fn is_for_us(&self, conn: ConnId, contact: &Contact) -> bool {
+        let (Some(own), Some(peer)) = (&self.config.identity, self.handoff_peer(conn)) else {
+            return false;
+        };
+        contact.claim.holder() == own.key && contact.claim.giver() == peer
+    }
+
+    /// Accepts a gift, if that was not begun before.
+    pub(in crate::engine) fn accept_gift(&mut self, id: NodeId) {
+        let Some(Kind::Gift(gift)) = self.nodes.get_mut(id).map(|node| &mut node.kind) else {
+            return;
+        };
+        if std::mem::replace(&mut gift.accepting, true) {
+            return;
+        }
+        let exporter = gift.contact.exporter;
+        if self.config.identity.as_ref().map(|own| own.key) == Some(exporter) {
+            return self.accept_own(id);
+        }
+        if let Some(conn) = self.peers.get(&exporter) {
+            return self.accept_over(id, *conn);
+        }
+        let addresses = gift.contact.addresses.clone();
+        let request = DialId(self.dials.insert(id));
+        self.outputs.push_back(Output::Dial {
+            request,
+            vat: exporter,
+            addresses,
+        });
+    }
+
+    /// The host says what became of a request for a connection.
+    pub(in crate::engine) fn on_dialed(
+        &mut self,
+        request: DialId,
+        result: Result<ConnId, Exception>,
+    ) {
+        let Some(id) = self.dials.remove(request.0) else {
+            return;
+        };
+        let open = |conn: &ConnId| self.connections.get(*conn).is_some();
+        match result {
+            Ok(conn) if open(&conn) => self.accept_over(id, conn),
+            Ok(_) => self.fall_back(id, "the connection is closed"),
+            Err(reason) => self.fall_back(id, reason.reason()),
+        }
+    }
+
+    /// No way but the vine. Nothing was sent on another, so the order is kept.
+    fn fall_back(&mut self, id: NodeId, why: &str) {
+        if let Some(Kind::Gift(gift)) = self.nodes.get(id).map(|node| &node.kind) {
+            tracing::debug!(conn = %gift.from, err = %why, "a gift is reached through its giver");
+            let vine = gift.vine;
+            self.become_link(id, vine);
+        }
+    }
+
+    fn accept_over(&mut self, id: NodeId, conn: ConnId) {
+        let Some(Kind::Gift(gift)) = self.nodes.get(id).map(|node| &node.kind) else {
+            return;
+        };
+        let (vine, called) = (gift.vine, gift.called);
+        let contact = Rc::clone(&gift.contact);
+        let question = match self.new_question(conn) {
+            Ok(question) => question,
+            Err(reason) => return self.fall_back(id, reason.reason()),
+        };
+        let embargo = called.then(|| self.embargo_vine(vine));
+        let accept = encode::accept(question, &contact.claim, embargo.as_deref());
+        self.transmit(conn, &accept, &[]);
+        if let Some(entry) = self.question_mut(conn, question) {
+            entry.asker = Asker::Accept { vine };
+        }
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.kind = Kind::Promise;
+        }
+        self.become_pipelined(id, conn, question, encode::root_path());
+    }
+
+    /// The peer does not know an Accept or Provide of ours: there will be no Return.
+    pub(in crate::engine) fn handoff_refused(&mut self, conn: ConnId, id: QuestionId) {
+        let Some(question) = self.question_mut(conn, id) else {
+            return;
+        };
+        if !matches!(question.asker, Asker::Accept { .. } | Asker::Provision { .. }) {
+            return;
+        }
+        let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
+        let pipelined = std::mem::take(&mut question.pipelined);
+        self.drop_question(conn, id);
+        if matches!(asker, Asker::Provision { .. }) {
+            self.gift_is_over(conn);
+        }
+        let reason = Exception::new(
+            crate::ExceptionKind::Unimplemented,
+            "the vat that hosts this reference does not take part in handoff",
+        );
+        for (_, node) in pipelined {
+            self.become_broken(node, reason.clone());
+        }
+        self.returned(asker, Err(reason));
+    }
+
+    /// Sends a Disembargo the way that the calls took.
+    fn embargo_vine(&mut self, vine: NodeId) -> EmbargoName {
+        self.embargoes_named += 1;
+        let mut name = [0; 16];
+        let (own, number) = name.split_at_mut(8);
+        if let Some(identity) = &self.config.identity
+            && let Some(start) = identity.key.0.get(..8)
+        {
+            own.copy_from_slice(start);
+        }
+        number.copy_from_slice(&self.embargoes_named.to_le_bytes());
+        let name: EmbargoName = Rc::from(name);
+        if let Some(Far { conn, place, .. }) = self.nodes.get(vine).and_then(|node| node.far()) {
+            let (conn, place) = (*conn, place.clone());
+            self.transmit(conn, &encode::accept_disembargo(&place, &name), &[]);
+        }
+        name
+    }
+
+    /// The gift is something of ours, and has gone round.
+    fn accept_own(&mut self, id: NodeId) {
+        let Some(Kind::Gift(gift)) = self.nodes.get(id).map(|node| &node.kind) else {
+            return;
+        };
+        let (vine, called) = (gift.vine, gift.called);
+        let contact = Rc::clone(&gift.contact);
+        let signed = self.config.identity.as_ref();
+        if !signed.is_some_and(|own| contact.claim.is_signed(own)) {
+            return self.fall_back(id, "the contact is not signed by who gave it");
+        }
+        let embargo = called.then(|| self.embargo_vine(vine));
+        let parked = Parked {
+            by: Acceptor::Own(id),
+            recipient: contact.claim.recipient,
+            embargo,
+            until: self.now.saturating_add(self.config.rendezvous),
+        };
+        self.accept(contact.claim.gift, parked);
+    }
+}
