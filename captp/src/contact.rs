@@ -107,7 +107,9 @@ impl Claim {
             gifter: by.key,
             nonce,
         };
-        let signature = by.signer.sign(&handoff_message(exporter, &recipient, &gift));
+        let signature = by
+            .signer
+            .sign(&handoff_message(exporter, &recipient, &gift));
         Self {
             gift,
             recipient,
@@ -148,8 +150,7 @@ impl Claim {
 
     /// Whether all signatures are good, for this vat as the exporter.
     pub(crate) fn is_signed(&self, exporter: &Identity) -> bool {
-        let verify =
-            |key: &VatKey, message: &[u8], sig| exporter.signer.verify(key, message, sig);
+        let verify = |key: &VatKey, message: &[u8], sig| exporter.signer.verify(key, message, sig);
         let message = handoff_message(&exporter.key, &self.recipient, &self.gift);
         if !verify(&self.gift.gifter, &message, &self.signature) {
             return false;

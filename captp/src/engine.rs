@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::contact::{Identity, VatKey};
 use crate::{
-    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, Features, Host, Incoming, Limits,
-    NodeId, ObjectKey, Payload, PeerHello, PeerMisbehaved, Transmit, WireCall, WriteResults,
+    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, ExportId, Features, Host, Incoming, Limits, NodeId,
+    ObjectKey, Payload, PeerHello, PeerMisbehaved, Transmit, WireCall, WriteResults,
 };
 
 mod answering;
@@ -307,6 +307,8 @@ enum Work<H: Host> {
     Fail(Pending<H>, Exception),
     /// Give an answer to who waits for it.
     Return(Asker<H>, Result<Payload, Exception>),
+    /// Tell a peer what became of an export, if it is still the one with this serial number.
+    Announce(ConnId, ExportId, u64),
     /// Accept a gift.
     Accept(NodeId),
 }

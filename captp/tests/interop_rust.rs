@@ -387,7 +387,10 @@ impl World {
                 }
                 Output::Failed { call, reason } => self.returned.push((call.tag, Err(reason))),
                 Output::Closed { reason, .. } => self.closed = Some(reason),
-                Output::Run(()) | Output::Cancelled(_) | Output::Dropped(_) => {}
+                Output::Run(())
+                | Output::Cancelled(_)
+                | Output::Dropped(_)
+                | Output::Dial { .. } => {}
             }
         }
     }

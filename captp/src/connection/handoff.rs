@@ -36,7 +36,7 @@ use crate::message::EmbargoName;
 use crate::{AnswerToken, ConnId, NodeId, QuestionId};
 
 /// The gifter's entry, in an export. The numbers are those of the module's documentation.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Vine {
     /// 1.
     Given { conn: ConnId, question: QuestionId },

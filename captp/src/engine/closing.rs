@@ -6,11 +6,11 @@ use crate::connection::Connection;
 use crate::connection::answer::{Answer, State};
 use crate::connection::framer::Framer;
 use crate::connection::question::{Asker, Question};
+use crate::contact::{self, MAX_ADDRESSES, VatKey};
 use crate::frame::Message;
 use crate::hello::AGENT_BYTES;
 use crate::message::encode;
 use crate::network_capnp::hello;
-use crate::contact::{self, MAX_ADDRESSES, VatKey};
 use crate::{
     AnswerId, AnswerToken, CloseReason, ConnId, Exception, Features, Host, NodeId, PeerHello,
     PeerMisbehaved,

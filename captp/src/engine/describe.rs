@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use capnp::private::layout::CapTable;
 
-use super::{Engine, Work};
 use super::node::{Kind, Place};
+use super::{Engine, Work};
 use crate::connection::export::{Export, State};
 use crate::connection::{Pin, Way};
 use crate::hook::{cap_index, hook_node};
@@ -310,11 +310,23 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Announces after what waits for the node has been passed on: the peer may act on a Resolve
+    /// at once, and what we sent before we gave the reference away has to be first.
+    pub(super) fn announce_later(&mut self, exports: Vec<(ConnId, ExportId)>) {
+        for (conn, id) in exports {
+            let row = self.connections.get(conn);
+            if let Some(entry) = row.and_then(|row| row.exports.get(id.raw())) {
+                self.work.push_back(Work::Announce(conn, id, entry.serial));
+            }
+        }
+    }
+
     /// The node under this export has become something else: says so to the peer, or lets the entry
     /// stand for the next promise.
-    pub(super) fn announce(&mut self, conn: ConnId, id: ExportId) {
+    pub(super) fn announce(&mut self, conn: ConnId, id: ExportId, serial: u64) {
         let row = self.connections.get(conn);
-        let Some(entry) = row.and_then(|row| row.exports.get(id.raw())) else {
+        let entry = row.and_then(|row| row.exports.get(id.raw()));
+        let Some(entry) = entry.filter(|entry| entry.serial == serial) else {
             return;
         };
         if matches!(entry.state, State::Settled) {

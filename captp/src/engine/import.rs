@@ -111,7 +111,12 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    pub(super) fn import_theirs(&mut self, conn: ConnId, id: ImportId, promise: bool) -> Result<NodeId> {
+    pub(super) fn import_theirs(
+        &mut self,
+        conn: ConnId,
+        id: ImportId,
+        promise: bool,
+    ) -> Result<NodeId> {
         let Some(row) = self.connections.get_mut(conn) else {
             return Ok(self.null);
         };

@@ -421,9 +421,7 @@ impl<H: Host> Engine<H> {
             Context::ReceiverLoopback(id) => self.lift(conn, *id),
             Context::Accept(name) => match target {
                 Target::Export(id) => self.pass_disembargo(conn, *id, name),
-                Target::Answer(id, path) if path.is_empty() => {
-                    self.lift_provision(conn, *id, name)
-                }
+                Target::Answer(id, path) if path.is_empty() => self.lift_provision(conn, *id, name),
                 Target::Answer(..) => Err(PeerMisbehaved::DisembargoTarget),
             },
             Context::Unknown => self.echo(conn, message),

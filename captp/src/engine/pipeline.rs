@@ -110,10 +110,7 @@ impl<H: Host> Engine<H> {
         }
         let forwarded = match entry.state {
             State::Forwarded { conn, question } => Some((conn, question)),
-            State::Running
-            | State::Returned(_)
-            | State::Provision(_)
-            | State::Accepting(_) => None,
+            State::Running | State::Returned(_) | State::Provision(_) | State::Accepting(_) => None,
         };
         let node = self.nodes.insert(Kind::Promise);
         if let Some((on, question)) = forwarded {

@@ -35,9 +35,7 @@ impl<H: Host> Engine<H> {
                 self.work.push_back(Work::Drain(to));
             }
         }
-        for (conn, export) in exports {
-            self.announce(conn, export);
-        }
+        self.announce_later(exports);
         self.move_held(node, to);
         if let Some(far) = left {
             self.leave_place(node, &far);
@@ -62,9 +60,8 @@ impl<H: Host> Engine<H> {
         if node.has_backlog() {
             self.work.push_back(Work::Drain(id));
         }
-        for (conn, export) in node.take_exports() {
-            self.announce(conn, export);
-        }
+        let exports = node.take_exports();
+        self.announce_later(exports);
         match old {
             Kind::Far(far) => self.leave_place(id, &far),
             Kind::Gift(gift) => self.drop_count(gift.vine),

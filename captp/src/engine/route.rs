@@ -29,6 +29,7 @@ impl<H: Host> Engine<H> {
                     Work::Drain(node) => self.drain(node),
                     Work::Fail(item, reason) => self.fail(item, reason),
                     Work::Return(asker, result) => self.returned(asker, result),
+                    Work::Announce(conn, export, serial) => self.announce(conn, export, serial),
                     Work::Accept(gift) => self.accept_gift(gift),
                 }
             }
@@ -47,7 +48,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Passes on what waits at a node, as far as the node's state allows.
-    fn drain(&mut self, at: NodeId) {
+    pub(super) fn drain(&mut self, at: NodeId) {
         #[cfg(any(test, feature = "testing"))]
         let swaps = self.has_fault(super::testing::Fault::QueueSwapped);
         while let Some(node) = self.nodes.get_mut(at) {

@@ -89,7 +89,10 @@ impl<H: Host> Engine<H> {
         for (id, answer) in row.answers.iter() {
             match answer.state {
                 AnswerState::Returned(_) => tables.returned.push(id),
-                AnswerState::Running | AnswerState::Forwarded { .. } => tables.running.push(id),
+                AnswerState::Running
+                | AnswerState::Forwarded { .. }
+                | AnswerState::Provision(_)
+                | AnswerState::Accepting(_) => tables.running.push(id),
             }
         }
         Some(tables)
@@ -105,6 +108,7 @@ impl<H: Host> Engine<H> {
                 Kind::Promise => "promise".to_owned(),
                 Kind::Far(far) => format!("far {:?} {:?}", far.conn, far.place),
                 Kind::Link { to, far, .. } => format!("link to {to:?}, pinned {}", far.is_some()),
+                Kind::Gift(gift) => format!("gift through {:?}", gift.vine),
                 Kind::Broken(reason) => format!("broken: {}", reason.reason()),
             };
             text += &format!(

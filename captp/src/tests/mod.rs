@@ -5,6 +5,7 @@ mod net;
 mod basics;
 mod bounds;
 mod exceptions;
+mod handoff;
 mod hello;
 mod hostile;
 mod layout;

@@ -11,10 +11,12 @@ use capnp::{any_pointer, any_pointer_list};
 
 use crate::captp_capnp::bootstrap;
 use crate::connection::framer::Framer;
-use crate::message::{Envelope, decode};
+use crate::contact::{Identity, Signer, VatKey};
+use crate::message::{Envelope, ReturnBody, decode};
 use crate::{
-    AnswerToken, CloseReason, Config, ConnId, ConnOptions, Encoded, Engine, Exception, Host,
-    Incoming, Limits, LocalCall, NodeId, ObjectKey, Output, Payload, Transmit, cap_hook, cap_index,
+    AnswerToken, CloseReason, Config, ConnId, ConnOptions, DialId, Encoded, Engine, Exception,
+    Host, Incoming, Limits, LocalCall, NodeId, ObjectKey, Output, Payload, Transmit, cap_hook,
+    cap_index,
 };
 
 pub(super) struct Test;
@@ -159,6 +161,7 @@ pub(super) enum Event {
     Run(u32),
     Cancelled(AnswerToken),
     Dropped(u64),
+    Dial(DialId, VatKey),
     Closed(ConnId, CloseReason),
 }
 
@@ -184,9 +187,14 @@ macro_rules! take {
 pub(super) use take;
 
 impl Vat {
-    fn new() -> Self {
+    /// A vat that has a key.
+    pub(super) fn known(identity: Identity) -> Self {
+        Self::with(Config::default().with_identity(identity))
+    }
+
+    fn with(config: Config) -> Self {
         Self {
-            engine: Engine::new(Config::default()),
+            engine: Engine::new(config),
             events: VecDeque::new(),
             written: Rc::default(),
             next_tag: 0,
@@ -379,6 +387,7 @@ impl Vat {
             Output::Run(job) => Event::Run(job),
             Output::Cancelled(token) => Event::Cancelled(token),
             Output::Dropped(ObjectKey(object)) => Event::Dropped(object),
+            Output::Dial { request, vat, .. } => Event::Dial(request, vat),
             Output::Closed { conn, reason } => Event::Closed(conn, reason),
         }
     }
@@ -429,9 +438,68 @@ pub(super) struct Net {
 impl Net {
     pub(super) fn new(vats: usize) -> Self {
         Self {
-            vats: (0..vats).map(|_| Vat::new()).collect(),
+            vats: (0..vats).map(|_| Vat::with(Config::default())).collect(),
             links: Vec::new(),
         }
+    }
+
+    /// Vats that have keys.
+    pub(super) fn known(vats: usize) -> Self {
+        Self {
+            vats: (1..)
+                .take(vats)
+                .map(|number| Vat::known(identity(number)))
+                .collect(),
+            links: Vec::new(),
+        }
+    }
+
+    /// Connects two vats that have keys; each offers its object with ten times its number.
+    pub(super) fn begin_to_meet(&mut self, a: usize, b: usize) -> usize {
+        let mut options = |own: usize, peer: usize| {
+            let root = self.vats[own].object(10 * own as u64);
+            let options = ConnOptions::default()
+                .with_hello(true)
+                .with_bootstrap(root)
+                .with_peer(key(u8::try_from(peer + 1).unwrap()));
+            (own, options, root)
+        };
+        let (first, second) = (options(a, b), options(b, a));
+        let link = self.link((a, first.1), (b, second.1));
+        self.vats[a].release(first.2);
+        self.vats[b].release(second.2);
+        link
+    }
+
+    /// The bootstrap reference of the other end.
+    pub(super) fn root(&mut self, link: usize, end: usize) -> NodeId {
+        let (vat, conn) = self.links[link].ends[end];
+        let node = self.vats[vat].engine.bootstrap(conn);
+        self.run();
+        node
+    }
+
+    /// Connects two vats that have keys, and exchanges their hellos.
+    pub(super) fn meet(&mut self, a: usize, b: usize) -> usize {
+        let link = self.begin_to_meet(a, b);
+        self.pump();
+        for end in 0..2 {
+            let hello = self.links[link].to[end].pop_front().unwrap();
+            self.hand_in(link, end, hello);
+        }
+        link
+    }
+
+    /// Makes the connection that a vat asks for; returns the link.
+    pub(super) fn dial(&mut self, vat: usize) -> usize {
+        let (request, to) = take!(self.vats[vat], Event::Dial(request, to) => (request, to));
+        let other = (0..self.vats.len()).find(|index| key(u8::try_from(index + 1).unwrap()) == to);
+        let link = self.meet(vat, other.unwrap());
+        let conn = self.conn(link, 0);
+        self.vats[vat].engine.dialed(request, Ok(conn));
+        self.vats[vat].collect();
+        self.check();
+        link
     }
 
     /// Connects two vats; each offers what it is given as bootstrap.
@@ -605,6 +673,19 @@ pub(super) fn split(run: &[u8]) -> Vec<(Vec<u8>, &'static str)> {
     found
 }
 
+/// The reason of the exception that a Return carries.
+pub(super) fn exception_in(bytes: &[u8]) -> Option<String> {
+    let mut framer = Framer::default();
+    let frame = framer.next(&mut &*bytes, &Limits::default()).unwrap()?;
+    match decode::decode(&frame.into_message(100, 100), &Limits::default()) {
+        Ok(Envelope::Return(crate::message::Return {
+            body: ReturnBody::Exception(reason),
+            ..
+        })) => Some(reason.reason().to_owned()),
+        _ => None,
+    }
+}
+
 fn kind(message: &crate::frame::Message) -> &'static str {
     match decode::decode(message, &Limits::default()) {
         Ok(Envelope::Unimplemented(_)) => "unimplemented",
@@ -616,8 +697,42 @@ fn kind(message: &crate::frame::Message) -> &'static str {
         Ok(Envelope::Resolve { .. }) => "resolve",
         Ok(Envelope::Release { .. }) => "release",
         Ok(Envelope::Disembargo { .. }) => "disembargo",
+        Ok(Envelope::Provide { .. }) => "provide",
+        Ok(Envelope::Accept { .. }) => "accept",
         Ok(Envelope::Unknown) | Err(_) => "other",
     }
+}
+
+/// A key of its own for each number.
+pub(super) struct Key(ed25519_dalek::SigningKey);
+
+impl Key {
+    pub(super) fn new(number: u8) -> Self {
+        Self(ed25519_dalek::SigningKey::from_bytes(&[number; 32]))
+    }
+}
+
+impl Signer for Key {
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        use ed25519_dalek::Signer as _;
+        self.0.sign(message).to_bytes()
+    }
+
+    fn verify(&self, key: &VatKey, message: &[u8], signature: &[u8; 64]) -> bool {
+        let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(&key.0) else {
+            return false;
+        };
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        key.verify_strict(message, &signature).is_ok()
+    }
+}
+
+pub(super) fn key(number: u8) -> VatKey {
+    VatKey(Key::new(number).0.verifying_key().to_bytes())
+}
+
+pub(super) fn identity(number: u8) -> Identity {
+    Identity::new(key(number), 7, Rc::new(Key::new(number)))
 }
 
 /// Two vats; vat 1 offers object 0, which both know.

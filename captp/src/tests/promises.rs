@@ -245,6 +245,7 @@ fn a_promise_that_resolves_to_the_callers_own_object_is_embargoed_too() {
     net.vats[1].engine.resolve(promise, Ok(given)).unwrap();
     net.vats[1].release(promise);
     net.vats[1].release(given);
+    net.deliver(0, 0, "call");
     net.deliver(0, 0, "resolve");
     net.vats[0].send(later, 2, &[]);
     net.run();

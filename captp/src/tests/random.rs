@@ -373,7 +373,7 @@ impl World {
             | Event::Failed { .. }
             | Event::Dropped(_)
             | Event::Run(_)
-            | Event::Cancelled(_) => {}
+            | Event::Cancelled(_) | Event::Dial(..) => {}
             Event::Closed(conn, reason) => assert!(self.cut, "{conn} closed: {reason}"),
         }
     }

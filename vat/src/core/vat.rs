@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use captp::{CloseReason, ConnId, Engine, Host, Incoming, NodeId, Output};
+use captp::{CloseReason, ConnId, DialId, Engine, Host, Incoming, NodeId, Output, VatKey};
 
 use super::call::{Call, Message, Reply};
 use super::facet::Facets;
@@ -75,6 +75,7 @@ impl Vat {
             abandoned: RefCell::default(),
             discarded: RefCell::default(),
             closed: RefCell::default(),
+            dials: RefCell::default(),
             running: Cell::new(false),
             roused: Cell::new(false),
         }))
@@ -139,6 +140,11 @@ impl Vat {
     /// Whether a task was woken since the vat last ran.
     pub fn is_woken(&self) -> bool {
         self.0.woken.any()
+    }
+
+    /// The connections that the engine has asked for since this was last asked.
+    pub(crate) fn take_dials(&self) -> Vec<Dial> {
+        std::mem::take(&mut *self.0.dials.borrow_mut())
     }
 
     /// The connections that were closed since this was last asked, with the reason.
@@ -206,6 +212,7 @@ pub struct Shared {
     /// Values whose `Drop` code has to wait until the engine is free.
     discarded: RefCell<Vec<Box<dyn Any>>>,
     closed: RefCell<Vec<(ConnId, CloseReason)>>,
+    dials: RefCell<Vec<Dial>>,
     /// The vat is being run: what comes up now is done in the same run.
     running: Cell<bool>,
     /// Whoever drives the vat was told that there is something to do.
@@ -215,6 +222,14 @@ pub struct Shared {
 /// How the vat uses the engine.
 #[derive(Debug)]
 pub(crate) struct VatHost;
+
+/// A connection that the engine asks for: see [`Output::Dial`].
+#[derive(Debug)]
+pub(crate) struct Dial {
+    pub(crate) request: DialId,
+    pub(crate) vat: VatKey,
+    pub(crate) addresses: Vec<String>,
+}
 
 impl Host for VatHost {
     type Call = Box<dyn Call>;
@@ -332,6 +347,15 @@ impl Shared {
             // No method is cancellable yet: the call runs to its end (promise 12).
             Output::Cancelled(_) => {}
             Output::Closed { conn, reason } => self.closed.borrow_mut().push((conn, reason)),
+            Output::Dial {
+                request,
+                vat,
+                addresses,
+            } => self.dials.borrow_mut().push(Dial {
+                request,
+                vat,
+                addresses,
+            }),
         }
     }
 

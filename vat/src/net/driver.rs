@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use captp::{ConnId, ConnOptions, Transmit};
+use captp::{ConnId, ConnOptions, Exception, Transmit};
 use tokio::sync::Notify;
 
 use super::Stream;
@@ -217,6 +217,12 @@ impl Inner {
                 link.closed.set(true);
                 link.wake();
             }
+        }
+        for dial in self.vat.take_dials() {
+            tracing::debug!(vat = ?dial.vat, "no connection to who hosts a reference");
+            let reason = Exception::failed("this vat connects to nobody by itself");
+            self.vat
+                .engine(|engine| engine.dialed(dial.request, Err(reason)));
         }
         while let Some(conn) = self.vat.engine(|engine| engine.pending_transmit()) {
             let links = self.links.borrow();

@@ -241,8 +241,9 @@ impl<H: Host> Engine<H> {
             return;
         }
         let early = std::mem::take(&mut self.provisions.early);
-        let (late, rest): (Vec<_>, Vec<_>) =
-            early.into_iter().partition(|(_, parked)| parked.until <= now);
+        let (late, rest): (Vec<_>, Vec<_>) = early
+            .into_iter()
+            .partition(|(_, parked)| parked.until <= now);
         self.provisions.early = rest;
         let reason = "the vat that gave this reference did not tell its host in time";
         for (_, parked) in late {

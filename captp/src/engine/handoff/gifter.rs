@@ -29,7 +29,9 @@ impl<H: Host> Engine<H> {
     ) -> Option<(Described, ExportId)> {
         let identity = self.config.identity.clone()?;
         let recipient = self.handoff_peer(conn)?;
-        let exporter = self.handoff_peer(far.conn).filter(|key| *key != recipient)?;
+        let exporter = self
+            .handoff_peer(far.conn)
+            .filter(|key| *key != recipient)?;
         let row = self.connections.get(far.conn)?;
         if row.gifts >= row.limits.gifts {
             return None;
@@ -38,6 +40,7 @@ impl<H: Host> Engine<H> {
         let addresses = said.chain(&row.peer_addresses).cloned();
         let addresses = addresses.take(MAX_ADDRESSES).collect();
         let question = self.new_question(far.conn).ok()?;
+        self.drain(node); // what we sent before comes before
         self.gifts_made += 1;
         let claim = Claim::new(&identity, self.gifts_made, &exporter, recipient);
         let state = State::Vine(Vine::Given {
@@ -58,7 +61,11 @@ impl<H: Host> Engine<H> {
             recipient,
             nonce: claim.gift.nonce,
         };
-        self.transmit(far.conn, &encode::provide(question, &far.place, &recipient), &[]);
+        self.transmit(
+            far.conn,
+            &encode::provide(question, &far.place, &recipient),
+            &[],
+        );
         let contact = Rc::new(Contact {
             exporter,
             addresses,

@@ -27,7 +27,11 @@ impl<H: Host> Engine<H> {
         let Some(row) = self.connections.get_mut(conn) else {
             return Ok(node);
         };
-        let Some(entry) = row.imports.get_mut(vine.raw()).filter(|entry| entry.refs == 1) else {
+        let Some(entry) = row
+            .imports
+            .get_mut(vine.raw())
+            .filter(|entry| entry.refs == 1)
+        else {
             return Ok(node);
         };
         let own = self.config.identity.as_ref().map(|own| own.key);
@@ -131,7 +135,10 @@ impl<H: Host> Engine<H> {
         let Some(question) = self.question_mut(conn, id) else {
             return;
         };
-        if !matches!(question.asker, Asker::Accept { .. } | Asker::Provision { .. }) {
+        if !matches!(
+            question.asker,
+            Asker::Accept { .. } | Asker::Provision { .. }
+        ) {
             return;
         }
         let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
