@@ -323,6 +323,10 @@ impl Vat {
             Output::Run(job) => Event::Run(job),
             Output::Cancelled(token) => Event::Cancelled(key(&token)),
             Output::Dropped(ObjectKey(key)) => Event::Dropped(key),
+            Output::Dial { request, .. } => {
+                let reason = Exception::failed("the network connects nobody by itself");
+                return self.engine.dialed(request, Err(reason));
+            }
             Output::Closed { conn, reason } => Event::Closed(conn, reason),
         };
         self.events.push_back(event);

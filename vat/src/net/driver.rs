@@ -219,7 +219,7 @@ impl Inner {
             }
         }
         for dial in self.vat.take_dials() {
-            tracing::debug!(vat = ?dial.vat, "no connection to who hosts a reference");
+            tracing::debug!(vat = ?dial.vat, addresses = ?dial.addresses, "nobody to connect with");
             let reason = Exception::failed("this vat connects to nobody by itself");
             self.vat
                 .engine(|engine| engine.dialed(dial.request, Err(reason)));
