@@ -10,7 +10,8 @@
 
 use super::Pin;
 use crate::engine::node::Place;
-use crate::{NodeId, WireCall};
+use crate::message::EmbargoName;
+use crate::{ExportId, NodeId, WireCall};
 
 /// One item.
 pub(crate) enum Held {
@@ -18,6 +19,13 @@ pub(crate) enum Held {
     Call { target: Pin, call: WireCall },
     /// A Disembargo of the peer, to be sent back to this place behind the calls before it.
     Bounce { target: Pin, place: Place, id: u32 },
+    /// A Disembargo on its way from the recipient of a gift to the exporter: the vine, with the
+    /// serial number of its export.
+    Disembargo {
+        vine: ExportId,
+        serial: u64,
+        name: EmbargoName,
+    },
     /// `waiting` resolves to `target`, both counted: the end of an embargo of ours, or a reference
     /// of ours that the peer gave back while calls that it sent there may be waiting.
     Lift { waiting: NodeId, target: NodeId },

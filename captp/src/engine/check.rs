@@ -195,6 +195,7 @@ impl<H: Host> Engine<H> {
         for item in &row.held {
             match item {
                 Waiting::Call { target, .. } | Waiting::Bounce { target, .. } => held.pin(target),
+                Waiting::Disembargo { .. } => {}
                 Waiting::Lift { waiting, target } => {
                     held.count(*waiting);
                     held.count(*target);
@@ -221,7 +222,10 @@ fn check_answers<H: Host>(
     for (_, entry) in row.answers.iter() {
         match &entry.state {
             AnswerState::Returned(_) => kept += entry.bytes,
-            AnswerState::Running | AnswerState::Forwarded { .. } => bytes += entry.bytes,
+            AnswerState::Running
+            | AnswerState::Forwarded { .. }
+            | AnswerState::Provision(_)
+            | AnswerState::Accepting(_) => bytes += entry.bytes,
         }
         if entry.delivered {
             delivered = (delivered.0 + 1, delivered.1 + entry.bytes);

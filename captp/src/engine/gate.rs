@@ -10,9 +10,10 @@ use super::{Engine, Output};
 use crate::connection::held::Held;
 use crate::connection::{Connection, Pin, Way};
 use crate::engine::node::{Kind, Place};
-use crate::message::encode;
+use crate::message::{EmbargoName, encode};
 use crate::{
-    AnswerToken, ConnId, Exception, Host, Incoming, NodeId, ObjectKey, PeerMisbehaved, WireCall,
+    AnswerToken, ConnId, Exception, ExportId, Host, Incoming, NodeId, ObjectKey, PeerMisbehaved,
+    WireCall,
 };
 
 impl<H: Host> Engine<H> {
@@ -51,6 +52,17 @@ impl<H: Host> Engine<H> {
     ) -> Result<(), PeerMisbehaved> {
         let target = self.pin_target(conn, target);
         self.hold(conn, Held::Bounce { target, place, id })
+    }
+
+    /// A Disembargo to an exporter waits.
+    pub(super) fn hold_disembargo(
+        &mut self,
+        conn: ConnId,
+        vine: ExportId,
+        serial: u64,
+        name: EmbargoName,
+    ) -> Result<(), PeerMisbehaved> {
+        self.hold(conn, Held::Disembargo { vine, serial, name })
     }
 
     /// A promise resolves when what came before has gone on. Takes over both counts.
@@ -210,6 +222,9 @@ impl<H: Host> Engine<H> {
                 self.transmit(conn, &encode::receiver_loopback(&place, id), &[]);
                 self.unpin_target(conn, target);
             }
+            Held::Disembargo { vine, serial, name } => {
+                self.pass_held_disembargo(conn, vine, serial, &name);
+            }
             Held::Lift { waiting, target } => {
                 self.become_link(waiting, target);
                 self.drop_count(waiting);
@@ -270,6 +285,7 @@ impl<H: Host> Engine<H> {
                 self.unpin_target(conn, target);
             }
             Held::Bounce { target, .. } => self.unpin_target(conn, target),
+            Held::Disembargo { .. } => {}
             Held::Lift { waiting, target } => {
                 // Calls before it do not arrive, so those to it must not either.
                 let reason = "calls that were sent before wait for room, and will not arrive";

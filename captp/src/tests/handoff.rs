@@ -399,6 +399,67 @@ fn more_gifts_than_the_limit_go_through_the_gifter() {
     );
 }
 
+/// The exporter takes one call at a time from the gifter.
+fn narrow() -> Trio {
+    let mut net = Net::known(3);
+    assert_eq!(net.meet(GIFTER, RECIPIENT), TO_RECIPIENT);
+    let root = net.vats[EXPORTER].object(20);
+    let options = ConnOptions::default().with_hello(true);
+    let narrow = Limits::default().with_answers_soft(1);
+    let link = net.link(
+        (GIFTER, options.clone().with_peer(key(3))),
+        (
+            EXPORTER,
+            options
+                .with_peer(key(1))
+                .with_bootstrap(root)
+                .with_limits(narrow),
+        ),
+    );
+    net.run();
+    let (recipient, gift) = (net.root(TO_RECIPIENT, 0), net.root(link, 0));
+    Trio {
+        net,
+        recipient,
+        gift,
+    }
+}
+
+#[test]
+fn calls_of_the_gifter_that_wait_for_room_come_before_those_of_the_recipient() {
+    let mut trio = narrow();
+    for number in [1, 2, 3] {
+        trio.net.vats[GIFTER].send(trio.gift, number, &[]);
+    }
+    let given = trio.give();
+    trio.net.vats[RECIPIENT].send(given, 4, &[]);
+    trio.net.dial(RECIPIENT);
+    trio.net.run();
+    for number in 1..=4 {
+        trio.assert_number(EXPORTER, number);
+        trio.net.run();
+    }
+}
+
+#[test]
+fn an_embargo_is_lifted_behind_calls_that_wait_for_room() {
+    let mut trio = narrow();
+    let promised = embargoed(&mut trio);
+    trio.net.run();
+    let busy = take!(trio.net.vats[EXPORTER], Event::Call { number: 100, respond, .. } => respond);
+    trio.net.vats[GIFTER].send(trio.gift, 101, &[]);
+    trio.net.run();
+    trio.net.vats[RECIPIENT].send(promised, 102, &[]);
+    trio.net.dial(RECIPIENT);
+    trio.net.run();
+    assert!(trio.net.vats[EXPORTER].next().is_none());
+    trio.net.vats[EXPORTER].answer(busy, 0, &[]);
+    for number in [101, 102] {
+        trio.net.run();
+        trio.assert_number(EXPORTER, number);
+    }
+}
+
 // ---- more parties
 
 /// A fourth vat, linked with the recipient; the link, and the recipient's reference to its object.

@@ -59,7 +59,7 @@ impl<H: Host> Engine<H> {
         let provision = Provision {
             conn,
             recipient: recipient.recipient,
-            node: target.node,
+            node: self.behind_held(conn, target.node), // what the gifter sent before comes before
             lifted: BTreeSet::new(),
             waiting: Vec::new(),
         };
@@ -191,13 +191,17 @@ impl<H: Host> Engine<H> {
             return Err(PeerMisbehaved::DisembargoTarget);
         };
         if provision.lifted.len() >= MAX_LIFTED {
-            return Err(PeerMisbehaved::TableFull {
-                what: "disembargoes of one gift",
-                limit: MAX_LIFTED,
-            });
+            // Not the fault of the peer, which may only have passed it on.
+            tracing::debug!(%conn, "more disembargoes of one gift than anybody can need");
+            return Ok(());
         }
         provision.lifted.insert(Rc::clone(embargo));
-        let node = provision.node;
+        let before = provision.node;
+        let node = self.behind_held(conn, before);
+        let Some(provision) = self.provisions.open.get_mut(&name) else {
+            return Ok(());
+        };
+        provision.node = node;
         let waiting = std::mem::take(&mut provision.waiting);
         let (lifted, rest): (Vec<_>, Vec<_>) = waiting
             .into_iter()
@@ -254,7 +258,7 @@ impl<H: Host> Engine<H> {
 
 /// For how long an ended gift is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// Most disembargoes for one gift.
+/// Most disembargoes for one gift that are remembered.
 const MAX_LIFTED: usize = 64;
 
 pub(in crate::engine) fn ended() -> Exception {

@@ -161,26 +161,52 @@ impl<H: Host> Engine<H> {
         let Some(entry) = row.and_then(|row| row.exports.get(id.raw())) else {
             return Err(PeerMisbehaved::UnknownExport(id));
         };
-        let (to, place) = match &entry.state {
-            State::Vine(Vine::Given { conn, question }) => {
+        let State::Vine(vine) = entry.state else {
+            return Err(PeerMisbehaved::DisembargoTarget);
+        };
+        let serial = entry.serial;
+        if self.is_holding(conn) {
+            let name = Rc::clone(name);
+            return self.hold_disembargo(conn, id, serial, name);
+        }
+        self.pass_along(vine, name);
+        Ok(())
+    }
+
+    /// The same after calls that had to wait, if the vine is still there.
+    pub(in crate::engine) fn pass_held_disembargo(
+        &mut self,
+        conn: ConnId,
+        id: ExportId,
+        serial: u64,
+        name: &EmbargoName,
+    ) {
+        let row = self.connections.get(conn);
+        let entry = row.and_then(|row| row.exports.get(id.raw()));
+        if let Some(entry) = entry.filter(|entry| entry.serial == serial)
+            && let State::Vine(vine) = entry.state
+        {
+            self.pass_along(vine, name);
+        }
+    }
+
+    fn pass_along(&mut self, vine: Vine, name: &EmbargoName) {
+        let (to, place) = match vine {
+            Vine::Given { conn, question } => {
                 let place = Place::Answer {
-                    question: *question,
+                    question,
                     path: encode::root_path(),
                 };
-                (*conn, place)
+                (conn, place)
             }
-            State::Vine(Vine::Forwarded(upstream)) => {
-                match self.nodes.get(*upstream).and_then(|node| node.far()) {
+            Vine::Forwarded(upstream) => {
+                match self.nodes.get(upstream).and_then(|node| node.far()) {
                     Some(far) => (far.conn, far.place.clone()),
-                    None => return Ok(()), // its connection is lost, and the Accept fails
+                    None => return, // its connection is lost, and the Accept fails
                 }
             }
-            State::Vine(Vine::Closed) => return Ok(()),
-            State::Settled | State::Promise | State::Resolved(_) => {
-                return Err(PeerMisbehaved::DisembargoTarget);
-            }
+            Vine::Closed => return,
         };
         self.transmit(to, &encode::accept_disembargo(&place, name), &[]);
-        Ok(())
     }
 }
