@@ -13,6 +13,8 @@ pub mod content;
 pub mod frames;
 pub mod net;
 pub mod network;
+pub mod oracle;
+mod regressions;
 pub mod vat;
 
 pub use content::{Caps, SLOTS, Slot};

@@ -124,7 +124,7 @@ impl Net {
         Ok(())
     }
 
-    fn check_link(&self, link: LinkId) -> Result<(), String> {
+    pub(crate) fn check_link(&self, link: LinkId) -> Result<(), String> {
         let ends = [End { link, side: 0 }, End { link, side: 1 }];
         let quiet = |end: &End| self.network.flying(*end).next().is_none();
         if !self.network.is_open(link) || !ends.iter().all(quiet) {

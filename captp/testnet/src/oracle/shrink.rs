@@ -1,0 +1,169 @@
+//! A failing run made small: operations are left out as long as it still fails.
+
+use super::script::{Op, Script};
+use super::{Failure, replay};
+
+/// Most runs that shrinking may take.
+const ATTEMPTS: usize = 20_000;
+
+/// The smallest script found that still fails, and how it fails.
+#[must_use]
+pub fn shrink(script: &Script) -> (Script, Failure) {
+    let mut state = Shrinking {
+        best: script.clone(),
+        failure: Failure::default(),
+        attempts: ATTEMPTS,
+    };
+    state.accepts(script.clone());
+    loop {
+        let before = state.best.clone();
+        state.leave_out_chunks();
+        state.simplify();
+        state.fewer_vats();
+        if state.best == before || state.attempts == 0 {
+            return (state.best, state.failure);
+        }
+    }
+}
+
+struct Shrinking {
+    best: Script,
+    failure: Failure,
+    attempts: usize,
+}
+
+impl Shrinking {
+    /// Whether a script still fails; then it is the best so far.
+    fn accepts(&mut self, script: Script) -> bool {
+        if self.attempts == 0 {
+            return false;
+        }
+        self.attempts -= 1;
+        let Err(failure) = replay(&script) else {
+            return false;
+        };
+        if !self.failure.what.is_empty() && failure.class() != self.failure.class() {
+            return false;
+        }
+        self.best = script;
+        self.failure = failure;
+        true
+    }
+
+    /// Leaves out stretches, the long ones first.
+    fn leave_out_chunks(&mut self) {
+        let mut size = self.best.ops.len().next_power_of_two();
+        while size > 0 {
+            // From the end: what comes later depends on what comes earlier.
+            let mut end = self.best.ops.len();
+            while end > 0 {
+                let start = end.saturating_sub(size);
+                let mut shorter = self.best.clone();
+                shorter.ops.drain(start..end.min(shorter.ops.len()));
+                self.accepts(shorter);
+                end = start.min(self.best.ops.len());
+            }
+            size /= 2;
+        }
+    }
+
+    /// Takes references out of messages, and makes links plain.
+    fn simplify(&mut self) {
+        let mut index = 0;
+        while let Some(op) = self.best.ops.get(index) {
+            for simpler in simpler(op) {
+                let mut script = self.best.clone();
+                if let Some(slot) = script.ops.get_mut(index) {
+                    *slot = simpler;
+                }
+                if self.accepts(script) {
+                    break;
+                }
+            }
+            index += 1;
+        }
+        if self.best.setup.hello {
+            let mut script = self.best.clone();
+            script.setup.hello = false;
+            self.accepts(script);
+        }
+        for link in (0..self.best.setup.links.len()).rev() {
+            let mut script = self.best.clone();
+            script.setup.links.remove(link);
+            self.accepts(script);
+        }
+    }
+
+    /// The last vat may not be needed.
+    fn fewer_vats(&mut self) {
+        while self.best.setup.vats > 1 {
+            let mut script = self.best.clone();
+            script.setup.vats -= 1;
+            let vats = script.setup.vats;
+            script.setup.links.retain(|(a, b)| *a < vats && *b < vats);
+            if !self.accepts(script) {
+                return;
+            }
+        }
+    }
+}
+
+/// The same operation with less in it.
+fn simpler(op: &Op) -> Vec<Op> {
+    let mut found = Vec::new();
+    match op {
+        Op::Call { id, on, with, ask } => {
+            for left_out in 0..with.len() {
+                let mut with = with.clone();
+                with.remove(left_out);
+                let (id, on, ask) = (*id, *on, ask.clone());
+                found.push(Op::Call { id, on, with, ask });
+            }
+            for left_out in 0..ask.len() {
+                let mut ask = ask.clone();
+                ask.remove(left_out);
+                let (id, on, with) = (*id, *on, with.clone());
+                found.push(Op::Call { id, on, with, ask });
+            }
+        }
+        Op::Answer { id, call, with } => {
+            for left_out in 0..with.len() {
+                let mut with = with.clone();
+                with.remove(left_out);
+                let (id, call) = (*id, *call);
+                found.push(Op::Answer { id, call, with });
+            }
+        }
+        Op::Forward { id, call, .. } => found.push(Op::Answer {
+            id: *id,
+            call: *call,
+            with: Vec::new(),
+        }),
+        Op::Cut {
+            a,
+            b,
+            lane,
+            lose: true,
+        } => found.push(Op::Cut {
+            a: *a,
+            b: *b,
+            lane: *lane,
+            lose: false,
+        }),
+        Op::Cut { lose: false, .. }
+        | Op::Object { .. }
+        | Op::Promise { .. }
+        | Op::Bootstrap { .. }
+        | Op::Fail { .. }
+        | Op::Resolve { .. }
+        | Op::Break { .. }
+        | Op::Clone { .. }
+        | Op::Release { .. }
+        | Op::Cancel { .. }
+        | Op::When { .. }
+        | Op::Deliver { .. }
+        | Op::Connect { .. }
+        | Op::Crash { .. } => {}
+    }
+    found
+}
