@@ -130,6 +130,7 @@ fn main() -> ExitCode {
     };
     // A panic is a finding like any other, and shrinking repeats it often.
     std::panic::set_hook(Box::new(|_| {}));
+    #[expect(clippy::disallowed_methods, reason = "for the rate only")]
     let start = Instant::now();
     let progress = Progress::default();
     std::thread::scope(|threads| {
