@@ -536,6 +536,12 @@ impl<H: Host> Engine<H> {
 
     // ---- connections
 
+    /// Says who this vat is, if that was not known when the engine was made. It counts for
+    /// connections that are opened afterwards.
+    pub fn set_identity(&mut self, identity: Identity) {
+        self.config.identity = Some(identity);
+    }
+
     /// A new connection, over a transport that the driver has established.
     pub fn open(&mut self, options: ConnOptions) -> ConnId {
         let conn = self.open_connection(options);

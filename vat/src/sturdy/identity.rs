@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use captp::VatKey;
 use ed25519_dalek::{Signer, SigningKey};
 
 use super::{Seed, VatId};
@@ -41,6 +42,16 @@ impl Identity {
     /// Signs `message`, which must begin with a prefix that no other use of this key has.
     pub fn sign(&self, message: &[u8]) -> Signature {
         self.key.sign(message).to_bytes()
+    }
+}
+
+impl captp::Signer for Identity {
+    fn sign(&self, message: &[u8]) -> Signature {
+        Self::sign(self, message)
+    }
+
+    fn verify(&self, key: &VatKey, message: &[u8], signature: &Signature) -> bool {
+        VatId::from_bytes(key.0).is_ok_and(|id| id.verifies(message, signature))
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::node::{Far, Kind};
 use super::super::{DialId, Engine, Output, Work};
 use crate::connection::handoff::{Acceptor, Gift, Parked};
 use crate::connection::question::Asker;
-use crate::contact::Contact;
+use crate::contact::{Contact, VatKey};
 use crate::message::EmbargoName;
 use crate::message::encode;
 use crate::{ConnId, Exception, Host, ImportId, NodeId, PeerMisbehaved, QuestionId};
@@ -66,20 +66,29 @@ impl<H: Host> Engine<H> {
         if std::mem::replace(&mut gift.accepting, true) {
             return;
         }
-        let exporter = gift.contact.exporter;
+        let contact = Rc::clone(&gift.contact);
+        let exporter = contact.exporter;
         if self.config.identity.as_ref().map(|own| own.key) == Some(exporter) {
             return self.accept_own(id);
         }
-        if let Some(conn) = self.peers.get(&exporter) {
-            return self.accept_over(id, *conn);
+        if let Some(conn) = self.greeted_by(&exporter) {
+            return self.accept_over(id, conn);
         }
-        let addresses = gift.contact.addresses.clone();
+        let addresses = contact.addresses.clone();
         let request = DialId(self.dials.insert(id));
         self.outputs.push_back(Output::Dial {
             request,
             vat: exporter,
             addresses,
         });
+    }
+
+    /// The connection to a vat, once it has said hello: before, the other side may still close it
+    /// for another one.
+    fn greeted_by(&self, vat: &VatKey) -> Option<ConnId> {
+        let conn = *self.peers.get(vat)?;
+        let row = self.connections.get(conn)?;
+        row.peer_hello.is_some().then_some(conn)
     }
 
     /// The host says what became of a request for a connection.
