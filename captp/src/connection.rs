@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 use crate::contact::VatKey;
-use crate::{ConnId, ExportId, Features, Host, Limits, NodeId, PeerHello, Transmit};
+use crate::{ConnId, ExportId, Features, Host, Limits, NodeId, PeerHello, QuestionId, Transmit};
 
 pub(crate) mod answer;
 pub(crate) mod embargo;
@@ -25,13 +25,15 @@ use export::Export;
 use framer::Framer;
 use held::Held;
 use import::Import;
-use question::Question;
+use question::{Question, Sort};
 use table::{PeerTable, Slab};
 
 /// One connection.
 pub(crate) struct Connection<H: Host> {
     pub(crate) questions: Slab<Question<H>>,
-    pub(crate) answers: PeerTable<Answer<H>>,
+    /// Questions for pipelining only. Their ids are cycled through: see [`FIRST_PIPELINE_ID`].
+    pub(crate) pipelines: PeerTable<Question<H>>,
+    pub(crate) answers: PeerTable<Answer>,
     pub(crate) exports: Slab<Export>,
     pub(crate) imports: PeerTable<Import>,
     pub(crate) embargoes: Slab<Embargo>,
@@ -82,8 +84,21 @@ pub(crate) struct Connection<H: Host> {
     /// The latest round trip whose answer is there.
     pub(crate) round_trips: u64,
     pub(crate) sent: u64,
+    /// How many questions for pipelining only there were.
+    pipelines_asked: u32,
+    /// Whether the peer has never returned a call that was made for pipelining only.
+    pub(crate) honours_pipeline_only: bool,
+    /// Whether calls that go back to this peer are made as tail calls.
+    pub(crate) tail_calls: bool,
     serial: u64,
 }
+
+/// First id of questions that are made for pipelining only.
+///
+/// rpc.capnp: Call.onlyPromisePipeline. A peer that does not know the hint returns such a call, and
+/// nobody can tell when. So their ids have a range of their own, are used one after the other, and
+/// are good again when all others have been used.
+pub(crate) const FIRST_PIPELINE_ID: u32 = 1 << 31;
 
 /// What a reference was described to the peer as.
 #[derive(Debug)]
@@ -108,6 +123,7 @@ impl<H: Host> Connection<H> {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             questions: Slab::default(),
+            pipelines: PeerTable::default(),
             answers: PeerTable::default(),
             exports: Slab::default(),
             imports: PeerTable::default(),
@@ -140,6 +156,9 @@ impl<H: Host> Connection<H> {
             received: 0,
             round_trips: 0,
             sent: 0,
+            pipelines_asked: 0,
+            honours_pipeline_only: true,
+            tail_calls: false,
             serial: 0,
         }
     }
@@ -150,8 +169,58 @@ impl<H: Host> Connection<H> {
         self.serial
     }
 
+    /// A new question; its id.
+    pub(crate) fn ask(&mut self, question: Question<H>) -> QuestionId {
+        if question.sort != Sort::Pipeline {
+            return QuestionId::new(self.questions.insert(question));
+        }
+        loop {
+            let id = FIRST_PIPELINE_ID | self.pipelines_asked;
+            self.pipelines_asked = (self.pipelines_asked + 1) & !FIRST_PIPELINE_ID;
+            if self.pipelines.get(id).is_none() {
+                self.pipelines.insert(id, question);
+                return QuestionId::new(id);
+            }
+        }
+    }
+
+    /// Whether a Return for a question that is not there may be one for a question that was made
+    /// for pipelining only and has been forgotten.
+    pub(crate) const fn may_be_late(&self, id: QuestionId) -> bool {
+        id.raw() >= FIRST_PIPELINE_ID && id.raw() & !FIRST_PIPELINE_ID < self.pipelines_asked
+    }
+
+    pub(crate) fn question(&self, id: QuestionId) -> Option<&Question<H>> {
+        match id.raw() >= FIRST_PIPELINE_ID {
+            true => self.pipelines.get(id.raw()),
+            false => self.questions.get(id.raw()),
+        }
+    }
+
+    pub(crate) fn question_mut(&mut self, id: QuestionId) -> Option<&mut Question<H>> {
+        match id.raw() >= FIRST_PIPELINE_ID {
+            true => self.pipelines.get_mut(id.raw()),
+            false => self.questions.get_mut(id.raw()),
+        }
+    }
+
+    pub(crate) fn remove_question(&mut self, id: QuestionId) -> Option<Question<H>> {
+        match id.raw() >= FIRST_PIPELINE_ID {
+            true => self.pipelines.remove(id.raw()),
+            false => self.questions.remove(id.raw()),
+        }
+    }
+
+    pub(crate) fn all_questions(&self) -> impl Iterator<Item = (u32, &Question<H>)> {
+        self.questions.iter().chain(self.pipelines.iter())
+    }
+
+    pub(crate) const fn questions_len(&self) -> usize {
+        self.questions.len() + self.pipelines.len()
+    }
+
     pub(crate) fn is_drained(&self) -> bool {
-        self.questions.len() == 0
+        self.questions_len() == 0
             && self.answers.len() == 0
             && self.exports.len() == 0
             && self.imports.len() == 0

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::contact::{Identity, VatKey};
 use crate::{
-    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, ExportId, Features, Host, Incoming, Limits, NodeId,
-    ObjectKey, Payload, PeerHello, PeerMisbehaved, Transmit, WireCall, WriteResults,
+    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, ExportId, Features, Host, Incoming,
+    Limits, NodeId, ObjectKey, Payload, PeerHello, PeerMisbehaved, QuestionId, Transmit, WireCall,
+    WriteResults,
 };
 
 mod answering;
@@ -25,6 +26,7 @@ mod pipeline;
 mod receive;
 mod resolve;
 mod route;
+mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod testing;
 
@@ -32,7 +34,6 @@ use node::{Far, Kind, Nodes, Place};
 
 use crate::connection::Connections;
 use crate::connection::handoff::Provisions;
-use crate::connection::question::Asker;
 use crate::connection::table::Slab;
 use crate::message::encode;
 
@@ -161,6 +162,10 @@ pub struct ConnOptions {
     pub hello: bool,
     /// What our hello announces beside the protocol itself. Default: nothing.
     pub features: Features,
+    /// Whether a call of the peer that goes on to a reference of the same peer becomes a tail call:
+    /// its results stay there instead of passing through this vat. Default: what `hello` is. Not
+    /// every implementation of the protocol is up to it.
+    pub tail_calls: Option<bool>,
     /// Whether the transport passes file descriptors. Default: no.
     pub descriptors: bool,
     /// The key of the peer, if the transport has proved it. Needed for three-party handoff.
@@ -191,6 +196,13 @@ impl ConnOptions {
     #[must_use]
     pub const fn with_features(mut self, features: Features) -> Self {
         self.features = features;
+        self
+    }
+
+    /// Sets [`tail_calls`](Self::tail_calls).
+    #[must_use]
+    pub const fn with_tail_calls(mut self, tail_calls: bool) -> Self {
+        self.tail_calls = Some(tail_calls);
         self
     }
 
@@ -305,8 +317,8 @@ enum Work<H: Host> {
     Drain(NodeId),
     /// This has nowhere to go.
     Fail(Pending<H>, Exception),
-    /// Give an answer to who waits for it.
-    Return(Asker<H>, Result<Payload, Exception>),
+    /// The results that a question of ours takes from a call of the peer are there.
+    Taken(ConnId, QuestionId, Result<Payload, Exception>),
     /// Tell a peer what became of an export, if it is still the one with this serial number.
     Announce(ConnId, ExportId, u64),
     /// Accept a gift.
@@ -515,6 +527,30 @@ impl<H: Host> Engine<H> {
         self.settle();
     }
 
+    /// Says in advance what the reference at `path` inside a coming answer will be: calls that are
+    /// pipelined on it need not wait for the answer, nor does anybody who asks for nothing else. A
+    /// path for which this has been said already, or a call that is answered, stays as it is.
+    ///
+    /// `to` is borrowed. The answer has to hold the same reference at this path.
+    pub fn set_pipeline(
+        &mut self,
+        answer: &AnswerToken,
+        path: &[u16],
+        to: Result<NodeId, Exception>,
+    ) {
+        self.resolve_in_advance(answer, path, to);
+        self.settle();
+    }
+
+    /// Whether the caller of this call has cancelled it: it does not want the results, and nobody
+    /// else can. A call that had to wait for a promise may be when it arrives.
+    #[must_use]
+    pub fn is_cancelled(&self, answer: &AnswerToken) -> bool {
+        let row = self.connections.get(answer.conn);
+        let entry = row.and_then(|row| row.answers.get(answer.answer.raw()));
+        entry.is_some_and(|entry| entry.serial == answer.serial && entry.is_unwanted())
+    }
+
     /// Cancels the call in whose [`Encoded::pipelined`](crate::Encoded::pipelined) this promise
     /// stands: the peer is told, the references inside the answer break, and the reply gets an
     /// exception. Returns whether there was anything to cancel; a call that has been answered, or
@@ -682,7 +718,7 @@ impl<H: Host> Engine<H> {
     pub fn stats(&self, conn: ConnId) -> Option<Stats> {
         let row = self.connections.get(conn)?;
         Some(Stats {
-            questions: row.questions.len(),
+            questions: row.questions_len(),
             answers: row.answers.len(),
             exports: row.exports.len(),
             imports: row.imports.len(),

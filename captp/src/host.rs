@@ -31,6 +31,14 @@ pub trait LocalCall {
         0
     }
 
+    /// Whether only the references inside the answer are wanted, as promises, and not the answer
+    /// itself. If the call leaves the vat, its reply gets an exception at once, and the promises
+    /// stand for what the callee answers. When the last of them is gone, the callee is told; unlike
+    /// with other calls it may then cancel the call. Default: no.
+    fn pipeline_only(&self) -> bool {
+        false
+    }
+
     /// Consumes the call as it leaves the vat: writes the parameters (references as capability
     /// pointers made with [`cap_hook`](crate::cap_hook)) and says who waits for the answer.
     ///

@@ -69,6 +69,7 @@ pub(crate) struct Call {
     pub(crate) interface: u64,
     pub(crate) method: u16,
     pub(crate) pipeline_only: bool,
+    pub(crate) no_pipelining: bool,
     pub(crate) keep_results: bool,
     pub(crate) caps: Vec<Descriptor>,
 }

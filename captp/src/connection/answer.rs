@@ -5,13 +5,17 @@
 //! 1. *Running*: an object has the call, or it waits for a promise. Answered → 3 or freed.
 //! 2. *Forwarded*: the call went on to another connection. Return there → 3 or freed.
 //! 3. *Returned*: kept for pipelined calls. Finish → freed.
+//! 4. *Redirected*: the call went back to the peer that made it, and the Return said that its
+//!    results are those of that question of ours. Finish → freed.
 //!
 //! Pipelined calls name references inside the answer. In 1 they wait at a promise per path, in 2
-//! they follow the call, in 3 they go to what was returned, as it was described to the peer then
-//! (the Tribble rule).
+//! and 4 they follow the call, in 3 they go to what was returned, as it was described to the peer
+//! then (the Tribble rule).
 //!
 //! Finish may come in any state, once. In 1 and 2 it is remembered: the call goes on (only methods
 //! that can be cancelled are), its results are thrown away, calls pipelined on it still get them.
+//! If nobody can want the results any more, the host is told in 1, and in 2 the Finish goes on to
+//! where the call went.
 //!
 //! Law: one Return per call, none for a call that wanted to be pipelined only; each reference in
 //! the results is given back once, by the Finish or by Releases, as the Finish says.
@@ -21,13 +25,12 @@ use std::rc::Rc;
 use capnp::private::layout::CapTable;
 
 use super::Pin;
-use crate::connection::question::Asker;
 use crate::contact::GiftName;
 use crate::frame::Message;
-use crate::{ConnId, Exception, ExportId, Host, NodeId, QuestionId};
+use crate::{ConnId, Exception, ExportId, NodeId, QuestionId};
 
 /// A call that the peer made.
-pub(crate) struct Answer<H: Host> {
+pub(crate) struct Answer {
     /// Tells this call from later ones with the same id.
     pub(crate) serial: u64,
     pub(crate) state: State,
@@ -40,10 +43,12 @@ pub(crate) struct Answer<H: Host> {
     pub(crate) finished: bool,
     /// References inside the coming answer that were named so far. Counted.
     pub(crate) pipeline: Vec<(Rc<[u16]>, NodeId)>,
-    /// A question of ours that is answered with the results of this call.
-    pub(crate) taker: Option<Asker<H>>,
+    /// A question of ours, on the same connection, that is answered with the results of this call.
+    pub(crate) taker: Option<QuestionId>,
     /// Whether the results have been promised to a taker.
     pub(crate) taken: bool,
+    /// Whether the peer said that it will not pipeline on the answer.
+    pub(crate) no_pipelining: bool,
 }
 
 /// The numbers are those of the module's documentation.
@@ -58,6 +63,8 @@ pub(crate) enum State {
     Provision(GiftName),
     /// An Accept that waits: see [`super::handoff`]. → 1, and answered.
     Accepting(GiftName),
+    /// 4. The question is one of the same connection.
+    Redirected { question: QuestionId },
 }
 
 /// Where the results go.
@@ -82,11 +89,13 @@ pub(crate) enum Results {
         /// What the Return exported.
         exports: Vec<ExportId>,
     },
-    /// An exception, or something else without references.
+    /// An exception, or something else without references that can be named.
     Nothing(Exception),
+    /// Results on which the peer said it would not pipeline: only what is to be given back.
+    Exports(Vec<ExportId>),
 }
 
-impl<H: Host> Answer<H> {
+impl Answer {
     pub(crate) const fn new(serial: u64, results_to: ResultsTo, bytes: usize) -> Self {
         Self {
             serial,
@@ -98,6 +107,7 @@ impl<H: Host> Answer<H> {
             pipeline: Vec::new(),
             taker: None,
             taken: false,
+            no_pipelining: false,
         }
     }
 

@@ -2,11 +2,24 @@
 //!
 //! States, and what leaves them:
 //!
-//! 1. *Asked*. Return → 3 or freed.
+//! 1. *Asked*. Return → 3, 4 or freed.
 //! 2. *Finished* early: our Finish is out, nobody here wants the results. Return → freed.
 //! 3. *Answered*, kept because exports or answers of the same connection still stand for a
 //!    reference inside the answer ([`Question::pins`]): calls that the peer sends there must go
 //!    back along the same way. Last pin gone → Finish, freed.
+//!
+//! 4. *Taking*: the Return said that the results are those of a call that the peer made here. When
+//!    that is answered → 3 or freed. Until then everything stays as if there had been no Return, so
+//!    that cancelling and pipelining need no other way.
+//!
+//! Two sorts of calls whose results do not come here live as long as something refers to them:
+//! an answer of ours that stands for them ([`Question::held`]), or a reference inside them.
+//!
+//! - *Tail*: the results stay at the peer, as those of a call that it made to us. From 1, a Return
+//!   without results → 3; the Finish comes when nothing refers to them any more, in 1 or 3.
+//! - *Pipeline*: only for the references inside the answer. There is no Return (but see
+//!   [`Connection::honours_pipeline_only`](super::Connection::honours_pipeline_only)); nothing refers
+//!   to it any more → Finish, freed.
 //!
 //! Law: one Finish and one Return, in any order, unless the Return said that no Finish is needed;
 //! then the id is free. Pipelined nodes are not counted here: they take themselves off the list
@@ -14,11 +27,14 @@
 
 use std::rc::Rc;
 
-use crate::{AnswerToken, ConnId, ExportId, Host, NodeId};
+use crate::{AnswerId, AnswerToken, ConnId, ExportId, Host, NodeId};
 
 /// A call that we made.
 pub(crate) struct Question<H: Host> {
     pub(crate) state: State,
+    pub(crate) sort: Sort,
+    /// Whether an answer of ours stands for the results of this call.
+    pub(crate) held: bool,
     pub(crate) asker: Asker<H>,
     /// What the parameters exported, to be given back if the Return says so.
     pub(crate) params: Vec<ExportId>,
@@ -40,6 +56,19 @@ pub(crate) enum State {
     Finished,
     /// 3.
     Answered,
+    /// 4.
+    Taking(AnswerId),
+}
+
+/// What is to become of the results.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sort {
+    /// They come here.
+    Call,
+    /// They stay at the peer.
+    Tail,
+    /// Only references inside them are used, before they are there.
+    Pipeline,
 }
 
 /// Who waits for the answer.
@@ -57,9 +86,11 @@ pub(crate) enum Asker<H: Host> {
 }
 
 impl<H: Host> Question<H> {
-    pub(crate) const fn new(trip: u64) -> Self {
+    pub(crate) const fn new(sort: Sort, trip: u64) -> Self {
         Self {
             state: State::Asked,
+            sort,
+            held: false,
             asker: Asker::Nobody,
             params: Vec::new(),
             pipelined: Vec::new(),
@@ -71,6 +102,11 @@ impl<H: Host> Question<H> {
     /// A pin is gone. Whether the Finish is due now.
     pub(crate) fn unpin(&mut self) -> bool {
         self.pins = self.pins.saturating_sub(1);
-        self.pins == 0 && self.state == State::Answered
+        self.pins == 0 && self.state == State::Answered && self.sort == Sort::Call
+    }
+
+    /// Whether nothing refers any more to results that are not to come here.
+    pub(crate) fn is_over(&self) -> bool {
+        self.sort != Sort::Call && !self.held && self.pipelined.is_empty()
     }
 }

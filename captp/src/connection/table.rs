@@ -45,7 +45,7 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 

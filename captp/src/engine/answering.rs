@@ -25,10 +25,16 @@ type Fill<'a> = &'a mut dyn FnMut(any_pointer::Builder<'_>) -> Result<(), Except
 
 impl<H: Host> Engine<H> {
     /// The call that a token stands for, if it is still unanswered.
-    pub(super) fn answer_mut(&mut self, token: &AnswerToken) -> Option<&mut Answer<H>> {
+    pub(super) fn answer_mut(&mut self, token: &AnswerToken) -> Option<&mut Answer> {
         let row = self.connections.get_mut(token.conn)?;
         let entry = row.answers.get_mut(token.answer.raw())?;
-        let open = !matches!(entry.state, State::Returned(_));
+        let open = match entry.state {
+            State::Running
+            | State::Forwarded { .. }
+            | State::Provision(_)
+            | State::Accepting(_) => true,
+            State::Returned(_) | State::Redirected { .. } => false,
+        };
         (entry.serial == token.serial && open).then_some(entry)
     }
 
@@ -140,8 +146,11 @@ impl<H: Host> Engine<H> {
             self.transmit(token.conn, &results_elsewhere(token.answer), &[]);
         }
         let taken = taker.is_some();
-        if let (Some(asker), Some(message)) = (taker, &message) {
-            self.hand_over(token.conn, asker, message, &pins);
+        if let (Some(question), Some(message)) = (taker, &message) {
+            let nodes = pins.iter().map(|pin| pin.node);
+            let payload = self.counted_payload(token.conn, copy_message(message), nodes);
+            let work = Work::Taken(token.conn, question, Ok(payload));
+            self.work.push_back(work);
         }
         self.end_call(token);
         let keeps = self
@@ -152,6 +161,16 @@ impl<H: Host> Engine<H> {
             let done = results_to == ResultsTo::Caller || finished;
             if done {
                 self.remove_answer(token);
+            }
+            return;
+        }
+        let no_pipelining = self
+            .answer_mut(token)
+            .is_some_and(|entry| entry.no_pipelining);
+        if no_pipelining && results_to == ResultsTo::Caller {
+            self.drop_pins(token.conn, pins);
+            if let Some(entry) = self.answer_mut(token) {
+                entry.state = State::Returned(Results::Exports(given.exports));
             }
             return;
         }
@@ -249,9 +268,9 @@ impl<H: Host> Engine<H> {
             }
             self.drop_count(node);
         }
-        if let Some(asker) = taker {
-            self.work
-                .push_back(Work::Return(asker, Err(reason.clone())));
+        if let Some(question) = taker {
+            let work = Work::Taken(token.conn, question, Err(reason.clone()));
+            self.work.push_back(work);
         }
         self.end_call(token);
         if finished {
@@ -287,7 +306,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// The call no longer counts as under way.
-    fn end_call(&mut self, token: &AnswerToken) {
+    pub(super) fn end_call(&mut self, token: &AnswerToken) {
         let Some(entry) = self.answer_mut(token) else {
             return;
         };
@@ -321,9 +340,26 @@ impl<H: Host> Engine<H> {
         let Some(entry) = row.answers.get_mut(id.raw()) else {
             return Ok(());
         };
-        if matches!(entry.state, State::Returned(_)) {
+        let over = match entry.state {
+            State::Returned(_) | State::Redirected { .. } => true,
+            State::Forwarded { .. } => entry.results_to == ResultsTo::Pipeline,
+            State::Running | State::Provision(_) | State::Accepting(_) => false,
+        };
+        if over {
             if let Some(entry) = row.answers.remove(id.raw()) {
-                row.kept_bytes = row.kept_bytes.saturating_sub(entry.bytes);
+                row.pipelined -= entry.pipeline.len();
+                match entry.state {
+                    State::Returned(_) => {
+                        row.kept_bytes = row.kept_bytes.saturating_sub(entry.bytes);
+                    }
+                    State::Running
+                    | State::Forwarded { .. }
+                    | State::Redirected { .. }
+                    | State::Provision(_)
+                    | State::Accepting(_) => {
+                        row.call_bytes = row.call_bytes.saturating_sub(entry.bytes);
+                    }
+                }
                 self.free_answer(conn, entry, release_results);
             }
             return Ok(());
@@ -350,27 +386,59 @@ impl<H: Host> Engine<H> {
                 self.answer_exception(&token, &Exception::failed("the call was canceled"));
                 return Ok(());
             }
-            State::Running | State::Forwarded { .. } | State::Returned(_) => {}
+            State::Running
+            | State::Forwarded { .. }
+            | State::Returned(_)
+            | State::Redirected { .. } => {}
         }
-        // An object that does not have the call yet is told when it has.
-        if entry.delivered && matches!(entry.state, State::Running) && entry.is_unwanted() {
-            self.outputs.push_back(Output::Cancelled(token));
+        match entry.state {
+            _ if !entry.is_unwanted() => {}
+            // An object that does not have the call yet is told when it has.
+            State::Running if entry.delivered => self.outputs.push_back(Output::Cancelled(token)),
+            State::Forwarded { conn, question } => {
+                self.cancel_question(conn, question);
+            }
+            State::Running
+            | State::Returned(_)
+            | State::Redirected { .. }
+            | State::Provision(_)
+            | State::Accepting(_) => {}
         }
         Ok(())
     }
 
-    pub(super) fn free_answer(&mut self, conn: ConnId, entry: Answer<H>, release_results: bool) {
-        if let State::Returned(Results::Content { caps, exports, .. }) = entry.state {
-            self.drop_pins(conn, caps);
-            if release_results {
-                for export in exports {
-                    // A peer that released one of them before gave it back twice: its loss.
-                    let _: Option<()> = self.release_export(conn, export, 1);
-                }
+    pub(super) fn free_answer(&mut self, conn: ConnId, entry: Answer, release_results: bool) {
+        let mut follows = None;
+        let exports = match entry.state {
+            State::Returned(Results::Content { caps, exports, .. }) => {
+                self.drop_pins(conn, caps);
+                exports
+            }
+            State::Returned(Results::Exports(exports)) => exports,
+            State::Returned(Results::Nothing(_))
+            | State::Running
+            | State::Provision(_)
+            | State::Accepting(_) => Vec::new(),
+            State::Forwarded { conn, question } => {
+                follows = Some((conn, question));
+                Vec::new()
+            }
+            State::Redirected { question } => {
+                follows = Some((conn, question));
+                Vec::new()
+            }
+        };
+        if release_results {
+            for export in exports {
+                // A peer that released one of them before gave it back twice: its loss.
+                let _: Option<()> = self.release_export(conn, export, 1);
             }
         }
         for (_, node) in entry.pipeline {
             self.drop_count(node);
+        }
+        if let Some((conn, question)) = follows {
+            self.let_go(conn, question);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::connection::answer::{Results, State as AnswerState};
 use crate::connection::export::State as ExportState;
 use crate::connection::handoff::Vine;
 use crate::connection::held::Held as Waiting;
-use crate::connection::question::{Asker, State as QuestionState};
+use crate::connection::question::{Asker, Sort, State as QuestionState};
 use crate::connection::{Connection, Pin, Way};
 use crate::{ConnId, Host, NodeId};
 
@@ -129,8 +129,7 @@ impl<H: Host> Engine<H> {
                 .get(import.raw())
                 .is_some_and(|entry| entry.node == id),
             Place::Answer { question, .. } => row
-                .questions
-                .get(question.raw())
+                .question(*question)
                 .is_some_and(|question| question.pipelined.iter().any(|(_, node)| *node == id)),
         }
     }
@@ -175,11 +174,15 @@ impl<H: Host> Engine<H> {
                 return Err(format!("import {id} of {conn:?} does not fit its node"));
             }
         }
-        for (id, question) in row.questions.iter() {
+        for (id, question) in row.all_questions() {
             if let Asker::Accept { vine } = &question.asker {
                 held.count(*vine);
             }
-            if question.state == QuestionState::Answered && question.pins == 0 {
+            let referred = match question.sort {
+                Sort::Call => question.pins > 0,
+                Sort::Tail | Sort::Pipeline => !question.is_over(),
+            };
+            if question.state == QuestionState::Answered && !referred {
                 return Err(format!("question {id} of {conn:?} should be finished"));
             }
         }
@@ -224,6 +227,7 @@ fn check_answers<H: Host>(
             AnswerState::Returned(_) => kept += entry.bytes,
             AnswerState::Running
             | AnswerState::Forwarded { .. }
+            | AnswerState::Redirected { .. }
             | AnswerState::Provision(_)
             | AnswerState::Accepting(_) => bytes += entry.bytes,
         }

@@ -1,7 +1,7 @@
 //! Connections that begin and end.
 
 use super::node::Kind;
-use super::{ConnOptions, Engine, Output, Work};
+use super::{ConnOptions, Engine, Output};
 use crate::connection::Connection;
 use crate::connection::answer::{Answer, State};
 use crate::connection::framer::Framer;
@@ -27,6 +27,7 @@ impl<H: Host> Engine<H> {
         let mut row = Connection::new(options.limits);
         row.descriptors = options.descriptors;
         row.awaits_hello = options.hello;
+        row.tail_calls = options.tail_calls.unwrap_or(options.hello);
         row.features = options.features;
         row.hello = options.hello;
         row.peer = options.peer;
@@ -118,7 +119,7 @@ impl<H: Host> Engine<H> {
         row.closed = true;
         row.framer = Framer::default();
         row.fds.clear();
-        let questions: Vec<_> = row.questions.drain().collect();
+        let questions: Vec<_> = row.questions.drain().chain(row.pipelines.drain()).collect();
         let answers: Vec<_> = row.answers.drain().collect();
         let exports: Vec<_> = row.exports.drain().collect();
         let imports: Vec<_> = row.imports.drain().collect();
@@ -190,8 +191,7 @@ impl<H: Host> Engine<H> {
         self.returned(question.asker, Err(self::lost(reason, text)));
     }
 
-    fn lose_answer(&mut self, conn: ConnId, id: AnswerId, answer: Answer<H>, lost: &Exception) {
-        let mut answer = answer;
+    fn lose_answer(&mut self, conn: ConnId, id: AnswerId, answer: Answer, lost: &Exception) {
         if !matches!(answer.state, State::Returned(_)) {
             for (_, node) in &answer.pipeline {
                 let open = self.nodes.get(*node);
@@ -213,10 +213,10 @@ impl<H: Host> Engine<H> {
                 };
                 self.withdraw_accept(name, &token);
             }
-            State::Running | State::Forwarded { .. } | State::Returned(_) => {}
-        }
-        if let Some(asker) = answer.taker.take() {
-            self.work.push_back(Work::Return(asker, Err(lost.clone())));
+            State::Running
+            | State::Forwarded { .. }
+            | State::Returned(_)
+            | State::Redirected { .. } => {}
         }
         self.free_answer(conn, answer, false);
     }

@@ -9,13 +9,13 @@ use super::{Engine, Output, Pending};
 use crate::connection::answer::{Answer, ResultsTo};
 use crate::connection::embargo::Embargo;
 use crate::connection::question;
-use crate::connection::question::Asker;
+use crate::connection::question::{Asker, Sort};
 use crate::frame::Message;
 use crate::message::encode;
 use crate::message::{Call, Context, Descriptor, Return, ReturnBody, Target};
 use crate::{
     AnswerId, AnswerToken, ConnId, EmbargoId, Exception, ExportId, Host, ImportId, NodeId, Payload,
-    PeerMisbehaved, WireCall, payload,
+    PeerMisbehaved, QuestionId, WireCall, payload,
 };
 
 type Result<T> = std::result::Result<T, PeerMisbehaved>;
@@ -53,6 +53,9 @@ impl<H: Host> Engine<H> {
         let result = match self.new_answer(conn, call.answer, results_to, bytes) {
             Ok(token) => match self.import_all(conn, &call.caps, fds) {
                 Ok((caps, _)) => {
+                    if let Some(entry) = self.answer_mut(&token) {
+                        entry.no_pipelining = call.no_pipelining;
+                    }
                     let params = Payload::new(message, payload::Place::Call, caps);
                     let Call {
                         interface, method, ..
@@ -147,16 +150,25 @@ impl<H: Host> Engine<H> {
     ) -> Result<()> {
         let id = ret.question;
         let Some(question) = self.question_mut(conn, id) else {
-            return Err(PeerMisbehaved::UnknownQuestion(id));
+            return self.on_late_return(conn, id);
         };
-        if question.state == question::State::Answered {
-            return Err(PeerMisbehaved::UnknownQuestion(id));
+        let early = match question.state {
+            question::State::Asked => false,
+            question::State::Finished => true,
+            question::State::Answered | question::State::Taking(_) => {
+                return Err(PeerMisbehaved::UnknownQuestion(id));
+            }
+        };
+        let sort = question.sort;
+        if sort == Sort::Pipeline {
+            // The peer does not know the hint: a call like any other.
+            question.sort = Sort::Call;
         }
-        let early = question.state == question::State::Finished;
         let trip = question.trip;
         let params = std::mem::take(&mut question.params);
         if let Some(row) = self.connections.get_mut(conn) {
             row.round_trips = row.round_trips.max(trip);
+            row.honours_pipeline_only &= sort != Sort::Pipeline;
         }
         if ret.release_params {
             for export in params {
@@ -165,12 +177,62 @@ impl<H: Host> Engine<H> {
             }
         }
         if early {
-            // The references in it went back with the Finish.
-            self.end_question(conn, id, 0, false);
-            return Ok(());
+            return self.on_unwanted_return(conn, &ret, fds);
+        }
+        if sort == Sort::Tail {
+            return self.on_tail_return(conn, id, &ret.body);
         }
         // Everything that can be wrong comes first: until then the question is left as it is.
-        let results = match ret.body {
+        let results = match self.outcome(conn, ret.body, message, fds)? {
+            Outcome::TakeFrom(answer) => {
+                self.take_results(conn, id, answer);
+                return Ok(());
+            }
+            Outcome::Results(refs, message) => Ok((refs, message)),
+            Outcome::Exception(reason) => Err(reason),
+        };
+        let Some(question) = self.question_mut(conn, id) else {
+            return Ok(());
+        };
+        let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
+        let pipelined = std::mem::take(&mut question.pipelined);
+        if matches!(asker, Asker::Provision { .. }) {
+            self.gift_is_over(conn);
+        }
+        let result = match results {
+            Ok(((nodes, ours), message)) => {
+                let mut payload = Payload::new(message, payload::Place::Return, nodes);
+                self.resolve_pipelined(&pipelined, &mut payload, &ours);
+                Ok(payload)
+            }
+            Err(reason) => {
+                for (_, node) in &pipelined {
+                    self.become_broken(*node, reason.clone());
+                }
+                Err(reason)
+            }
+        };
+        if ret.no_finish_needed {
+            // The peer has forgotten the answer: nothing can be sent back along it.
+            for (_, node) in &pipelined {
+                self.lose_far(*node, &Exception::failed("the answer was forgotten"));
+            }
+        }
+        let pins = self.count_pins(&pipelined);
+        self.end_question(conn, id, pins, !ret.no_finish_needed);
+        self.returned(asker, result);
+        Ok(())
+    }
+
+    /// What a Return says, checked.
+    fn outcome(
+        &mut self,
+        conn: ConnId,
+        body: ReturnBody,
+        message: Message,
+        fds: &mut Fds,
+    ) -> Result<Outcome> {
+        Ok(match body {
             ReturnBody::Results(caps) => {
                 Outcome::Results(self.import_back(conn, &caps, fds)?, message)
             }
@@ -188,48 +250,49 @@ impl<H: Host> Engine<H> {
                 let reason = "the answer has a form that is not understood";
                 Outcome::Exception(Exception::unimplemented(reason))
             }
-        };
-        let Some(question) = self.question_mut(conn, id) else {
-            return Ok(());
-        };
-        let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
-        let pipelined = std::mem::take(&mut question.pipelined);
-        if matches!(asker, Asker::Provision { .. }) {
-            self.gift_is_over(conn);
-        }
-        let result = match results {
-            Outcome::Results((nodes, ours), message) => {
-                let mut payload = Payload::new(message, payload::Place::Return, nodes);
-                self.resolve_pipelined(&pipelined, &mut payload, &ours);
-                Some((asker, Ok(payload)))
-            }
-            Outcome::Exception(reason) => {
-                for (_, node) in &pipelined {
-                    self.become_broken(*node, reason.clone());
-                }
-                Some((asker, Err(reason)))
-            }
-            Outcome::TakeFrom(answer) => {
-                self.take_results(conn, answer, asker, &pipelined);
-                None
-            }
-        };
-        if ret.no_finish_needed {
-            // The peer has forgotten the answer: nothing can be sent back along it.
-            for (_, node) in &pipelined {
-                self.lose_far(*node, &Exception::failed("the answer was forgotten"));
+        })
+    }
+
+    /// The Return to a call that we have finished early.
+    fn on_unwanted_return(&mut self, conn: ConnId, ret: &Return, fds: &mut Fds) -> Result<()> {
+        // The references in it went back with the Finish, unless that found nothing.
+        if ret.no_finish_needed
+            && let ReturnBody::Results(caps) = &ret.body
+        {
+            for node in self.import_all(conn, caps, fds)?.0 {
+                self.drop_count(node);
             }
         }
-        let pins = self.count_pins(&pipelined);
-        self.end_question(conn, id, pins, !ret.no_finish_needed);
-        if let Some((asker, result)) = result {
-            self.returned(asker, result);
+        self.end_question(conn, ret.question, 0, false);
+        Ok(())
+    }
+
+    /// A Return for a question that is not there.
+    fn on_late_return(&mut self, conn: ConnId, id: QuestionId) -> Result<()> {
+        match self.connections.get_mut(conn) {
+            // The references in it went back with the Finish.
+            Some(row) if row.may_be_late(id) => {
+                row.honours_pipeline_only = false;
+                Ok(())
+            }
+            _ => Err(PeerMisbehaved::UnknownQuestion(id)),
         }
+    }
+
+    /// A call whose results stay at the peer has ended.
+    fn on_tail_return(&mut self, conn: ConnId, id: QuestionId, body: &ReturnBody) -> Result<()> {
+        if !matches!(body, ReturnBody::SentElsewhere) {
+            return Err(PeerMisbehaved::UnknownValue("Return to a tail call"));
+        }
+        if let Some(question) = self.question_mut(conn, id) {
+            question.state = question::State::Answered;
+        }
+        self.finish_if_over(conn, id);
         Ok(())
     }
 
     /// How many references inside an answer are pinned to it.
-    fn count_pins(&self, pipelined: &[(Rc<[u16]>, NodeId)]) -> u32 {
+    pub(super) fn count_pins(&self, pipelined: &[(Rc<[u16]>, NodeId)]) -> u32 {
         let pinned = pipelined.iter().filter(|(_, node)| {
             self.nodes
                 .get(*node)
@@ -276,7 +339,7 @@ impl<H: Host> Engine<H> {
     /// The references inside an answer become what the results hold at their paths. What has to
     /// wait for an embargo is put into the payload as well, so that whoever takes the reference
     /// from there keeps the order too.
-    fn resolve_pipelined(
+    pub(super) fn resolve_pipelined(
         &mut self,
         pipelined: &[(Rc<[u16]>, NodeId)],
         payload: &mut Payload,

@@ -12,7 +12,7 @@ use super::node::{Far, Kind, Place};
 use super::{Engine, Output, Pending, Work};
 use crate::captp_capnp::message;
 use crate::connection::answer;
-use crate::connection::question::{Asker, Question, State};
+use crate::connection::question::{Asker, Question, Sort, State};
 use crate::message::encode::{self, Built, ENVELOPE_WORDS};
 use crate::{
     AnswerToken, ConnId, Encoded, Exception, Host, ImportId, LocalCall as _, NodeId, QuestionId,
@@ -47,7 +47,8 @@ impl<H: Host> Engine<H> {
 
     /// A call of this vat leaves.
     fn send_local(&mut self, conn: ConnId, place: &Place, call: H::Call) {
-        let question = match self.new_question(conn) {
+        let sort = self.sort_of_local(conn, &call);
+        let question = match self.new_question(conn, sort) {
             Ok(question) => question,
             Err(reason) => return self.outputs.push_back(Output::Failed { call, reason }),
         };
@@ -66,12 +67,25 @@ impl<H: Host> Engine<H> {
                 });
             }
         };
-        match self.finish_call(conn, &mut built, &table, &[]) {
+        let hints = Hints {
+            sort,
+            no_pipelining: pipelined.is_empty(),
+        };
+        match self.finish_call(conn, &mut built, &table, &[], hints) {
             Ok(given) => {
-                self.asked(conn, question, Asker::Reply(reply), given);
+                let asker = match sort {
+                    Sort::Pipeline => {
+                        let result = Err(Exception::failed("only references were asked for"));
+                        self.outputs.push_back(Output::Returned { reply, result });
+                        Asker::Nobody
+                    }
+                    Sort::Call | Sort::Tail => Asker::Reply(reply),
+                };
+                self.asked(conn, question, asker, given);
                 for (node, path) in pipelined {
                     self.become_pipelined(node, conn, question, Rc::from(path));
                 }
+                self.finish_if_over(conn, question);
             }
             Err(reason) => {
                 self.drop_question(conn, question);
@@ -88,7 +102,14 @@ impl<H: Host> Engine<H> {
 
     /// A call of another vat goes on: content copied, references described anew.
     fn send_forward(&mut self, conn: ConnId, place: &Place, mut call: WireCall) {
-        let question = match self.new_question(conn) {
+        let sort = self.sort_of_forward(conn, &call.answer);
+        let hints = Hints {
+            sort,
+            no_pipelining: self
+                .answer_mut(&call.answer)
+                .is_some_and(|entry| entry.no_pipelining),
+        };
+        let question = match self.new_question(conn, sort) {
             Ok(question) => question,
             Err(reason) => return self.refuse(call, &reason),
         };
@@ -99,13 +120,21 @@ impl<H: Host> Engine<H> {
             let content = begin_call(&mut built, question, place, call.interface, call.method);
             copy_content(&call, content, &mut table)
         };
-        let result =
-            result.and_then(|()| self.finish_call(conn, &mut built, &table, call.params.caps()));
+        let result = result
+            .and_then(|()| self.finish_call(conn, &mut built, &table, call.params.caps(), hints));
         match result {
             Ok(given) => {
                 let token = call.answer.duplicate();
-                self.asked(conn, question, Asker::Forward(call.answer), given);
-                self.forwarded(&token, conn, question);
+                match sort {
+                    Sort::Tail => {
+                        self.asked(conn, question, Asker::Nobody, given);
+                        self.redirect(&token, question);
+                    }
+                    Sort::Call | Sort::Pipeline => {
+                        self.asked(conn, question, Asker::Forward(call.answer), given);
+                        self.forwarded(&token, conn, question);
+                    }
+                }
                 for node in call.params.take_caps() {
                     self.drop_count(node);
                 }
@@ -114,6 +143,18 @@ impl<H: Host> Engine<H> {
                 self.drop_question(conn, question);
                 self.refuse(call, &reason);
             }
+        }
+    }
+
+    /// What becomes of the results of a call of this vat.
+    fn sort_of_local(&self, conn: ConnId, call: &H::Call) -> Sort {
+        let honoured = self
+            .connections
+            .get(conn)
+            .is_some_and(|row| row.honours_pipeline_only);
+        match call.pipeline_only() && honoured {
+            true => Sort::Pipeline,
+            false => Sort::Call,
         }
     }
 
@@ -132,7 +173,7 @@ impl<H: Host> Engine<H> {
 
     /// Asks for the bootstrap reference.
     pub(super) fn send_bootstrap(&mut self, conn: ConnId) -> NodeId {
-        match self.new_question(conn) {
+        match self.new_question(conn, Sort::Call) {
             Ok(question) => {
                 self.transmit(conn, &encode::bootstrap(question), &[]);
                 let node = self.nodes.insert(Kind::Promise);
@@ -187,18 +228,22 @@ impl<H: Host> Engine<H> {
 
     // ---- questions
 
-    pub(super) fn new_question(&mut self, conn: ConnId) -> Result<QuestionId, Exception> {
+    pub(super) fn new_question(
+        &mut self,
+        conn: ConnId,
+        sort: Sort,
+    ) -> Result<QuestionId, Exception> {
         let Some(row) = self.connections.get_mut(conn) else {
             return Err(Exception::disconnected("the connection is closed"));
         };
         let limit = row.limits.questions;
-        if row.questions.len() >= limit {
+        if row.questions_len() >= limit {
             return Err(Exception::overloaded(format!(
                 "{limit} calls are waiting for this peer already"
             )));
         }
-        let question = Question::new(row.round_trips + 1);
-        Ok(QuestionId::new(row.questions.insert(question)))
+        let question = Question::new(sort, row.round_trips + 1);
+        Ok(row.ask(question))
     }
 
     pub(super) fn question_mut(
@@ -206,18 +251,24 @@ impl<H: Host> Engine<H> {
         conn: ConnId,
         id: QuestionId,
     ) -> Option<&mut Question<H>> {
-        self.connections.get_mut(conn)?.questions.get_mut(id.raw())
+        self.connections.get_mut(conn)?.question_mut(id)
     }
 
-    /// A question that was never sent.
+    /// A question that was never sent, or is over.
     pub(super) fn drop_question(&mut self, conn: ConnId, id: QuestionId) {
         if let Some(row) = self.connections.get_mut(conn) {
-            row.questions.remove(id.raw());
+            row.remove_question(id);
         }
     }
 
     fn asked(&mut self, conn: ConnId, id: QuestionId, asker: Asker<H>, given: Given) {
         if let Some(question) = self.question_mut(conn, id) {
+            // A call of another vat whose results do not come here is held by its answer there.
+            question.held = match question.sort {
+                Sort::Call => false,
+                Sort::Tail => true,
+                Sort::Pipeline => matches!(asker, Asker::Forward(_)),
+            };
             question.asker = asker;
             question.params = given.exports;
         }
@@ -228,12 +279,19 @@ impl<H: Host> Engine<H> {
         let Some(question) = self.question_mut(conn, id) else {
             return false;
         };
-        if question.state != State::Asked {
-            return false;
-        }
+        let taken = match question.state {
+            _ if question.sort != Sort::Call => return false,
+            State::Asked => None,
+            State::Taking(answer) => Some(answer),
+            State::Finished | State::Answered => return false,
+        };
         question.state = State::Finished;
         let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
         let pipelined = std::mem::take(&mut question.pipelined);
+        if let Some(answer) = taken {
+            self.drop_question(conn, id);
+            self.leave_results(conn, answer);
+        }
         self.transmit(conn, &encode::finish(id, true), &[]);
         let reason = Exception::failed("the call was canceled");
         for (_, node) in pipelined {
@@ -278,17 +336,12 @@ impl<H: Host> Engine<H> {
         built: &mut Built,
         table: &CapTable,
         caps: &[NodeId],
+        hints: Hints,
     ) -> Result<Given, Exception> {
         let nodes = Self::table_nodes(table, caps)?;
         let given = self.give(conn, &nodes, true)?;
-        if !given.caps.is_empty() {
-            let root = built.get_root::<message::Builder<'_>>()?;
-            let Ok(message::Call(Ok(call))) = root.which() else {
-                return Err(Exception::failed("the message lost its envelope"));
-            };
-            encode::write_caps(call.get_params()?, &given.caps);
-        }
-        if let Err(reason) = self.check_size(conn, built) {
+        let completed = complete_call(built, hints, &given);
+        if let Err(reason) = completed.and_then(|()| self.check_size(conn, built)) {
             self.take_back(conn, given);
             return Err(reason);
         }
@@ -358,9 +411,10 @@ impl<H: Host> Engine<H> {
         match &far.place {
             Place::Import { id, .. } => self.release_import(far.conn, *id),
             Place::Answer { question, .. } => {
-                if let Some(question) = self.question_mut(far.conn, *question) {
-                    question.pipelined.retain(|(_, node)| *node != id);
+                if let Some(entry) = self.question_mut(far.conn, *question) {
+                    entry.pipelined.retain(|(_, node)| *node != id);
                 }
+                self.finish_if_over(far.conn, *question);
             }
         }
     }
@@ -385,6 +439,32 @@ fn begin_call<'a>(
     call.set_method_id(method);
     encode::write_target(call.reborrow().init_target(), place);
     call.init_params().init_content()
+}
+
+/// What a call says about its results.
+#[derive(Clone, Copy)]
+struct Hints {
+    sort: Sort,
+    no_pipelining: bool,
+}
+
+/// Adds what is known of a call when its parameters have been written.
+fn complete_call(built: &mut Built, hints: Hints, given: &Given) -> Result<(), Exception> {
+    let root = built.get_root::<message::Builder<'_>>()?;
+    let Ok(message::Call(Ok(mut call))) = root.which() else {
+        return Err(Exception::failed("the message lost its envelope"));
+    };
+    match hints.sort {
+        Sort::Call => {}
+        Sort::Tail => call.reborrow().init_send_results_to().set_yourself(()),
+        Sort::Pipeline => call.set_only_promise_pipeline(true),
+    }
+    // rpc.capnp: Call.noPromisePipelining
+    call.set_no_promise_pipelining(hints.no_pipelining);
+    if !given.caps.is_empty() {
+        encode::write_caps(call.get_params()?, &given.caps);
+    }
+    Ok(())
 }
 
 fn copy_content<'a>(

@@ -1,17 +1,13 @@
-//! References inside answers, before and after the answer is there; and results that the peer takes
-//! from one of its own calls.
+//! References inside answers, before and after the answer is there.
 
 use std::rc::Rc;
 
-use super::answering::{copy_message, find_cap};
+use super::Engine;
+use super::answering::find_cap;
 use super::import::TargetNode;
 use super::node::Kind;
-use super::{Engine, Work};
-use crate::connection::Pin;
-use crate::connection::answer::{Results, ResultsTo, State};
-use crate::connection::question::Asker;
-use crate::frame::Message;
-use crate::{AnswerId, ConnId, Exception, Host, NodeId, Payload, PeerMisbehaved, payload};
+use crate::connection::answer::{Results, State};
+use crate::{AnswerId, ConnId, Exception, Host};
 
 impl<H: Host> Engine<H> {
     // ---- references inside answers
@@ -40,6 +36,15 @@ impl<H: Host> Engine<H> {
                 self.pipeline_node(conn, id, path)
             }
             State::Provision(_) => broken(self, Exception::failed("a Provide has no answer")),
+            // The peer was told that it is this.
+            State::Redirected { .. } => TargetNode {
+                strict: true,
+                ..self.pipeline_node(conn, id, path)
+            },
+            State::Returned(Results::Exports(_)) => {
+                let reason = "the call said that nothing would be pipelined on it";
+                broken(self, Exception::failed(reason))
+            }
             State::Returned(Results::Nothing(reason)) => {
                 let reason = reason.clone();
                 broken(self, reason)
@@ -110,6 +115,7 @@ impl<H: Host> Engine<H> {
         }
         let forwarded = match entry.state {
             State::Forwarded { conn, question } => Some((conn, question)),
+            State::Redirected { question } => Some((conn, question)),
             State::Running | State::Returned(_) | State::Provision(_) | State::Accepting(_) => None,
         };
         let node = self.nodes.insert(Kind::Promise);
@@ -131,96 +137,5 @@ impl<H: Host> Engine<H> {
             strict: false,
             counted: false,
         }
-    }
-
-    // ---- results that stay here
-
-    /// Whether the peer may answer our question with the results of this call that it made to us.
-    pub(super) fn may_take_results(
-        &mut self,
-        conn: ConnId,
-        id: AnswerId,
-    ) -> Result<(), PeerMisbehaved> {
-        let row = self.connections.get_mut(conn);
-        match row.and_then(|row| row.answers.get_mut(id.raw())) {
-            Some(entry) if entry.results_to == ResultsTo::Kept && !entry.taken => {
-                entry.taken = true;
-                Ok(())
-            }
-            _ => Err(PeerMisbehaved::ResultsNotThere(id)),
-        }
-    }
-
-    /// The peer answers our question with the results of a call that it made to us.
-    pub(super) fn take_results(
-        &mut self,
-        conn: ConnId,
-        id: AnswerId,
-        asker: Asker<H>,
-        pipelined: &[(Rc<[u16]>, NodeId)],
-    ) {
-        for (path, node) in pipelined {
-            let target = self.answer_target(conn, id, path);
-            if !target.counted {
-                self.nodes.retain(target.node);
-            }
-            let to = self.behind_held(conn, target.node);
-            self.resolve_far(*node, to, true);
-            self.drop_count(to);
-        }
-        // A call that we passed on: it no longer follows the question, which is over.
-        if let Asker::Forward(token) = &asker
-            && let Some(entry) = self.answer_mut(token)
-        {
-            entry.state = State::Running;
-        }
-        let row = self.connections.get_mut(conn);
-        let Some(entry) = row.and_then(|row| row.answers.get_mut(id.raw())) else {
-            return;
-        };
-        match &mut entry.state {
-            State::Running
-            | State::Forwarded { .. }
-            | State::Provision(_)
-            | State::Accepting(_) => entry.taker = Some(asker),
-            State::Returned(Results::Nothing(reason)) => {
-                let reason = reason.clone();
-                self.work.push_back(Work::Return(asker, Err(reason)));
-            }
-            State::Returned(Results::Content { message, caps, .. }) => {
-                let copy = copy_message(message);
-                let nodes: Vec<NodeId> = caps.iter().map(|pin| pin.node).collect();
-                self.hand_over_nodes(conn, asker, copy, &nodes);
-            }
-        }
-    }
-
-    pub(super) fn hand_over(
-        &mut self,
-        conn: ConnId,
-        asker: Asker<H>,
-        message: &Message,
-        pins: &[Pin],
-    ) {
-        tracing::trace!(%conn, "results taken");
-        let nodes: Vec<NodeId> = pins.iter().map(|pin| pin.node).collect();
-        let copy = copy_message(message);
-        self.hand_over_nodes(conn, asker, copy, &nodes);
-    }
-
-    fn hand_over_nodes(
-        &mut self,
-        conn: ConnId,
-        asker: Asker<H>,
-        message: Message,
-        nodes: &[NodeId],
-    ) {
-        let mut taken = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            self.nodes.retain(*node);
-            taken.push(self.behind_held(conn, *node));
-        }
-        let payload = Payload::new(message, payload::Place::Return, taken);
-        self.work.push_back(Work::Return(asker, Ok(payload)));
     }
 }

@@ -28,7 +28,7 @@ impl<H: Host> Engine<H> {
                 match work {
                     Work::Drain(node) => self.drain(node),
                     Work::Fail(item, reason) => self.fail(item, reason),
-                    Work::Return(asker, result) => self.returned(asker, result),
+                    Work::Taken(conn, question, result) => self.taken(conn, question, result),
                     Work::Announce(conn, export, serial) => self.announce(conn, export, serial),
                     Work::Accept(gift) => self.accept_gift(gift),
                 }

@@ -83,12 +83,14 @@ impl<H: Host> Engine<H> {
         for (id, question) in row.questions.iter() {
             match question.state {
                 QuestionState::Asked | QuestionState::Finished => tables.asked.push(id),
-                QuestionState::Answered => tables.answered.push(id),
+                QuestionState::Answered | QuestionState::Taking(_) => tables.answered.push(id),
             }
         }
         for (id, answer) in row.answers.iter() {
             match answer.state {
-                AnswerState::Returned(_) => tables.returned.push(id),
+                AnswerState::Returned(_) | AnswerState::Redirected { .. } => {
+                    tables.returned.push(id);
+                }
                 AnswerState::Running
                 | AnswerState::Forwarded { .. }
                 | AnswerState::Provision(_)

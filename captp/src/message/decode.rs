@@ -9,8 +9,8 @@ use super::{
     Call, Context, Descriptor, DescriptorKind, Envelope, Return, ReturnBody, Target, Unimplemented,
 };
 use crate::captp_capnp::{
-    accept, call, cap_descriptor, disembargo, exception, message, message_target, payload, promised_answer,
-    provide, resolve, return_,
+    accept, call, cap_descriptor, disembargo, exception, message, message_target, payload,
+    promised_answer, provide, resolve, return_,
 };
 use crate::contact::{self, Await, Contact};
 use crate::exception::{Detail, Exception, ExceptionKind};
@@ -112,7 +112,18 @@ fn decode_unimplemented(original: message::Reader<'_>) -> Result<Unimplemented> 
     Ok(match which {
         message::Resolve(resolve) => Unimplemented::Resolve(resolved_export(resolve?)?),
         message::Call(_) => Unimplemented::Required("call"),
-        message::Return(_) => Unimplemented::Required("return"),
+        message::Return(ret) => match ret?.which() {
+            Ok(return_::Results(_) | return_::Exception(_)) | Err(_) => {
+                Unimplemented::Required("return")
+            }
+            // capnp-rpc echoes those that come for a call whose results it no longer wants.
+            Ok(
+                return_::Canceled(())
+                | return_::ResultsSentElsewhere(())
+                | return_::TakeFromOtherQuestion(_)
+                | return_::AwaitFromThirdParty(_),
+            ) => Unimplemented::Optional,
+        },
         message::Finish(_) => Unimplemented::Required("finish"),
         message::Bootstrap(_) => Unimplemented::Required("bootstrap"),
         message::Release(_) => Unimplemented::Required("release"),
@@ -159,6 +170,7 @@ fn decode_call(call: call::Reader<'_>, limits: &Limits) -> Result<Envelope> {
         interface: call.get_interface_id(),
         method: call.get_method_id(),
         pipeline_only: call.get_only_promise_pipeline(),
+        no_pipelining: call.get_no_promise_pipelining(),
         keep_results,
         caps: decode_caps(call.get_params()?, limits)?,
     }))

@@ -10,7 +10,7 @@ use crate::captp_capnp::{
 use crate::contact::{self, Await, Claim, Contact};
 use crate::engine::node::Place;
 use crate::exception::{Exception, ExceptionKind};
-use crate::{EmbargoId, ExportId, ImportId, QuestionId};
+use crate::{AnswerId, EmbargoId, ExportId, ImportId, QuestionId};
 
 /// A message being built.
 pub(crate) type Built = capnp::message::Builder<HeapAllocator>;
@@ -200,6 +200,15 @@ pub(crate) fn accept(question: QuestionId, claim: &Claim, embargo: Option<&[u8]>
         accept.set_embargo(embargo);
     }
     contact::write_completion(claim, accept.init_provision());
+    built
+}
+
+pub(crate) fn take_from_other(answer: AnswerId, question: QuestionId) -> Built {
+    let mut built = new_message(8);
+    let mut ret = built.init_root::<message::Builder<'_>>().init_return();
+    ret.set_answer_id(answer.raw());
+    ret.set_release_param_caps(false);
+    ret.set_take_from_other_question(question.raw());
     built
 }
 

@@ -44,6 +44,8 @@ pub(super) struct TestCall {
     pub(super) unwritable: bool,
     /// Extra bytes.
     pub(super) blob: usize,
+    /// Wants only the references inside the answer.
+    pub(super) pipeline_only: bool,
     /// References to give back after it was written.
     pub(super) written: Rc<std::cell::RefCell<Vec<NodeId>>>,
 }
@@ -57,6 +59,10 @@ impl LocalCall for TestCall {
 
     fn method(&self) -> u16 {
         3
+    }
+
+    fn pipeline_only(&self) -> bool {
+        self.pipeline_only
     }
 
     fn encode(
@@ -249,6 +255,7 @@ impl Vat {
             },
             unwritable: false,
             blob: 0,
+            pipeline_only: false,
             written: Rc::clone(&self.written),
         }
     }

@@ -64,7 +64,9 @@ impl Room {
             Self::Plenty => Limits::default(),
             Self::Narrow => Limits::default().with_answers_soft(calls),
         };
-        ConnOptions::default().with_limits(limits)
+        ConnOptions::default()
+            .with_limits(limits)
+            .with_tail_calls(seed.is_multiple_of(2))
     }
 }
 
@@ -373,7 +375,8 @@ impl World {
             | Event::Failed { .. }
             | Event::Dropped(_)
             | Event::Run(_)
-            | Event::Cancelled(_) | Event::Dial(..) => {}
+            | Event::Cancelled(_)
+            | Event::Dial(..) => {}
             Event::Closed(conn, reason) => assert!(self.cut, "{conn} closed: {reason}"),
         }
     }

@@ -6,7 +6,7 @@ use super::super::Engine;
 use super::super::node::{Far, Kind, Place};
 use crate::connection::export::State;
 use crate::connection::handoff::Vine;
-use crate::connection::question::Asker;
+use crate::connection::question::{Asker, Sort};
 use crate::contact::{Await, Claim, Contact, MAX_ADDRESSES, VatKey};
 use crate::message::encode::{self, Described};
 use crate::message::{EmbargoName, Target};
@@ -39,7 +39,7 @@ impl<H: Host> Engine<H> {
         let said = row.peer_hello.iter().flat_map(|hello| &hello.addresses);
         let addresses = said.chain(&row.peer_addresses).cloned();
         let addresses = addresses.take(MAX_ADDRESSES).collect();
-        let question = self.new_question(far.conn).ok()?;
+        let question = self.new_question(far.conn, Sort::Call).ok()?;
         self.drain(node); // what we sent before comes before
         self.gifts_made += 1;
         let claim = Claim::new(&identity, self.gifts_made, &exporter, recipient);

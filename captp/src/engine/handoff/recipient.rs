@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::super::node::{Far, Kind};
 use super::super::{DialId, Engine, Output, Work};
 use crate::connection::handoff::{Acceptor, Gift, Parked};
-use crate::connection::question::Asker;
+use crate::connection::question::{Asker, Sort};
 use crate::contact::{Contact, VatKey};
 use crate::message::EmbargoName;
 use crate::message::encode;
@@ -123,7 +123,7 @@ impl<H: Host> Engine<H> {
         };
         let (vine, called) = (gift.vine, gift.called);
         let contact = Rc::clone(&gift.contact);
-        let question = match self.new_question(conn) {
+        let question = match self.new_question(conn, Sort::Call) {
             Ok(question) => question,
             Err(reason) => return self.fall_back(id, reason.reason()),
         };
