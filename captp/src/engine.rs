@@ -333,6 +333,18 @@ pub(crate) enum Pending<H: Host> {
     Wire(WireCall),
     /// Work that waits for a reference to settle.
     Job(H::Job),
+    /// A Disembargo of another vat, to be sent back to it.
+    Bounce { conn: ConnId, id: u32 },
+}
+
+impl<H: Host> Pending<H> {
+    /// Whether another vat decides how much of it there is.
+    pub(crate) const fn is_from_wire(&self) -> bool {
+        match self {
+            Self::Wire(_) | Self::Bounce { .. } => true,
+            Self::Local(_) | Self::Job(_) => false,
+        }
+    }
 }
 
 impl<H: Host> Engine<H> {

@@ -9,7 +9,6 @@
 //! soft limits; those of a closed connection are dropped, and promises among them break.
 
 use super::Pin;
-use crate::engine::node::Place;
 use crate::message::EmbargoName;
 use crate::{ExportId, NodeId, WireCall};
 
@@ -17,8 +16,8 @@ use crate::{ExportId, NodeId, WireCall};
 pub(crate) enum Held {
     /// A call. Its answer is in the table and counts against the hard limits.
     Call { target: Pin, call: WireCall },
-    /// A Disembargo of the peer, to be sent back to this place behind the calls before it.
-    Bounce { target: Pin, place: Place, id: u32 },
+    /// A Disembargo of the peer, to be sent back behind the calls before it.
+    Bounce { target: Pin, id: u32 },
     /// A Disembargo on its way from the recipient of a gift to the exporter: the vine, with the
     /// serial number of its export.
     Disembargo {

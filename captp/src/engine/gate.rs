@@ -9,8 +9,8 @@ use super::import::TargetNode;
 use super::{Engine, Output};
 use crate::connection::held::Held;
 use crate::connection::{Connection, Pin, Way};
-use crate::engine::node::{Kind, Place};
-use crate::message::{EmbargoName, encode};
+use crate::engine::node::Kind;
+use crate::message::EmbargoName;
 use crate::{
     AnswerToken, ConnId, Exception, ExportId, Host, Incoming, NodeId, ObjectKey, PeerMisbehaved,
     WireCall,
@@ -47,11 +47,10 @@ impl<H: Host> Engine<H> {
         &mut self,
         conn: ConnId,
         target: TargetNode,
-        place: Place,
         id: u32,
     ) -> Result<(), PeerMisbehaved> {
         let target = self.pin_target(conn, target);
-        self.hold(conn, Held::Bounce { target, place, id })
+        self.hold(conn, Held::Bounce { target, id })
     }
 
     /// A Disembargo to an exporter waits.
@@ -156,7 +155,7 @@ impl<H: Host> Engine<H> {
             let strict = on == Some(conn);
             let mut moved: u32 = 0;
             for item in &mut row.held {
-                if let Held::Call { target, .. } = item
+                if let Held::Call { target, .. } | Held::Bounce { target, .. } = item
                     && target.way == Way::Plain
                     && target.node == from
                 {
@@ -218,9 +217,19 @@ impl<H: Host> Engine<H> {
                 self.deliver(conn, at, call);
                 self.unpin_target(conn, target);
             }
-            Held::Bounce { target, place, id } => {
-                self.transmit(conn, &encode::receiver_loopback(&place, id), &[]);
+            Held::Bounce { target, id } => {
+                let at = TargetNode {
+                    node: target.node,
+                    strict: target.way == Way::Strict,
+                    counted: false,
+                };
+                let back = self.way_back(conn, at);
+                let result = back.ok_or(PeerMisbehaved::DisembargoTarget);
+                let result = result.and_then(|back| self.send_back(conn, at, back, id));
                 self.unpin_target(conn, target);
+                if let Err(fault) = result {
+                    self.abort(conn, fault);
+                }
             }
             Held::Disembargo { vine, serial, name } => {
                 self.pass_held_disembargo(conn, vine, serial, &name);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::import::TargetNode;
-use super::node::Kind;
+use super::node::{Kind, Place};
 use super::receive::Fds;
 use super::{Engine, Output, Pending};
 use crate::connection::answer::{Answer, ResultsTo};
@@ -491,25 +491,75 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Sends a Disembargo back the way that calls to its target took.
+    /// A Disembargo of the peer goes back the way that calls to its target take.
     fn bounce(&mut self, conn: ConnId, target: &Target, id: u32) -> Result<()> {
         let target = self.target(conn, target)?;
-        let place = match self.nodes.get(target.node).and_then(|node| node.far()) {
-            Some(far) if target.strict && far.conn == conn => Some(far.place.clone()),
-            _ => None,
-        };
-        let result = match place {
+        let result = match self.way_back(conn, target) {
             None => Err(PeerMisbehaved::DisembargoTarget),
-            Some(place) if self.is_holding(conn) => self.hold_bounce(conn, target, place, id),
-            Some(place) => {
-                self.transmit(conn, &encode::receiver_loopback(&place, id), &[]);
-                Ok(())
-            }
+            Some(_) if self.is_holding(conn) => self.hold_bounce(conn, target, id),
+            Some(back) => self.send_back(conn, target, back, id),
         };
         if target.counted {
             self.drop_count(target.node);
         }
         result
+    }
+
+    /// How a Disembargo to a target goes back; `None` if the target does not point back.
+    pub(super) fn way_back(&self, conn: ConnId, target: TargetNode) -> Option<Back> {
+        let node = self.nodes.get(target.node);
+        let place = node.and_then(|node| node.far());
+        if let Some(far) = place.filter(|far| target.strict && far.conn == conn) {
+            return Some(Back::At(far.place.clone()));
+        }
+        let terminal = self.nodes.get(self.nodes.terminal(target.node));
+        match terminal.map(|node| &node.kind) {
+            // What was sent there has failed: nothing can be overtaken.
+            Some(Kind::Broken(_)) | None => Some(Back::Nowhere),
+            Some(Kind::Promise) => Some(Back::Later),
+            Some(Kind::Object(_) | Kind::Far(_) | Kind::Gift(_) | Kind::Link { .. }) => None,
+        }
+    }
+
+    /// Sends a Disembargo back, or lets it wait behind the calls that it follows.
+    pub(super) fn send_back(
+        &mut self,
+        conn: ConnId,
+        target: TargetNode,
+        back: Back,
+        id: u32,
+    ) -> Result<()> {
+        let place = match back {
+            Back::At(place) => Some(place),
+            Back::Nowhere => None,
+            Back::Later => {
+                let limit = self
+                    .connections
+                    .get(conn)
+                    .map_or(0, |row| row.limits.pipeline_depth);
+                let node = self.nodes.get(self.nodes.terminal(target.node));
+                if node.map_or(0, |node| node.waiting_wire_calls()) >= limit {
+                    return Err(PeerMisbehaved::TableFull {
+                        what: "calls that wait for one promise",
+                        limit,
+                    });
+                }
+                self.route(target.node, Pending::Bounce { conn, id });
+                return Ok(());
+            }
+        };
+        self.transmit(conn, &encode::receiver_loopback(place.as_ref(), id), &[]);
+        Ok(())
+    }
+
+    /// A Disembargo that waited has got as far as a place on a connection, or to an object.
+    pub(super) fn bounced(&mut self, conn: ConnId, at: Option<(ConnId, &Place)>, id: u32) {
+        match at {
+            Some((on, place)) if on == conn => {
+                self.transmit(conn, &encode::receiver_loopback(Some(place), id), &[]);
+            }
+            _ => self.abort(conn, PeerMisbehaved::DisembargoTarget),
+        }
     }
 
     /// Our Disembargo is back: what was held back may go.
@@ -536,4 +586,14 @@ enum Outcome {
     Results((Vec<NodeId>, Vec<bool>), Message),
     Exception(Exception),
     TakeFrom(AnswerId),
+}
+
+/// How a Disembargo goes back.
+pub(super) enum Back {
+    /// To this place of its sender.
+    At(Place),
+    /// The target is broken.
+    Nowhere,
+    /// When the promise that it stands for resolves.
+    Later,
 }

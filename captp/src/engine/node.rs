@@ -84,7 +84,7 @@ pub(crate) enum Place {
 struct Cold<H: Host> {
     /// Calls and jobs in order, to be passed on when the node is settled enough.
     backlog: VecDeque<Pending<H>>,
-    /// Calls from the wire in the backlog.
+    /// Calls and disembargoes from the wire in the backlog.
     wire_calls: usize,
     /// What waits for a far node to resolve.
     waiters: Vec<Pending<H>>,
@@ -136,21 +136,21 @@ impl<H: Host> Node<H> {
             .is_some_and(|cold| !cold.backlog.is_empty())
     }
 
-    /// Calls from the wire that wait in the backlog.
+    /// Calls and disembargoes from the wire that wait in the backlog.
     pub(crate) fn waiting_wire_calls(&self) -> usize {
         self.cold.as_ref().map_or(0, |cold| cold.wire_calls)
     }
 
     pub(crate) fn push_backlog(&mut self, item: Pending<H>) {
         let cold = self.cold();
-        cold.wire_calls += usize::from(matches!(item, Pending::Wire(_)));
+        cold.wire_calls += usize::from(item.is_from_wire());
         cold.backlog.push_back(item);
     }
 
     pub(crate) fn pop_backlog(&mut self) -> Option<Pending<H>> {
         let cold = self.cold.as_mut()?;
         let item = cold.backlog.pop_front()?;
-        cold.wire_calls -= usize::from(matches!(item, Pending::Wire(_)));
+        cold.wire_calls -= usize::from(item.is_from_wire());
         Some(item)
     }
 

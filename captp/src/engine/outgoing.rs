@@ -32,6 +32,7 @@ impl<H: Host> Engine<H> {
                 self.mark_called(at);
                 self.send_forward(conn, &place, call);
             }
+            Pending::Bounce { conn: from, id } => self.bounced(from, Some((conn, &place)), id),
             Pending::Job(job) => match self.nodes.get_mut(at) {
                 Some(node) if node.is_unresolved() => node.push_waiter(Pending::Job(job)),
                 _ => self.outputs.push_back(Output::Run(job)),

@@ -2,6 +2,7 @@
 
 use super::node::Kind;
 use super::{Engine, Output, Pending, Work};
+use crate::message::encode;
 use crate::{Exception, Host, Incoming, NodeId, PeerMisbehaved};
 
 impl<H: Host> Engine<H> {
@@ -76,7 +77,7 @@ impl<H: Host> Engine<H> {
         match &node.kind {
             Kind::Object(key) => {
                 let object = *key;
-                if !matches!(item, Pending::Job(_)) {
+                if matches!(item, Pending::Local(_) | Pending::Wire(_)) {
                     // Given back by `poll_output`: a call on its way holds its object.
                     node.count = node.count.saturating_add(1);
                 }
@@ -87,6 +88,7 @@ impl<H: Host> Engine<H> {
                     },
                     Pending::Wire(call) => return self.hand_to_object(object, call),
                     Pending::Job(job) => Output::Run(job),
+                    Pending::Bounce { conn, id } => return self.bounced(conn, None, id),
                 };
                 self.outputs.push_back(output);
             }
@@ -116,6 +118,9 @@ impl<H: Host> Engine<H> {
             Pending::Local(call) => self.outputs.push_back(Output::Failed { call, reason }),
             Pending::Wire(call) => self.refuse(call, &reason),
             Pending::Job(job) => self.outputs.push_back(Output::Run(job)),
+            Pending::Bounce { conn, id } => {
+                self.transmit(conn, &encode::receiver_loopback(None, id), &[]);
+            }
         }
     }
 }

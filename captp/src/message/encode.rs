@@ -166,10 +166,14 @@ pub(crate) fn sender_loopback(place: &Place, embargo: EmbargoId) -> Built {
     built
 }
 
-pub(crate) fn receiver_loopback(place: &Place, embargo: u32) -> Built {
+/// Without a place if there is none any more: the receiver goes by its own number.
+pub(crate) fn receiver_loopback(place: Option<&Place>, embargo: u32) -> Built {
     let mut built = new_message(16);
     let mut disembargo = built.init_root::<message::Builder<'_>>().init_disembargo();
-    write_target(disembargo.reborrow().init_target(), place);
+    let target = disembargo.reborrow().init_target();
+    if let Some(place) = place {
+        write_target(target, place);
+    }
     disembargo.get_context().set_receiver_loopback(embargo);
     built
 }
