@@ -762,6 +762,14 @@ impl<H: Host> Engine<H> {
         row.features.common(theirs.unwrap_or_default())
     }
 
+    /// Whether the peer of an open connection has said its hello, or none is spoken there.
+    #[must_use]
+    pub fn is_greeted(&self, conn: ConnId) -> bool {
+        self.connections
+            .get(conn)
+            .is_some_and(|row| !row.awaits_hello)
+    }
+
     /// Whether a connection holds nothing: no call under way in either direction, no reference
     /// given or held. A closed connection holds nothing.
     #[must_use]

@@ -10,9 +10,8 @@ use vat::launch::build::Builder;
 use vat::launch::launcher::{Launcher, Options};
 use vat::launch::manifest::{self, Source};
 use vat::launch::places::Places;
-use vat::net::Credentials;
-use vat::net::client;
 use vat::net::driver::Driver;
+use vat::net::{Credentials, Dialing, Peers};
 use vat::power::ChildState;
 use vat::sturdy::{Identity, Seed, reference_file};
 use vat::{Ref, Vat};
@@ -33,10 +32,13 @@ async fn enliven(driver: &Driver, path: &Path) -> Ref {
     let sturdy = reference_file::read(path).unwrap();
     let identity = Identity::from_seed(&Seed::generate().unwrap());
     let credentials = Credentials::new(&identity).unwrap();
-    client::enliven(driver, &sturdy, &credentials)
-        .await
-        .unwrap()
-        .reference
+    let peers = Peers::new(
+        driver.clone(),
+        credentials,
+        None,
+        Dialing::ambient_network(),
+    );
+    peers.enliven(&sturdy).await.unwrap().reference
 }
 
 #[test]

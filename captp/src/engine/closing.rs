@@ -9,7 +9,7 @@ use crate::connection::question::{Asker, Question};
 use crate::contact::{self, MAX_ADDRESSES, VatKey};
 use crate::frame::Message;
 use crate::hello::AGENT_BYTES;
-use crate::message::encode;
+use crate::message::{Envelope, decode, encode};
 use crate::network_capnp::hello;
 use crate::{
     AnswerId, AnswerToken, CloseReason, ConnId, Exception, Features, Host, NodeId, PeerHello,
@@ -82,7 +82,7 @@ impl<H: Host> Engine<H> {
     ) -> Result<(), PeerMisbehaved> {
         let hello: hello::Reader<'_> = message.get_root()?;
         if hello.get_magic() != HELLO_MAGIC {
-            return Err(PeerMisbehaved::NoHello);
+            return self.on_no_hello(conn, message);
         }
         if hello.get_major() != HELLO_MAJOR {
             return Err(PeerMisbehaved::UnknownVersion(hello.get_major()));
@@ -102,6 +102,20 @@ impl<H: Host> Engine<H> {
         row.send_fds = least(row.send_fds, said.fds_per_message.map(u64::from));
         row.peer_hello = Some(Box::new(said));
         Ok(())
+    }
+
+    /// A peer that does not want the connection may say so instead of its hello.
+    fn on_no_hello(&mut self, conn: ConnId, message: &Message) -> Result<(), PeerMisbehaved> {
+        let Some(row) = self.connections.get(conn) else {
+            return Ok(());
+        };
+        match decode::decode(message, &row.limits) {
+            Ok(Envelope::Abort(reason)) => {
+                self.teardown(conn, CloseReason::PeerAborted(reason));
+                Ok(())
+            }
+            _ => Err(PeerMisbehaved::NoHello),
+        }
     }
 
     /// The peer broke the protocol.

@@ -295,6 +295,24 @@ fn a_missing_hello_ends_the_connection() {
 }
 
 #[test]
+fn a_peer_may_abort_instead_of_saying_hello() {
+    let mut net = Net::new(2);
+    net.link(
+        (0, ConnOptions::default().with_hello(true)),
+        (1, ConnOptions::default()),
+    );
+    let (here, there) = (net.conn(0, 0), net.conn(0, 1));
+    assert!(!net.vats[0].engine.is_greeted(here) && net.vats[1].engine.is_greeted(there));
+    let reason = Exception::disconnected("another connection is kept");
+    net.vats[1].engine.close(there, Some(reason.clone()));
+    net.deliver(0, 0, "abort");
+    take!(net.vats[0], Event::Closed(_, CloseReason::PeerAborted(told)) => {
+        assert_eq!(told.reason(), reason.reason());
+    });
+    assert!(!net.vats[0].engine.is_greeted(here));
+}
+
+#[test]
 fn both_sides_say_hello_and_nobody_waits_for_it() {
     let mut net = Net::new(2);
     let root = net.vats[1].object(0);

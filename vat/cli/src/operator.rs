@@ -53,9 +53,11 @@ impl Ensemble {
             EnlivenError::Unreachable(_) => self.not_running(),
             error => remote::not_enlivened(&self.name, &error),
         })?;
+        // A vat with a fresh key cannot be the one it calls.
+        let connection = enlivened.connection.ok_or_else(|| self.not_running())?;
         Ok(Opened {
             supervisor: enlivened.reference.into(),
-            connection: enlivened.connection,
+            connection,
         })
     }
 

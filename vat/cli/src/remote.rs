@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use vat::dynamic::Types;
-use vat::net::client::{self, EnlivenError, Enlivened};
+use vat::net::client::{EnlivenError, Enlivened};
 use vat::net::driver::Driver;
-use vat::net::{AttemptError, Credentials};
+use vat::net::{AttemptError, Credentials, Dialing, Peers};
 use vat::schema::describe;
 use vat::sturdy::{DENIED_DETAIL, Identity, Seed, SturdyRef};
 use vat::{Error, ErrorKind, Vat, VatConfig};
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Caller {
     driver: Driver,
-    credentials: Credentials,
+    peers: Peers,
 }
 
 /// A live reference and what it says of itself.
@@ -41,10 +41,14 @@ impl Caller {
         let seed = Seed::generate().map_err(|error| no_key(&error))?;
         let credentials =
             Credentials::new(&Identity::from_seed(&seed)).map_err(|error| no_key(&error))?;
-        Ok(Self {
-            driver: Driver::new(Vat::new(VatConfig::new("vat command"))),
+        let driver = Driver::new(Vat::new(VatConfig::new("vat command")));
+        let peers = Peers::new(
+            driver.clone(),
             credentials,
-        })
+            None,
+            Dialing::ambient_network(),
+        );
+        Ok(Self { driver, peers })
     }
 
     pub(crate) fn vat(&self) -> &Vat {
@@ -53,7 +57,7 @@ impl Caller {
 
     /// Enlivens a reference, once.
     pub(crate) async fn enliven(&self, sturdy: &SturdyRef) -> Result<Enlivened, EnlivenError> {
-        client::enliven(&self.driver, sturdy, &self.credentials).await
+        self.peers.enliven(sturdy).await
     }
 
     /// Enlivens a reference; waits a little for a vat that is being started again.

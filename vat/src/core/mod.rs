@@ -28,6 +28,9 @@ pub use promise::{Fields, NoFields, Promisable, Promise, Resolver, Returned};
 pub use reference::{Identity, Interface, Ref};
 pub use results::Results;
 pub use turn::{Cx, Turn};
+pub(crate) use turn::{Effect, Work};
+#[cfg(test)]
+pub(crate) use vat::VatHost;
 pub use vat::{Shared, Vat, VatConfig};
 
 /// Runs a program's own `Drop` or `Clone` code where a panic must not get further: in rollbacks and

@@ -181,6 +181,22 @@ impl Ref {
         self.vat()?.engine(|engine| engine.fd(self.0.node))
     }
 
+    /// The attached descriptor, for ourselves: for a stream that was passed to this vat.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or this process has no room for another one.
+    pub(crate) fn take_fd(&self) -> Result<OwnedFd> {
+        let attached = self
+            .fd()
+            .ok_or_else(|| Error::failed("no descriptor came with the stream"))?;
+        // The engine keeps its own until the reference goes.
+        match Rc::try_unwrap(attached) {
+            Ok(owned) => Ok(owned),
+            Err(shared) => shared.try_clone().map_err(Error::of),
+        }
+    }
+
     /// The same reference with this descriptor attached: whoever it is passed to over a local socket
     /// gets a copy of the descriptor.
     ///

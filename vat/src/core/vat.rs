@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use captp::{CloseReason, ConnId, DialId, Engine, Host, Incoming, NodeId, Output, VatKey};
@@ -78,6 +78,7 @@ impl Vat {
             dials: RefCell::default(),
             running: Cell::new(false),
             roused: Cell::new(false),
+            netlayer: RefCell::default(),
         }))
     }
 
@@ -152,6 +153,13 @@ impl Vat {
         std::mem::take(&mut *self.0.closed.borrow_mut())
     }
 
+    /// What connects the vat to others from now on, unless there is something already.
+    pub(crate) fn offer_netlayer(&self, netlayer: Weak<dyn Any>) {
+        if self.0.netlayer().is_none() {
+            self.0.netlayer.replace(Some(netlayer));
+        }
+    }
+
     /// How many objects are alive.
     pub fn objects(&self) -> usize {
         self.0.heap.borrow().len()
@@ -217,6 +225,8 @@ pub struct Shared {
     running: Cell<bool>,
     /// Whoever drives the vat was told that there is something to do.
     roused: Cell<bool>,
+    /// What connects this vat to others; the core does not know what that is.
+    netlayer: RefCell<Option<Weak<dyn Any>>>,
 }
 
 /// How the vat uses the engine.
@@ -257,6 +267,11 @@ impl Breakable for Message {
 }
 
 impl Shared {
+    /// What connects the vat to others, if anything does.
+    pub(crate) fn netlayer(&self) -> Option<Rc<dyn Any>> {
+        self.netlayer.borrow().as_ref()?.upgrade()
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

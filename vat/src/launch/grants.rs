@@ -10,10 +10,10 @@ use super::broker::log::LogSource;
 use super::broker::{self, WorkerLimits, Workers};
 use super::manifest::{Manifest, Power, Rights};
 use crate::Interface;
-use crate::net::Credentials;
-use crate::net::client::{self, EnlivenError, Enlivened};
+use crate::net::client::{EnlivenError, Enlivened};
 use crate::net::driver::Driver;
 use crate::net::tls::CredentialsError;
+use crate::net::{Credentials, Dialing, Peers};
 use crate::power::Grant;
 use crate::prelude::*;
 use crate::sturdy::{Identity, ReferenceFileError, Seed, reference_file};
@@ -93,8 +93,13 @@ async fn enliven(driver: &Driver, path: &PathBuf) -> Result<Enlivened, GrantErro
     let sturdy = reference_file::read(path)?;
     let seed = Seed::generate().map_err(GrantError::Random)?;
     let credentials = Credentials::new(&Identity::from_seed(&seed))?;
-    let enlivening = client::enliven(driver, &sturdy, &credentials);
-    let enlivened = tokio::time::timeout(ENLIVEN_WITHIN, enlivening).await;
+    let peers = Peers::new(
+        driver.clone(),
+        credentials,
+        None,
+        Dialing::ambient_network(),
+    );
+    let enlivened = tokio::time::timeout(ENLIVEN_WITHIN, peers.enliven(&sturdy)).await;
     let Ok(enlivened) = enlivened else {
         return Err(GrantError::Silent { path: path.clone() });
     };

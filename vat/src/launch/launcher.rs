@@ -22,8 +22,8 @@ use super::manifest::Manifest;
 use super::places::Places;
 use super::route::{ListenError, Listeners};
 use super::state::{State, StateError};
-use crate::net::Credentials;
 use crate::net::driver::Driver;
+use crate::net::{Credentials, Dialing, Peers};
 use crate::power::{ChildState, SupervisorRef};
 use crate::prelude::*;
 use crate::sturdy::{
@@ -66,7 +66,7 @@ pub struct Launcher {
     /// Removed at the end: the log of an ensemble without state.
     temporary: Option<PathBuf>,
     pub(super) child: Rc<Child>,
-    pub(super) credentials: Credentials,
+    pub(super) peers: Peers,
     pub(super) restorer: RestorerRef,
     spawner: Spawner,
     state: Option<State>,
@@ -139,6 +139,8 @@ impl Launcher {
         let restorer = driver
             .vat()
             .turn(|turn| Ok(RestorerRef::new(turn, Exposures::default())))?;
+        let bootstrap = Some(restorer.clone().into());
+        let peers = Peers::new(driver.clone(), credentials, bootstrap, Dialing::nobody());
         let launcher = Rc::new(Self {
             name,
             manifest,
@@ -150,7 +152,7 @@ impl Launcher {
             output: source,
             temporary,
             child: Rc::new(child),
-            credentials,
+            peers,
             restorer,
             spawner: Spawner::start().map_err(LaunchError::Io)?,
             state,
@@ -190,11 +192,7 @@ impl Launcher {
             };
             exposures.with(turn, |exposures| exposures.expose(&swiss, control.into()))
         })?;
-        self.write_reference(
-            &state.runtime().join("control.cap"),
-            self.credentials.id(),
-            swiss,
-        )?;
+        self.write_reference(&state.runtime().join("control.cap"), self.peers.id(), swiss)?;
         if let Some(refs) = refs {
             for expose in &self.manifest.exposes {
                 let name = expose.name.as_str();
@@ -214,7 +212,7 @@ impl Launcher {
     ) -> Result<(), LaunchError> {
         let mut addresses = self.addresses.borrow().clone();
         // The launcher's own vat answers on the Unix socket only.
-        addresses.retain(|address| vat != self.credentials.id() || !address.is_network());
+        addresses.retain(|address| vat != self.peers.id() || !address.is_network());
         let reference = SturdyRef::new(vat, swiss, addresses)
             .map_err(|error| LaunchError::Address(error.to_string()))?;
         reference_file::write(path, &reference)?;

@@ -13,7 +13,6 @@ use super::child::Incoming;
 use super::launcher::Launcher;
 use super::manifest::Manifest;
 use super::state::{State, StateError};
-use crate::net::driver::Attach;
 use crate::net::{Listener, Socket, Stream, client_hello};
 use crate::sturdy::{Address, UnixPath};
 
@@ -146,22 +145,25 @@ async fn route(
         launcher
             .child
             .accept(Incoming::new(stream, hello.bytes, None));
-    } else if reach == Reach::Launcher && hello.vat == launcher.credentials.id() {
-        accept_own(&launcher, stream, hello.bytes).await;
-        drop(permit); // held through the handshake
+    } else if reach == Reach::Launcher && hello.vat == launcher.peers.id() {
+        accept_own(&launcher, stream, hello.bytes, permit).await;
     } else {
         tracing::debug!("a connection for a vat that is not here");
     }
 }
 
 /// A connection to the launcher's own vat: an operator's command.
-async fn accept_own(launcher: &Launcher, stream: OwnedFd, head: Vec<u8>) {
-    match Stream::accept_tls(stream, head, &launcher.credentials.acceptor()).await {
+async fn accept_own(
+    launcher: &Launcher,
+    stream: OwnedFd,
+    head: Vec<u8>,
+    permit: OwnedSemaphorePermit,
+) {
+    match Stream::accept_tls(stream, head, launcher.peers.acceptor()).await {
         Ok((stream, peer)) => {
-            let bootstrap = Some(launcher.restorer.clone().into());
-            launcher
-                .driver
-                .attach(stream, Attach::network(bootstrap, peer.vat_protocol));
+            drop(permit); // held through the handshake
+            let peers = launcher.peers.clone();
+            tokio::task::spawn_local(async move { peers.accepted(stream, peer).await });
         }
         Err(error) => tracing::debug!(err = %error, "an operator's connection was refused"),
     }

@@ -9,10 +9,13 @@ use tokio::{
 };
 
 use super::{Connector, HANDSHAKE_TIMEOUT, HandshakeError, PeerInfo, Socket, Stream, handshake};
+use crate::core::Ref;
+use crate::error::Error;
+use crate::power::NetworkRef;
 use crate::sturdy::{Address, VatId};
 
 /// Most time to reach one address, name look-up included.
-pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one address has a lead over the next one.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -86,22 +89,110 @@ impl Stream {
         addresses: &[Address],
         connector: &Connector,
     ) -> Result<(Self, PeerInfo), ConnectError> {
-        let attempts = addresses.iter().map(|address| async move {
-            let attempt = async {
-                let socket = connect_socket(address).await.map_err(AttemptError::Dial)?;
-                handshake::connect(socket, connector, HANDSHAKE_TIMEOUT)
-                    .await
-                    .map_err(AttemptError::Handshake)
-            };
-            attempt.await.map_err(|error| (address.clone(), error))
-        });
-        first_success(attempts)
-            .await
-            .map_err(|attempts| ConnectError {
-                vat: connector.expected(),
-                attempts,
-            })
+        connect(addresses, connector, &Dialing::ambient_network()).await
     }
+}
+
+/// Who makes the connections of a vat to others: nobody, this process, or the holder of a power.
+#[derive(Clone, Debug)]
+pub struct Dialing(Way);
+
+#[derive(Clone, Debug)]
+enum Way {
+    Nobody,
+    Ambient,
+    Power(NetworkRef),
+}
+
+impl Dialing {
+    /// Nobody: the vat is only called.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self(Way::Nobody)
+    }
+
+    /// This process itself, for programs that nobody confines.
+    ///
+    /// # Authority
+    ///
+    /// Uses the ambient authority of the process to reach the network. The kernel refuses it to
+    /// launched programs.
+    #[must_use]
+    pub const fn ambient_network() -> Self {
+        Self(Way::Ambient)
+    }
+
+    /// Whoever is behind this power.
+    #[must_use]
+    pub const fn through(network: NetworkRef) -> Self {
+        Self(Way::Power(network))
+    }
+
+    /// Whether there is anybody who dials.
+    pub(super) fn is_possible(&self) -> bool {
+        !matches!(self.0, Way::Nobody)
+    }
+
+    /// Whether the same one dials.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Way::Nobody, Way::Nobody) | (Way::Ambient, Way::Ambient) => true,
+            (Way::Power(one), Way::Power(other)) => one.same(other) == Some(true),
+            _ => false,
+        }
+    }
+
+    async fn dial(&self, vat: VatId, address: &Address) -> Result<Socket, AttemptError> {
+        match &self.0 {
+            Way::Nobody => Err(AttemptError::NotAllowed(Error::failed(NO_POWER))),
+            Way::Ambient => connect_socket(address).await.map_err(AttemptError::Dial),
+            Way::Power(network) => {
+                let dialled = dial_through(network, vat, address);
+                let stream = timeout(DIAL_TIMEOUT + ANSWER_MARGIN, dialled).await;
+                let silent = || Error::failed("the holder of the Network power does not answer");
+                let socket = stream.unwrap_or_else(|_| Err(silent()));
+                socket.map_err(AttemptError::NotAllowed)
+            }
+        }
+    }
+}
+
+/// What a vat is told that was granted no way out.
+pub(super) const NO_POWER: &str = "this vat was granted no Network power to dial with";
+
+/// More time for a power's answer than dialling takes, so that its reason comes through.
+const ANSWER_MARGIN: Duration = Duration::from_secs(2);
+
+async fn dial_through(
+    network: &NetworkRef,
+    vat: VatId,
+    address: &Address,
+) -> Result<Socket, Error> {
+    let stream: Ref = network.dial(vat.to_string(), address.to_string()).into();
+    stream.settled().await?;
+    let descriptor = stream.take_fd()?;
+    Socket::from_descriptor(descriptor).map_err(Error::of)
+}
+
+/// Calls the vat of `connector` at the first of `addresses` where it answers.
+pub(super) async fn connect(
+    addresses: &[Address],
+    connector: &Connector,
+    dialing: &Dialing,
+) -> Result<(Stream, PeerInfo), ConnectError> {
+    let vat = connector.expected();
+    let attempts = addresses.iter().map(|address| async move {
+        let attempt = async {
+            let socket = dialing.dial(vat, address).await?;
+            handshake::connect(socket, connector, HANDSHAKE_TIMEOUT)
+                .await
+                .map_err(AttemptError::Handshake)
+        };
+        attempt.await.map_err(|error| (address.clone(), error))
+    });
+    first_success(attempts)
+        .await
+        .map_err(|attempts| ConnectError { vat, attempts })
 }
 
 /// A vat that could not be reached at any of its addresses.
@@ -138,6 +229,9 @@ pub enum AttemptError {
     /// Nobody answers there.
     #[error("{0}")]
     Dial(io::Error),
+    /// Whoever has the power to dial did not, or could not.
+    #[error("{0}")]
+    NotAllowed(Error),
     /// Somebody answers there, but not the vat that was called, or not properly.
     #[error("{0}")]
     Handshake(HandshakeError),

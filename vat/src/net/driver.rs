@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use super::Stream;
 use crate::core::{Ref, Vat};
+use crate::error::Error;
 
 /// Bytes that a stream is given ahead of what its socket takes.
 const AHEAD: usize = 256 << 10;
@@ -58,6 +59,10 @@ struct Link {
     queued: Cell<usize>,
     closed: Cell<bool>,
     gone: Notify,
+    /// Something was received.
+    heard: Notify,
+    /// Why the connection is closed.
+    reason: RefCell<Option<Rc<str>>>,
 }
 
 impl Link {
@@ -139,6 +144,12 @@ impl Driver {
         Self(inner)
     }
 
+    /// Whether it is driven, without keeping it so.
+    #[cfg(test)]
+    pub(super) fn downgrade(&self) -> WeakDriver {
+        WeakDriver(Rc::downgrade(&self.0))
+    }
+
     /// The vat.
     pub fn vat(&self) -> &Vat {
         &self.0.vat
@@ -196,6 +207,16 @@ impl Driver {
     }
 }
 
+#[cfg(test)]
+pub(super) struct WeakDriver(Weak<Inner>);
+
+#[cfg(test)]
+impl WeakDriver {
+    pub(super) fn is_driven(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver")
@@ -214,6 +235,7 @@ impl Inner {
         for (conn, reason) in self.vat.take_closed() {
             tracing::debug!(%conn, err = %reason, "connection closed");
             if let Some(link) = self.links.borrow().get(&conn) {
+                link.reason.replace(Some(reason.to_string().into()));
                 link.closed.set(true);
                 link.wake();
             }
@@ -284,10 +306,54 @@ impl Connection {
 
     /// Ends the connection; everything through it breaks.
     pub fn close(&self) {
+        self.end(None);
+    }
+
+    /// Ends the connection, and tells the peer why.
+    pub fn close_because(&self, reason: &Error) {
+        self.end(Some(Exception::from(reason)));
+    }
+
+    fn end(&self, reason: Option<Exception>) {
         if let Some(inner) = self.inner.upgrade() {
-            inner.vat.engine(|engine| engine.close(self.conn, None));
+            inner.vat.engine(|engine| engine.close(self.conn, reason));
             inner.wake.notify_one();
         }
+    }
+
+    /// The engine's name for it.
+    pub(crate) fn id(&self) -> ConnId {
+        self.conn
+    }
+
+    /// Whether it can be used: neither side has closed it, as far as is known.
+    pub fn is_open(&self) -> bool {
+        self.inner
+            .upgrade()
+            .is_some_and(|inner| inner.vat.engine(|engine| engine.stats(self.conn)).is_some())
+    }
+
+    /// Waits until the peer has said its hello, or none is spoken. `false`: the connection is closed.
+    pub(crate) async fn greeted(&self) -> bool {
+        loop {
+            let (heard, gone) = (self.link.heard.notified(), self.link.gone.notified());
+            let greeted = self
+                .inner
+                .upgrade()
+                .is_some_and(|inner| inner.vat.engine(|engine| engine.is_greeted(self.conn)));
+            if greeted || !self.is_open() {
+                return greeted;
+            }
+            tokio::select! {
+                () = heard => {}
+                () = gone => {}
+            }
+        }
+    }
+
+    /// Why it is closed; empty as long as it is open.
+    pub(crate) fn end_reason(&self) -> Rc<str> {
+        self.link.reason.borrow().clone().unwrap_or_default()
     }
 
     /// Waits until the connection is gone.
@@ -412,6 +478,7 @@ impl Task {
                     let bytes = buffer.get(..received.bytes).unwrap_or_default();
                     let fds = received.descriptors;
                     inner.vat.feed(self.conn, bytes, fds);
+                    self.link.heard.notify_waiters();
                 }
                 Poll::Ready(Ok(_)) if piece > 0 => return Poll::Ready(Step::Received),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Step::End(Ok(()))),
@@ -436,6 +503,7 @@ impl Task {
             inner
                 .vat
                 .engine(|engine| engine.handle_closed(self.conn, &reason));
+            self.link.reason.replace(Some(reason.into()));
         }
         inner.links.borrow_mut().remove(&self.conn);
         inner.pump();

@@ -13,6 +13,7 @@ mod dial;
 pub mod driver;
 mod handshake;
 mod listener;
+mod peers;
 mod send_queue;
 mod socket;
 mod stream;
@@ -22,9 +23,10 @@ pub mod tls;
 
 pub use self::{
     descriptor::MAX_DESCRIPTORS,
-    dial::{AttemptError, ConnectError, DIAL_TIMEOUT, dial},
+    dial::{AttemptError, ConnectError, DIAL_TIMEOUT, Dialing, dial},
     handshake::{HANDSHAKE_TIMEOUT, HandshakeError},
     listener::Listener,
+    peers::{PeerError, Peers, Reached},
     send_queue::QueueError,
     socket::{Peer, Socket},
     stream::{Progress, Received, Stream},

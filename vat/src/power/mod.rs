@@ -10,12 +10,14 @@
 mod clock;
 mod directory;
 mod log;
+mod network;
 mod program;
 mod supervisor;
 
 pub use clock::{Clock, ClockRef};
 pub use directory::{Directory, DirectoryRef, File, FileRef};
 pub use log::{LogLevel, LogRecord, LogSink, LogSinkRef};
+pub use network::{Network, NetworkRef};
 pub use program::{Exposed, Grant, Program, ProgramRef, Stream, StreamRef};
 pub use supervisor::{
     ChildState, ChildStatus, EnsembleStatus, Follow, FollowRef, LogReader, LogReaderRef,

@@ -2,16 +2,16 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, Semaphore};
 
+use crate::Interface;
 use crate::core::{Exposure, Grants, Main};
 use crate::net::driver::{Attach, Driver};
-use crate::net::{Acceptor, Credentials, Socket, Stream};
-use crate::power::{Exposed, Grant, Program, ProgramRef, StreamRef};
+use crate::net::{Credentials, Dialing, Peers, Socket, Stream};
+use crate::power::{Exposed, Grant, NetworkRef, Program, ProgramRef, StreamRef};
 use crate::prelude::*;
 use crate::sturdy::{Exposures, Identity, RestorerRef, Seed, SwissNumber};
 
@@ -60,8 +60,7 @@ const CONNECTIONS: usize = 128;
 
 /// What a started program shows to the network.
 struct Open {
-    acceptor: Acceptor,
-    restorer: RestorerRef,
+    peers: Peers,
     exposed: BTreeMap<String, Ref>,
 }
 
@@ -81,10 +80,10 @@ impl Launched {
         &mut self,
         turn: &Turn,
         seed: &Seed,
+        network: OnNetwork,
         exposures: Vec<Exposure>,
         names: &[String],
     ) -> Result<Vec<Exposed>> {
-        let credentials = Credentials::new(&Identity::from_seed(seed)).map_err(Error::of)?;
         let mut by_digest = Exposures::default();
         let mut exposed = Vec::new();
         let mut by_name = BTreeMap::new();
@@ -102,12 +101,37 @@ impl Launched {
                 reference: exposure.reference,
             });
         }
+        network
+            .restorer
+            .resolve(Ok(RestorerRef::new(turn, by_digest)));
         self.open = Some(Open {
-            acceptor: credentials.acceptor(),
-            restorer: RestorerRef::new(turn, by_digest),
+            peers: network.peers,
             exposed: by_name,
         });
         Ok(exposed)
+    }
+}
+
+/// A program that is being started, as other vats find it.
+struct OnNetwork {
+    peers: Peers,
+    /// Whoever asks for references before `main` has given them waits.
+    restorer: Resolver<RestorerRef>,
+}
+
+impl OnNetwork {
+    /// The table of peers of the vat with this seed. It dials through the power that was granted for
+    /// that, if one was.
+    fn new(turn: &Turn, driver: Driver, seed: &Seed, powers: &[Grant]) -> Result<Self> {
+        let credentials = Credentials::new(&Identity::from_seed(seed)).map_err(Error::of)?;
+        let (bootstrap, restorer) = turn.promise::<RestorerRef>();
+        let network = powers
+            .iter()
+            .find(|grant| grant.interface == <NetworkRef as Interface>::ID)
+            .map(|grant| NetworkRef::from(grant.power.clone()));
+        let dialing = network.map_or_else(Dialing::nobody, Dialing::through);
+        let peers = Peers::new(driver, credentials, Some(bootstrap.into()), dialing);
+        Ok(Self { peers, restorer })
     }
 }
 
@@ -139,8 +163,12 @@ impl Program for Launched {
     ) -> Result<Vec<Exposed>> {
         let seed = <[u8; Seed::LEN]>::try_from(seed.as_slice()).map(Seed::from_bytes);
         let seed = seed.map_err(|_| Error::failed("a seed has 32 bytes"))?;
-        let (main, end) = this.with(cx, |launched| (launched.main.take(), launched.end.clone()))?;
+        let (main, driver, end) = this.with(cx, |launched| {
+            let (driver, end) = (launched.driver.clone(), launched.end.clone());
+            (launched.main.take(), driver, end)
+        })?;
         let main = main.ok_or_else(|| Error::failed("the program was started already"))?;
+        let network = OnNetwork::new(cx, driver, &seed, &powers)?;
         let grants = powers
             .into_iter()
             .fold(Grants::new().with_args(args), |grants, grant| {
@@ -148,7 +176,7 @@ impl Program for Launched {
             });
         let started = match main.run(cx, grants).await {
             Ok(outcome) => this.call(cx, |launched| {
-                launched.publish(cx, &seed, outcome.exposed, &exposes)
+                launched.publish(cx, &seed, network, outcome.exposed, &exposes)
             }),
             Err(error) => Err(error),
         };
@@ -171,7 +199,7 @@ impl Program for Launched {
             .open
             .as_ref()
             .ok_or_else(|| Error::failed("not started yet"))?;
-        let descriptor = descriptor_of(&stream)?;
+        let descriptor = Ref::from(stream).take_fd()?;
         let room = Arc::clone(&self.room).try_acquire_owned();
         let room = room.map_err(|_| Error::overloaded("too many connections are open"))?;
         match plain {
@@ -189,14 +217,10 @@ impl Program for Launched {
                 });
             }
             None => {
-                let (acceptor, restorer) = (open.acceptor.clone(), open.restorer.clone());
-                let driver = self.driver.clone();
+                let peers = open.peers.clone();
                 tokio::task::spawn_local(async move {
-                    match Stream::accept_tls(descriptor, head, &acceptor).await {
-                        Ok((stream, peer)) => {
-                            let attach = Attach::network(Some(restorer.into()), peer.vat_protocol);
-                            driver.attach(stream, attach).gone().await;
-                        }
+                    match Stream::accept_tls(descriptor, head, peers.acceptor()).await {
+                        Ok((stream, peer)) => peers.accepted(stream, peer).await,
                         Err(error) => tracing::debug!(err = %error, "handshake failed"),
                     }
                     drop(room);
@@ -209,17 +233,6 @@ impl Program for Launched {
     fn stop(&mut self, _turn: &Turn) -> Result<()> {
         self.end.with(0);
         Ok(())
-    }
-}
-
-/// The stream's descriptor, for ourselves: the engine keeps its own until the reference goes.
-fn descriptor_of(stream: &Ref) -> Result<OwnedFd> {
-    let attached = stream
-        .fd()
-        .ok_or_else(|| Error::failed("no descriptor came with the stream"))?;
-    match Rc::try_unwrap(attached) {
-        Ok(owned) => Ok(owned),
-        Err(shared) => shared.try_clone().map_err(Error::of),
     }
 }
 

@@ -6,8 +6,8 @@ use super::text::to_files;
 use super::{Describe, Description, Registry};
 use crate::data::Data;
 use crate::power::{
-    ClockRef, DirectoryRef, FileRef, FollowRef, LogReaderRef, LogSinkRef, ProgramRef, StreamRef,
-    SupervisorRef,
+    ClockRef, DirectoryRef, FileRef, FollowRef, LogReaderRef, LogSinkRef, NetworkRef, ProgramRef,
+    StreamRef, SupervisorRef,
 };
 use crate::sturdy::RestorerRef;
 
@@ -15,7 +15,7 @@ use crate::sturdy::RestorerRef;
 type File = (&'static str, fn(&mut Registry));
 
 /// Ordered: a type stands in the first file that reaches it.
-const FILES: [File; 7] = [
+const FILES: [File; 8] = [
     ("describe.capnp", Describe::enter),
     ("restorer.capnp", |types| enter::<RestorerRef>(types)),
     ("clock.capnp", |types| enter::<ClockRef>(types)),
@@ -33,6 +33,7 @@ const FILES: [File; 7] = [
         enter::<ProgramRef>(types);
         enter::<StreamRef>(types);
     }),
+    ("dial.capnp", |types| enter::<NetworkRef>(types)),
 ];
 
 /// The `.capnp` texts of all system interfaces, by file name. They import each other as

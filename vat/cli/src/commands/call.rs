@@ -11,6 +11,7 @@ use vat::dynamic::{
     shown,
 };
 use vat::launch::manifest::{HumanDuration, parse_duration};
+use vat::net::driver::Connection;
 use vat::schema::Interface;
 use vat::{ErrorKind, Ref};
 
@@ -192,8 +193,11 @@ fn wrong(error: &PlanError, steps: &[Step]) -> CommandError {
 
 /// Sends all calls at once; gives the last answer.
 async fn send(plan: Plan, object: &Described, steps: &[Step]) -> Result<Done, CommandError> {
-    let connection = &object.enlivened.connection;
-    let before = connection.round_trips();
+    let round_trips = || {
+        let connection = object.enlivened.connection.as_ref();
+        connection.map_or(0, Connection::round_trips)
+    };
+    let before = round_trips();
     let answers = plan.send(&object.enlivened.reference);
     let calls = answers.len();
     let mut last = None;
@@ -204,11 +208,10 @@ async fn send(plan: Plan, object: &Described, steps: &[Step]) -> Result<Done, Co
         last = Some(answer);
     }
     let answer = last.ok_or_else(|| CommandError::new(Kind::Failed, "nothing was called"))?;
-    let round_trips = connection.round_trips().saturating_sub(before);
     Ok(Done {
         answer,
         calls,
-        round_trips,
+        round_trips: round_trips().saturating_sub(before),
     })
 }
 

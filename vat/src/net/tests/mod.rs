@@ -10,6 +10,7 @@ mod descriptors;
 mod handshake;
 mod inherited;
 mod listener;
+mod peers;
 mod python;
 mod redaction;
 
