@@ -1,6 +1,5 @@
 //! One received message: its words, and where its segments lie in them.
 
-use capnp::OutputSegments;
 use capnp::Word;
 use capnp::message::{ReaderOptions, ReaderSegments};
 
@@ -20,22 +19,37 @@ impl Frame {
         Self { words, ends }
     }
 
-    /// The same message as one that is about to be sent.
-    pub(crate) fn copy_of(segments: &OutputSegments<'_>) -> Self {
-        let mut words = Vec::new();
-        let mut ends = Vec::new();
-        for segment in segments.iter() {
-            let at = words.len();
-            words.resize(at + segment.len() / 8, capnp::word(0, 0, 0, 0, 0, 0, 0, 0));
-            if let Some(room) = words.get_mut(at..) {
-                Word::words_to_bytes_mut(room).copy_from_slice(segment);
-            }
-            ends.push(u32::try_from(words.len()).unwrap_or(u32::MAX));
+    /// The bytes of a message's only segment.
+    pub(crate) fn single(&self) -> Option<&[u8]> {
+        self.ends
+            .is_empty()
+            .then(|| Word::words_to_bytes(&self.words))
+    }
+
+    /// A message of one segment.
+    pub(crate) fn of_bytes(segment: &[u8]) -> Self {
+        Self::new(words_of(segment), Vec::new())
+    }
+
+    /// Makes the struct, list or capability pointer at a word the root of the message.
+    pub(crate) fn focus(&mut self, at: usize) {
+        let Some(pointer) = self
+            .single()
+            .and_then(|segment| segment.as_chunks().0.get(at).copied())
+            .map(u64::from_le_bytes)
+        else {
+            return;
+        };
+        // The root stands before the first word, so that the way from there is longer by `at`.
+        let offset = match pointer & 0b11 {
+            0 | 1 if pointer != 0 => (at as u64) << 2,
+            _ => 0,
+        };
+        let low = pointer.wrapping_add(offset) & 0xffff_ffff;
+        let moved = pointer & !0xffff_ffff | low;
+        if let Some(root) = self.words.get_mut(..1) {
+            Word::words_to_bytes_mut(root).copy_from_slice(&moved.to_le_bytes());
         }
-        if ends.len() == 1 {
-            ends.clear();
-        }
-        Self { words, ends }
     }
 
     pub(crate) fn duplicate(&self) -> Self {
@@ -58,6 +72,14 @@ impl Frame {
         };
         capnp::message::Reader::new(self, options)
     }
+}
+
+/// The words that bytes are; what does not fill a word is left out.
+pub(crate) fn words_of(bytes: &[u8]) -> Vec<Word> {
+    let words = bytes.as_chunks().0.iter();
+    words
+        .map(|&[a, b, c, d, e, f, g, h]| capnp::word(a, b, c, d, e, f, g, h))
+        .collect()
 }
 
 impl ReaderSegments for Frame {

@@ -5,8 +5,13 @@ use std::rc::Rc;
 use crate::contact::{Await, Claim, Contact};
 use crate::{AnswerId, EmbargoId, Exception, ExportId, ImportId, QuestionId};
 
+pub(crate) mod content;
 pub(crate) mod decode;
 pub(crate) mod encode;
+pub(crate) mod quick;
+#[cfg(test)]
+mod tests;
+pub(crate) mod write;
 
 /// What a message asks of us. Payloads stay in the received message.
 #[derive(Debug)]

@@ -30,6 +30,8 @@ pub(crate) enum Place {
     Call,
     /// Results of a Return.
     Return,
+    /// The root itself.
+    Root,
 }
 
 impl Payload {
@@ -50,7 +52,7 @@ impl Payload {
     /// If the peer sent a malformed message, or if it has been read too often: a message can be
     /// read a limited multiple of its own size.
     pub fn content(&self) -> Result<any_pointer::Reader<'_>, capnp::Error> {
-        let mut content = payload_in(&self.message, self.place)?.get_content();
+        let mut content = content_in(&self.message, self.place)?;
         content.imbue(&self.table);
         Ok(content)
     }
@@ -85,27 +87,30 @@ impl Payload {
     }
 }
 
-/// The payload struct at `place` of `message`.
-pub(crate) fn payload_in(
+/// The content of the payload at `place` of `message`.
+pub(crate) fn content_in(
     message: &Message,
     place: Place,
-) -> Result<payload::Reader<'_>, capnp::Error> {
+) -> Result<any_pointer::Reader<'_>, capnp::Error> {
+    if place == Place::Root {
+        return message.get_root();
+    }
+    Ok(payload_in(message, place)?.get_content())
+}
+
+fn payload_in(message: &Message, place: Place) -> Result<payload::Reader<'_>, capnp::Error> {
     let wrong = || capnp::Error {
         kind: capnp::ErrorKind::Failed,
         extra: "the message carries no payload here".to_owned(),
     };
-    match place {
-        Place::Call => match message.get_root::<message::Reader<'_>>()?.which() {
-            Ok(message::Call(call)) => call?.get_params(),
+    let root: message::Reader<'_> = message.get_root()?;
+    match (place, root.which()) {
+        (Place::Call, Ok(message::Call(call))) => call?.get_params(),
+        (Place::Return, Ok(message::Return(ret))) => match ret?.which() {
+            Ok(return_::Results(results)) => results,
             _ => Err(wrong()),
         },
-        Place::Return => match message.get_root::<message::Reader<'_>>()?.which() {
-            Ok(message::Return(ret)) => match ret?.which() {
-                Ok(return_::Results(results)) => results,
-                _ => Err(wrong()),
-            },
-            _ => Err(wrong()),
-        },
+        _ => Err(wrong()),
     }
 }
 

@@ -146,6 +146,19 @@ impl Transmit {
         }
     }
 
+    /// Adds one message that `write` writes, its segment table included.
+    pub(crate) fn push_with(&mut self, fds: &[Rc<OwnedFd>], write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        if !fds.is_empty() {
+            self.marks.push_back(Mark {
+                start,
+                end: self.bytes.len(),
+                fds: fds.to_vec(),
+            });
+        }
+    }
+
     /// The segment table: count less one, sizes in words, padded to a whole word.
     fn put_header(&mut self, segments: &[&[u8]]) {
         let count = u32::try_from(segments.len()).unwrap_or(u32::MAX);

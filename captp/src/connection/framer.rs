@@ -6,7 +6,7 @@
 
 use capnp::Word;
 
-use crate::frame::Frame;
+use crate::frame::{Frame, words_of};
 use crate::{Limits, PeerMisbehaved};
 
 /// Most memory taken ahead of what has arrived, in words.
@@ -105,7 +105,8 @@ fn read_table(
     {
         let [_, _, _, _, a, b, c, d] = *head;
         *bytes = rest;
-        return Body::new(&[u32::from_le_bytes([a, b, c, d])], limits).map(Some);
+        let body = Body::new(&[u32::from_le_bytes([a, b, c, d])], limits)?;
+        return Ok(Some(body.whole(bytes)));
     }
     if !take_until(table, 4, bytes) {
         return Ok(None);
@@ -165,6 +166,16 @@ impl Body {
             total,
             ends,
         })
+    }
+
+    /// Takes a body that is all there in one go.
+    fn whole(mut self, bytes: &mut &[u8]) -> Self {
+        if let Some((all, rest)) = bytes.split_at_checked(self.total * 8) {
+            self.words = words_of(all);
+            self.filled = all.len();
+            *bytes = rest;
+        }
+        self
     }
 
     fn fill(&mut self, bytes: &mut &[u8]) {

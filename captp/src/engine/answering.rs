@@ -14,7 +14,9 @@ use crate::connection::answer::{Answer, Results, ResultsTo, State};
 use crate::connection::{Pin, Way};
 use crate::frame::{Frame, Message};
 use crate::hook::{cap_hook, index_table};
-use crate::message::encode::{self, Built, ENVELOPE_WORDS};
+use crate::message::content::{Content, Room};
+use crate::message::encode::{self, Built};
+use crate::message::write::{self, Body};
 use crate::{
     AnswerId, AnswerToken, ConnId, Exception, Host, NodeId, Output, Payload, PeerMisbehaved,
     WireCall, payload,
@@ -62,11 +64,11 @@ impl<H: Host> Engine<H> {
         }
         let to_caller = entry.results_to == ResultsTo::Caller && !entry.finished;
         let returns_canceled = entry.results_to == ResultsTo::Caller && entry.finished;
-        let mut built = encode::new_message(ENVELOPE_WORDS.saturating_add(words));
-        let written = write_results(&mut built, token.answer, fill)
-            .and_then(|table| Self::table_nodes(&table, caps));
-        let nodes = match written {
-            Ok(nodes) => nodes,
+        let mut room = Room::new();
+        let written = write_results(Content::new(words, &mut room), fill)
+            .and_then(|(content, table)| Ok((content, Self::table_nodes(&table, caps)?)));
+        let (content, nodes) = match written {
+            Ok(written) => written,
             Err(reason) => return self.answer_exception(token, &reason),
         };
         let given = if to_caller {
@@ -78,28 +80,40 @@ impl<H: Host> Engine<H> {
             Ok(given) => given,
             Err(reason) => return self.answer_exception(token, &reason),
         };
-        if let Err(reason) = complete_results(&mut built, &given, to_caller)
-            .and_then(|()| self.check_size(token.conn, &built))
-            .and_then(|()| self.check_kept(token, &built, &given))
+        let segments = content.segments();
+        let content = segments.first().copied().unwrap_or_default();
+        let body = Body {
+            content,
+            caps: &given.caps,
+        };
+        let size = write::results_size(body);
+        if let Err(reason) = self
+            .check_size(token.conn, size)
+            .and_then(|()| self.check_kept(token, size, &given))
         {
             self.take_back(token.conn, given);
             return self.answer_exception(token, &reason);
         }
         let pins = self.pin_all(token.conn, &given);
         if to_caller {
-            self.transmit(token.conn, &built, &given.fds);
+            // Without references nobody can pipeline on the results: the peer is told that we have
+            // forgotten the answer.
+            let no_finish = given.nodes.is_empty();
+            self.transmit_with(token.conn, &given.fds, |out| {
+                write::results(out, token.answer, no_finish, body);
+            });
             self.sent(token.conn, &given);
         } else if returns_canceled {
             self.transmit(token.conn, &canceled_return(token.answer), &[]);
         }
-        self.conclude(token, &built, given, pins);
+        self.conclude(token, content, given, pins);
     }
 
     /// Whether results that have to be kept until the Finish may be.
     fn check_kept(
         &mut self,
         token: &AnswerToken,
-        built: &Built,
+        size: usize,
         given: &Given,
     ) -> Result<(), Exception> {
         let Some(entry) = self.answer_mut(token) else {
@@ -112,7 +126,7 @@ impl<H: Host> Engine<H> {
             return Ok(());
         };
         let limit = row.limits.kept_bytes;
-        if row.kept_bytes.saturating_add(encode::size(built)) <= limit {
+        if row.kept_bytes.saturating_add(size) <= limit {
             return Ok(());
         }
         Err(Exception::overloaded(format!(
@@ -122,7 +136,7 @@ impl<H: Host> Engine<H> {
 
     /// The results are where they belong: calls that were pipelined on them go on, and the entry
     /// stays as long as there may be more.
-    fn conclude(&mut self, token: &AnswerToken, built: &Built, given: Given, pins: Vec<Pin>) {
+    fn conclude(&mut self, token: &AnswerToken, content: &[u8], given: Given, pins: Vec<Pin>) {
         let Some(entry) = self.answer_mut(token) else {
             return self.drop_pins(token.conn, pins);
         };
@@ -131,7 +145,7 @@ impl<H: Host> Engine<H> {
         let pipeline = self.take_pipeline(token);
         let message = match (pipeline.is_empty(), pins.is_empty(), &taker) {
             (true, true, None) => None,
-            _ => Some(keep_message(built)),
+            _ => Some(keep_content(content)),
         };
         let table = index_table(pins.len());
         for (path, node) in pipeline {
@@ -176,7 +190,7 @@ impl<H: Host> Engine<H> {
         }
         let message = match message {
             Some(message) => message,
-            None => keep_message(built),
+            None => keep_content(content),
         };
         let bytes = message.get_segments().bytes();
         let results = Results::Content {
@@ -478,34 +492,16 @@ const KEPT_NESTING: u16 = u16::MAX;
 /// Most bytes of a reason that is kept until the peer's Finish.
 const KEPT_REASON: usize = 1 << 10;
 
-fn write_results(built: &mut Built, id: AnswerId, fill: Fill<'_>) -> Result<CapTable, Exception> {
-    let mut table = CapTable::new();
-    {
-        let mut ret = built.init_root::<message::Builder<'_>>().init_return();
-        ret.set_answer_id(id.raw());
-        ret.set_release_param_caps(false);
-        let mut content = ret.init_results().init_content();
-        content.imbue_mut(&mut table);
-        fill(content)?;
-    }
-    Ok(table)
-}
-
-/// Adds the references. Without any, nobody can pipeline on the results: the peer is told that we
-/// have forgotten the answer.
-fn complete_results(built: &mut Built, given: &Given, sent: bool) -> Result<(), Exception> {
-    let root = built.get_root::<message::Builder<'_>>()?;
-    let Ok(message::Return(Ok(mut ret))) = root.which() else {
-        return Err(Exception::failed("the message lost its envelope"));
-    };
-    if given.nodes.is_empty() {
-        ret.set_no_finish_needed(sent);
-        return Ok(());
-    }
-    if let Ok(crate::captp_capnp::return_::Results(results)) = ret.which() {
-        encode::write_caps(results?, &given.caps);
-    }
-    Ok(())
+fn write_results<'a>(
+    content: Content<'a>,
+    fill: Fill<'_>,
+) -> Result<(Content<'a>, CapTable), Exception> {
+    let (mut content, mut table) = (content, CapTable::new());
+    let mut root = content.root()?;
+    root.imbue_mut(&mut table);
+    fill(root)?;
+    let content = content.join(&mut table)?;
+    Ok((content, table))
 }
 
 fn exception_return(id: AnswerId, reason: &Exception) -> Built {
@@ -535,19 +531,19 @@ fn results_elsewhere(id: AnswerId) -> Built {
     built
 }
 
-/// The index of the reference at a path of a Return.
+/// The index of the reference at a path of kept results.
 pub(super) fn find_cap(
     message: &Message,
     table: &CapTable,
     path: &[u16],
 ) -> Result<Option<usize>, capnp::Error> {
-    let mut content = payload::payload_in(message, payload::Place::Return)?.get_content();
+    let mut content: any_pointer::Reader<'_> = message.get_root()?;
     content.imbue(table);
     payload::follow(content, path)
 }
 
-fn keep_message(built: &Built) -> Message {
-    Frame::copy_of(&built.get_segments_for_output()).into_message(UNLIMITED, KEPT_NESTING)
+fn keep_content(content: &[u8]) -> Message {
+    Frame::of_bytes(content).into_message(UNLIMITED, KEPT_NESTING)
 }
 
 pub(super) fn copy_message(message: &Message) -> Message {

@@ -37,7 +37,7 @@ impl<H: Host> Engine<H> {
         &mut self,
         conn: ConnId,
         call: &Call,
-        message: Message,
+        (message, at): (Message, payload::Place),
         fds: &mut Fds,
     ) -> Result<()> {
         self.close_called_vine(conn, &call.target);
@@ -56,7 +56,7 @@ impl<H: Host> Engine<H> {
                     if let Some(entry) = self.answer_mut(&token) {
                         entry.no_pipelining = call.no_pipelining;
                     }
-                    let params = Payload::new(message, payload::Place::Call, caps);
+                    let params = Payload::new(message, at, caps);
                     let Call {
                         interface, method, ..
                     } = *call;
@@ -145,7 +145,7 @@ impl<H: Host> Engine<H> {
         &mut self,
         conn: ConnId,
         ret: Return,
-        message: Message,
+        (message, at): (Message, payload::Place),
         fds: &mut Fds,
     ) -> Result<()> {
         let id = ret.question;
@@ -201,7 +201,7 @@ impl<H: Host> Engine<H> {
         }
         let result = match results {
             Ok(((nodes, ours), message)) => {
-                let mut payload = Payload::new(message, payload::Place::Return, nodes);
+                let mut payload = Payload::new(message, at, nodes);
                 self.resolve_pipelined(&pipelined, &mut payload, &ours);
                 Ok(payload)
             }

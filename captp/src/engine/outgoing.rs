@@ -10,13 +10,14 @@ use capnp::traits::ImbueMut as _;
 use super::describe::Given;
 use super::node::{Far, Kind, Place};
 use super::{Engine, Output, Pending, Work};
-use crate::captp_capnp::message;
 use crate::connection::answer;
 use crate::connection::question::{Asker, Question, Sort, State};
-use crate::message::encode::{self, Built, ENVELOPE_WORDS};
+use crate::message::content::{Content, Room};
+use crate::message::encode::{self, Built};
+use crate::message::write::{self, Body, CallHead};
 use crate::{
     AnswerToken, ConnId, Encoded, Exception, Host, ImportId, LocalCall as _, NodeId, QuestionId,
-    WireCall,
+    Transmit, WireCall,
 };
 
 impl<H: Host> Engine<H> {
@@ -53,12 +54,28 @@ impl<H: Host> Engine<H> {
             Ok(question) => question,
             Err(reason) => return self.outputs.push_back(Output::Failed { call, reason }),
         };
-        let mut built = encode::new_message(ENVELOPE_WORDS.saturating_add(call.size_hint()));
-        let mut table = CapTable::new();
-        let (interface, method) = (call.interface(), call.method());
-        let mut content = begin_call(&mut built, question, place, interface, method);
-        content.imbue_mut(&mut table);
-        let Encoded { reply, pipelined } = match call.encode(content) {
+        let (mut room, mut table) = (Room::new(), CapTable::new());
+        let mut content = Content::new(call.size_hint(), &mut room);
+        let mut head = CallHead {
+            question,
+            place,
+            interface: call.interface(),
+            method: call.method(),
+            sort,
+            no_pipelining: false,
+        };
+        let root = match content.root() {
+            Ok(mut root) => {
+                root.imbue_mut(&mut table);
+                root
+            }
+            Err(error) => {
+                self.drop_question(conn, question);
+                let reason = Exception::from(error);
+                return self.outputs.push_back(Output::Failed { call, reason });
+            }
+        };
+        let Encoded { reply, pipelined } = match call.encode(root) {
             Ok(encoded) => encoded,
             Err((reply, reason)) => {
                 self.drop_question(conn, question);
@@ -68,11 +85,8 @@ impl<H: Host> Engine<H> {
                 });
             }
         };
-        let hints = Hints {
-            sort,
-            no_pipelining: pipelined.is_empty(),
-        };
-        match self.finish_call(conn, &mut built, &table, &[], hints) {
+        head.no_pipelining = pipelined.is_empty();
+        match self.finish_call(conn, head, content, table, &[]) {
             Ok(given) => {
                 let asker = match sort {
                     Sort::Pipeline => {
@@ -104,25 +118,26 @@ impl<H: Host> Engine<H> {
     /// A call of another vat goes on: content copied, references described anew.
     fn send_forward(&mut self, conn: ConnId, place: &Place, mut call: WireCall) {
         let sort = self.sort_of_forward(conn, &call.answer);
-        let hints = Hints {
-            sort,
-            no_pipelining: self
-                .answer_mut(&call.answer)
-                .is_some_and(|entry| entry.no_pipelining),
-        };
+        let no_pipelining = self
+            .answer_mut(&call.answer)
+            .is_some_and(|entry| entry.no_pipelining);
         let question = match self.new_question(conn, sort) {
             Ok(question) => question,
             Err(reason) => return self.refuse(call, &reason),
         };
         let words = u32::try_from(call.params.bytes() / 8).unwrap_or(u32::MAX);
-        let mut built = encode::new_message(ENVELOPE_WORDS.saturating_add(words));
-        let mut table = CapTable::new();
-        let result = {
-            let content = begin_call(&mut built, question, place, call.interface, call.method);
-            copy_content(&call, content, &mut table)
+        let (mut room, mut table) = (Room::new(), CapTable::new());
+        let mut content = Content::new(words, &mut room);
+        let head = CallHead {
+            question,
+            place,
+            interface: call.interface,
+            method: call.method,
+            sort,
+            no_pipelining,
         };
-        let result = result
-            .and_then(|()| self.finish_call(conn, &mut built, &table, call.params.caps(), hints));
+        let result = copy_content(&call, &mut content, &mut table)
+            .and_then(|()| self.finish_call(conn, head, content, table, call.params.caps()));
         match result {
             Ok(given) => {
                 let token = call.answer.duplicate();
@@ -334,26 +349,31 @@ impl<H: Host> Engine<H> {
     fn finish_call(
         &mut self,
         conn: ConnId,
-        built: &mut Built,
-        table: &CapTable,
+        head: CallHead<'_>,
+        content: Content<'_>,
+        table: CapTable,
         caps: &[NodeId],
-        hints: Hints,
     ) -> Result<Given, Exception> {
-        let nodes = Self::table_nodes(table, caps)?;
+        let mut table = table;
+        let content = content.join(&mut table)?;
+        let nodes = Self::table_nodes(&table, caps)?;
         let given = self.give(conn, &nodes, true)?;
-        let completed = complete_call(built, hints, &given);
-        if let Err(reason) = completed.and_then(|()| self.check_size(conn, built)) {
+        let segments = content.segments();
+        let body = Body {
+            content: segments.first().copied().unwrap_or_default(),
+            caps: &given.caps,
+        };
+        if let Err(reason) = self.check_size(conn, write::call_size(head.place, body)) {
             self.take_back(conn, given);
             return Err(reason);
         }
-        self.transmit(conn, built, &given.fds);
+        self.transmit_with(conn, &given.fds, |out| write::call(out, head, body));
         self.sent(conn, &given);
         Ok(given)
     }
 
-    /// Whether a message may be sent.
-    pub(super) fn check_size(&self, conn: ConnId, built: &Built) -> Result<(), Exception> {
-        let bytes = encode::size(built);
+    /// Whether a message of that size may be sent.
+    pub(super) fn check_size(&self, conn: ConnId, bytes: usize) -> Result<(), Exception> {
         let Some(row) = self.connections.get(conn) else {
             return Ok(());
         };
@@ -379,13 +399,29 @@ impl<H: Host> Engine<H> {
 
     /// Puts a message behind what the connection has to send.
     pub(super) fn transmit(&mut self, conn: ConnId, built: &Built, fds: &[Rc<OwnedFd>]) {
+        self.transmit_to(conn, |outbound| {
+            outbound.push(&built.get_segments_for_output(), fds);
+        });
+    }
+
+    /// The same for a message that `write` writes.
+    pub(super) fn transmit_with(
+        &mut self,
+        conn: ConnId,
+        fds: &[Rc<OwnedFd>],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.transmit_to(conn, |outbound| outbound.push_with(fds, write));
+    }
+
+    fn transmit_to(&mut self, conn: ConnId, push: impl FnOnce(&mut Transmit)) {
         let Some(row) = self.connections.get_mut(conn) else {
             return;
         };
         if row.outbound.is_empty() {
             self.dirty.insert(conn);
         }
-        row.outbound.push(&built.get_segments_for_output(), fds);
+        push(&mut row.outbound);
         row.sent += 1;
         if row.outbound.len() > row.limits.outbound_bytes {
             self.stuck.push(conn);
@@ -426,55 +462,14 @@ const EXCEPTION_ENVELOPE: usize = 256;
 /// Most bytes of the reason of an exception that cannot be sent as a whole.
 const SHORT_REASON: usize = 4 << 10;
 
-/// Everything of a call but its parameters and references.
-fn begin_call<'a>(
-    built: &'a mut Built,
-    question: QuestionId,
-    place: &Place,
-    interface: u64,
-    method: u16,
-) -> any_pointer::Builder<'a> {
-    let mut call = built.init_root::<message::Builder<'_>>().init_call();
-    call.set_question_id(question.raw());
-    call.set_interface_id(interface);
-    call.set_method_id(method);
-    encode::write_target(call.reborrow().init_target(), place);
-    call.init_params().init_content()
-}
-
-/// What a call says about its results.
-#[derive(Clone, Copy)]
-struct Hints {
-    sort: Sort,
-    no_pipelining: bool,
-}
-
-/// Adds what is known of a call when its parameters have been written.
-fn complete_call(built: &mut Built, hints: Hints, given: &Given) -> Result<(), Exception> {
-    let root = built.get_root::<message::Builder<'_>>()?;
-    let Ok(message::Call(Ok(mut call))) = root.which() else {
-        return Err(Exception::failed("the message lost its envelope"));
-    };
-    match hints.sort {
-        Sort::Call => {}
-        Sort::Tail => call.reborrow().init_send_results_to().set_yourself(()),
-        Sort::Pipeline => call.set_only_promise_pipeline(true),
-    }
-    // rpc.capnp: Call.noPromisePipelining
-    call.set_no_promise_pipelining(hints.no_pipelining);
-    if !given.caps.is_empty() {
-        encode::write_caps(call.get_params()?, &given.caps);
-    }
-    Ok(())
-}
-
-fn copy_content<'a>(
+fn copy_content(
     call: &WireCall,
-    mut to: any_pointer::Builder<'a>,
-    table: &'a mut CapTable,
+    to: &mut Content<'_>,
+    table: &mut CapTable,
 ) -> Result<(), Exception> {
     let content = call.params.content()?;
-    to.imbue_mut(table);
-    to.set_as::<any_pointer::Owned>(content)?;
+    let mut root = to.root()?;
+    root.imbue_mut(table);
+    root.set_as::<any_pointer::Owned>(content)?;
     Ok(())
 }

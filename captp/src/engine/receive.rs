@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use super::Engine;
 use crate::frame::{Frame, Message};
 use crate::message::encode::{self, Built};
-use crate::message::{Envelope, Unimplemented, decode};
+use crate::message::{Envelope, Unimplemented, decode, quick};
+use crate::payload::Place;
 use crate::{CloseReason, ConnId, Host, PeerMisbehaved};
 
 type Result<T> = std::result::Result<T, PeerMisbehaved>;
@@ -94,6 +95,20 @@ impl<H: Host> Engine<H> {
             return Ok(());
         };
         row.received += 1;
+        if fds.is_empty()
+            && !row.awaits_hello
+            && let Some(segment) = frame.single()
+            && let Some((envelope, content)) = quick::decode(segment, &row.limits)
+        {
+            tracing::trace!(%conn, ?envelope, "received");
+            let mut frame = frame;
+            if let Some(content) = content {
+                frame.focus(content);
+            }
+            let nesting = row.limits.nesting.saturating_sub(quick::CONTENT_DEPTH);
+            let message = frame.into_message(row.limits.traversal_factor, nesting);
+            return self.on_envelope(conn, envelope, message, Some(Place::Root), &mut Vec::new());
+        }
         let message = frame.into_message(row.limits.traversal_factor, row.limits.nesting);
         if fds.len() > row.limits.fds_per_message {
             return Err(PeerMisbehaved::TooManyFds(fds.len()));
@@ -105,6 +120,18 @@ impl<H: Host> Engine<H> {
         let envelope = decode::decode(&message, &row.limits)?;
         tracing::trace!(%conn, ?envelope, "received");
         let mut fds: Fds = fds.into_iter().map(Some).collect();
+        self.on_envelope(conn, envelope, message, None, &mut fds)
+    }
+
+    /// What a message asks of us. `content` is where its payload lies, if not where its kind has it.
+    fn on_envelope(
+        &mut self,
+        conn: ConnId,
+        envelope: Envelope,
+        message: Message,
+        content: Option<Place>,
+        fds: &mut Fds,
+    ) -> Result<()> {
         match envelope {
             Envelope::Unimplemented(what) => self.on_unimplemented(conn, what),
             Envelope::Abort(reason) => {
@@ -112,13 +139,19 @@ impl<H: Host> Engine<H> {
                 Ok(())
             }
             Envelope::Bootstrap { answer } => self.on_bootstrap(conn, answer),
-            Envelope::Call(call) => self.on_call(conn, &call, message, &mut fds),
-            Envelope::Return(ret) => self.on_return(conn, ret, message, &mut fds),
+            Envelope::Call(call) => {
+                let at = content.unwrap_or(Place::Call);
+                self.on_call(conn, &call, (message, at), fds)
+            }
+            Envelope::Return(ret) => {
+                let at = content.unwrap_or(Place::Return);
+                self.on_return(conn, ret, (message, at), fds)
+            }
             Envelope::Finish {
                 answer,
                 release_results,
             } => self.on_finish(conn, answer, release_results),
-            Envelope::Resolve { import, to } => self.on_resolve(conn, import, to, &mut fds),
+            Envelope::Resolve { import, to } => self.on_resolve(conn, import, to, fds),
             Envelope::Release { export, count } => self.on_release(conn, export, count),
             Envelope::Disembargo { target, context } => {
                 self.on_disembargo(conn, &target, &context, &message)

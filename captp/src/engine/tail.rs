@@ -145,7 +145,7 @@ impl<H: Host> Engine<H> {
             self.nodes.retain(node);
             counted.push(self.behind_held(conn, node));
         }
-        Payload::new(message, payload::Place::Return, counted)
+        Payload::new(message, payload::Place::Root, counted)
     }
 
     /// The results that a question takes are there. Calls that were pipelined on it go out to the

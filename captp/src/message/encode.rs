@@ -4,9 +4,7 @@ use std::rc::Rc;
 
 use capnp::message::HeapAllocator;
 
-use crate::captp_capnp::{
-    cap_descriptor, exception, message, message_target, payload, promised_answer,
-};
+use crate::captp_capnp::{cap_descriptor, exception, message, message_target, promised_answer};
 use crate::contact::{self, Await, Claim, Contact};
 use crate::engine::node::Place;
 use crate::exception::{Exception, ExceptionKind};
@@ -19,15 +17,6 @@ pub(crate) type Built = capnp::message::Builder<HeapAllocator>;
 pub(crate) fn new_message(words: u32) -> Built {
     Built::new(HeapAllocator::new().first_segment_words(words.clamp(8, 1 << 16)))
 }
-
-/// Size of a message in bytes, without its segment table.
-pub(crate) fn size(built: &Built) -> usize {
-    let segments = built.get_segments_for_output();
-    segments.iter().map(|segment| segment.len()).sum()
-}
-
-/// Words of the envelope of a Call or Return, with a few references.
-pub(crate) const ENVELOPE_WORDS: u32 = 24;
 
 /// How a reference is described to the peer.
 #[derive(Clone, Debug)]
@@ -69,17 +58,6 @@ fn write_promised(mut to: promised_answer::Builder<'_>, question: QuestionId, pa
             .reborrow()
             .get(index)
             .set_get_pointer_field(*field);
-    }
-}
-
-/// Writes the capability table of a payload.
-pub(crate) fn write_caps(to: payload::Builder<'_>, caps: &[Cap]) {
-    if caps.is_empty() {
-        return;
-    }
-    let mut table = to.init_cap_table(u32::try_from(caps.len()).unwrap_or(u32::MAX));
-    for (index, cap) in (0u32..).zip(caps) {
-        write_descriptor(table.reborrow().get(index), cap);
     }
 }
 
