@@ -95,7 +95,9 @@ type Fill = fn(any_pointer::Builder<'_>);
 fn contents() -> Vec<Fill> {
     vec![
         |_| {},
-        |to| drop(to.init_as::<message::Builder<'_>>()),
+        |to| {
+            to.init_as::<message::Builder<'_>>();
+        },
         |to| {
             let mut message = to.init_as::<message::Builder<'_>>().init_call();
             message.set_interface_id(9);
@@ -107,7 +109,9 @@ fn contents() -> Vec<Fill> {
         },
         |mut to| to.set_as::<data::Owned>(&[1; 100][..]).unwrap(),
         |mut to| to.set_as::<text::Owned>("").unwrap(),
-        |to| drop(to.init_as::<crate::captp_capnp::finish::Builder<'_>>()),
+        |to| {
+            to.init_as::<crate::captp_capnp::finish::Builder<'_>>();
+        },
     ]
 }
 
@@ -259,7 +263,8 @@ fn overlaps(segment: &[u8]) -> bool {
         .zip(0i64..)
         .any(|(word, at)| {
             let pointer = u64::from_le_bytes(*word);
-            let offset = i64::from((pointer as u32).cast_signed() >> 2);
+            let [a, b, c, d, ..] = *word;
+            let offset = i64::from(i32::from_le_bytes([a, b, c, d]) >> 2);
             pointer & 0b10 == 0 && at + 1 + offset <= 0
         })
 }
@@ -299,8 +304,10 @@ fn the_shortcut_takes_finish_and_release() {
 
 #[test]
 fn the_shortcut_reads_damaged_messages_as_the_generated_readers_do_or_not_at_all() {
-    let mut limits = Limits::default();
-    limits.nesting = 16;
+    let limits = Limits {
+        nesting: 16,
+        ..Limits::default()
+    };
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut random = |below: usize| {
         state = state
@@ -321,7 +328,7 @@ fn the_shortcut_reads_damaged_messages_as_the_generated_readers_do_or_not_at_all
                 segment[at] = match random(3) {
                     0 => segment[at] ^ 1 << random(8),
                     1 => 0,
-                    _ => random(256) as u8,
+                    _ => u8::try_from(random(256)).unwrap(),
                 };
             }
             taken += usize::from(compare(&segment, &limits));

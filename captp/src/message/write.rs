@@ -227,7 +227,7 @@ fn place_words(place: &Place) -> usize {
     }
 }
 
-/// A PromisedAnswer, and behind it the operations that lead to the reference.
+/// A `PromisedAnswer`, and behind it the operations that lead to the reference.
 fn put_promised(out: &mut Vec<u8>, question: QuestionId, path: &[u16]) {
     let question = u64::from(question.raw());
     if path.is_empty() {
