@@ -134,6 +134,11 @@ impl Claim {
         }
     }
 
+    /// Whether it was passed on.
+    pub(crate) const fn was_forwarded(&self) -> bool {
+        !self.forwards.is_empty()
+    }
+
     /// Whether it may be passed on once more.
     pub(crate) fn can_be_forwarded(&self) -> bool {
         self.forwards.len() < MAX_FORWARDS

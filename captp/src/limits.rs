@@ -51,10 +51,12 @@ pub struct Limits {
     /// Most gifts that are open at the peer as their exporter. Default 1,024 (soft): further
     /// references of the peer are given to others through this vat.
     pub gifts: usize,
-    /// Most gifts of the peer that are open here. Default 4,096 (hard).
+    /// Most gifts of the peer that are open here. Default 4,096 (soft): whoever gets one more
+    /// cannot accept it.
     pub provisions: usize,
-    /// Most accepted gifts of the peer that wait for their giver. Default 128 (soft): one more is
-    /// answered as overloaded.
+    /// Most accepted gifts of the peer that wait for their giver, and things of our own that the
+    /// peer gave us and that do. Default 128 (soft): one more is answered as overloaded, or reached
+    /// through the peer.
     pub accepts: usize,
     /// Most calls from the wire that wait for one unresolved promise. Default 256 (soft).
     pub pipeline_depth: usize,

@@ -16,6 +16,12 @@
 //!    gift becomes its vine, and the waiting calls go there: nothing was sent on another way.
 //! 3. *Accepting*: a question like any other; calls are pipelined on it. Return → the vine is
 //!    released. An exception breaks the reference: calls may have been lost, so later ones must be.
+//!    If others passed the gift on before it came to us, what they do with theirs may have ended it
+//!    (a call on the vine does). Then calls wait for the Return, and an exception leads to the vine
+//!    as in 2.
+//!
+//! A gift is passed on, or goes back to who gave it, in state 1 only, and is passed on only if it
+//! was no promise that was called: nobody else may overtake those calls.
 //!
 //! The gifter lost in 1 or 2: broken. Ours to export: the same without a connection.
 //!
@@ -65,7 +71,9 @@ pub(crate) struct Gift {
 pub(crate) struct Provisions {
     pub(crate) open: BTreeMap<GiftName, Provision>,
     /// Accepts whose Provide has not come.
-    pub(crate) early: Vec<(GiftName, Parked)>,
+    early: BTreeMap<GiftName, Vec<Parked>>,
+    /// Until when they wait.
+    due: BTreeSet<(Duration, GiftName)>,
     /// Gifts that ended, with the time until which they are remembered.
     ended: VecDeque<(Duration, GiftName)>,
     remembered: BTreeSet<GiftName>,
@@ -85,10 +93,12 @@ pub(crate) struct Provision {
     pub(crate) waiting: Vec<Parked>,
 }
 
-/// An Accept that waits.
+/// An Accept that may have to wait.
 #[derive(Debug)]
 pub(crate) struct Parked {
     pub(crate) by: Acceptor,
+    /// Against whose limit it counts: who accepts, or who gave us something of our own.
+    pub(crate) conn: ConnId,
     /// To whom the gifter gave it, as the claim says.
     pub(crate) recipient: VatKey,
     pub(crate) embargo: Option<EmbargoName>,
@@ -97,7 +107,7 @@ pub(crate) struct Parked {
 }
 
 /// Who accepts.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Acceptor {
     /// A peer.
     Peer(AnswerToken),
@@ -129,7 +139,59 @@ impl Provisions {
 
     /// When something here ends by itself.
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.early.iter().map(|(_, parked)| parked.until).min()
+        self.due.first().map(|(until, _)| *until)
+    }
+
+    /// Lets an Accept wait: for its Provide, or for the embargo.
+    pub(crate) fn park(&mut self, name: GiftName, parked: Parked) {
+        if let Some(provision) = self.open.get_mut(&name) {
+            return provision.waiting.push(parked);
+        }
+        self.due.insert((parked.until, name));
+        self.early.entry(name).or_default().push(parked);
+    }
+
+    /// Takes out the Accepts of a gift that wait for its Provide, if `which` says so.
+    pub(crate) fn take_early(
+        &mut self,
+        name: &GiftName,
+        mut which: impl FnMut(&Parked) -> bool,
+    ) -> Vec<Parked> {
+        let Some(list) = self.early.remove(name) else {
+            return Vec::new();
+        };
+        for parked in &list {
+            self.due.remove(&(parked.until, *name));
+        }
+        let (taken, rest): (Vec<_>, Vec<_>) = list.into_iter().partition(|parked| which(parked));
+        for parked in &rest {
+            self.due.insert((parked.until, *name));
+        }
+        if !rest.is_empty() {
+            self.early.insert(*name, rest);
+        }
+        taken
+    }
+
+    /// Takes out an Accept, whatever it waits for.
+    pub(crate) fn withdraw(&mut self, name: &GiftName, by: &Acceptor) -> Vec<Parked> {
+        let mut taken = self.take_early(name, |parked| parked.by == *by);
+        if let Some(provision) = self.open.get_mut(name) {
+            taken.extend(provision.waiting.extract_if(.., |parked| parked.by == *by));
+        }
+        taken
+    }
+
+    /// The next Accepts that have waited too long for their Provide.
+    pub(crate) fn take_late(&mut self, now: Duration) -> Option<Vec<Parked>> {
+        let (_, name) = *self.due.first().filter(|(until, _)| *until <= now)?;
+        Some(self.take_early(&name, |parked| parked.until <= now))
+    }
+
+    /// All that wait.
+    pub(crate) fn parked(&self) -> impl Iterator<Item = &Parked> {
+        let waiting = self.open.values().flat_map(|open| &open.waiting);
+        self.early.values().flatten().chain(waiting)
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) enum Asker<H: Host> {
     Forward(AnswerToken),
     /// The vine that a gift came with, which is released then. Counted.
     Accept { vine: NodeId },
+    /// A gift that becomes what is in the answer, or its vine. Not counted.
+    Gift(NodeId),
     /// A Provide: there should be no answer. The vine at the recipient.
     Provision { conn: ConnId, vine: ExportId },
     /// Only the references inside.

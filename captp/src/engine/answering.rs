@@ -11,6 +11,7 @@ use super::node::Kind;
 use super::{Engine, Work, handoff};
 use crate::captp_capnp::message;
 use crate::connection::answer::{Answer, Results, ResultsTo, State};
+use crate::connection::handoff::Acceptor;
 use crate::connection::{Pin, Way};
 use crate::frame::{Frame, Message};
 use crate::hook::{cap_hook, index_table};
@@ -394,16 +395,17 @@ impl<H: Host> Engine<H> {
                 self.end_provision(name, &handoff::ended());
                 return Ok(());
             }
-            State::Accepting(name) => {
+            State::Accepting(name) if entry.pipeline.is_empty() => {
                 let name = *name;
-                self.withdraw_accept(name, &token);
+                self.withdraw_accept(name, &Acceptor::Peer(token.duplicate()));
                 self.answer_exception(&token, &Exception::failed("the call was canceled"));
                 return Ok(());
             }
             State::Running
             | State::Forwarded { .. }
             | State::Returned(_)
-            | State::Redirected { .. } => {}
+            | State::Redirected { .. }
+            | State::Accepting(_) => {}
         }
         match entry.state {
             _ if !entry.is_unwanted() => {}

@@ -6,7 +6,7 @@ use super::Engine;
 use super::node::{Kind, Place};
 use crate::connection::answer::{Results, State as AnswerState};
 use crate::connection::export::State as ExportState;
-use crate::connection::handoff::Vine;
+use crate::connection::handoff::{Acceptor, Vine};
 use crate::connection::held::Held as Waiting;
 use crate::connection::question::{Asker, Sort, State as QuestionState};
 use crate::connection::{Connection, Pin, Way};
@@ -52,6 +52,7 @@ impl<H: Host> Engine<H> {
         for provision in self.provisions.open.values() {
             held.count(provision.node);
         }
+        self.check_handoff()?;
         for (id, node) in self.nodes.iter() {
             if let Kind::Gift(gift) = &node.kind {
                 held.count(gift.vine);
@@ -77,6 +78,57 @@ impl<H: Host> Engine<H> {
     #[must_use]
     pub fn live_nodes(&self) -> usize {
         self.nodes.iter().count() - 1
+    }
+
+    /// What is counted of gifts, provisions and Accepts.
+    fn check_handoff(&self) -> Result<(), String> {
+        let open = || self.connections.iter().filter(|(_, row)| !row.closed);
+        let mut gifts = BTreeMap::<ConnId, usize>::new();
+        for (_, row) in open() {
+            for (_, entry) in row.exports.iter() {
+                if let ExportState::Vine(Vine::Given { conn, question }) = &entry.state {
+                    *gifts.entry(*conn).or_default() += 1;
+                    let question = self.connections.get(*conn).and_then(|row| {
+                        let question = row.questions.get(question.raw())?;
+                        matches!(question.asker, Asker::Provision { .. }).then_some(())
+                    });
+                    if question.is_none() {
+                        return Err("a vine without a Provide".to_owned());
+                    }
+                }
+            }
+        }
+        for (conn, row) in open() {
+            let given = gifts.get(&conn).copied().unwrap_or(0);
+            let provisions = self.provisions.open.values();
+            let provisions = provisions.filter(|open| open.conn == conn).count();
+            let parked = self.provisions.parked();
+            let parked = parked.filter(|parked| parked.conn == conn).count();
+            let counted = (row.gifts, row.provisions, row.parked);
+            if counted != (given, provisions, parked) {
+                return Err(format!(
+                    "{conn:?} counts {counted:?} gifts, provisions and accepts, not \
+                     {given}, {provisions} and {parked}"
+                ));
+            }
+        }
+        for parked in self.provisions.parked() {
+            let there = match &parked.by {
+                Acceptor::Own(gift) => self
+                    .nodes
+                    .get(*gift)
+                    .is_some_and(|node| matches!(node.kind, Kind::Gift(_))),
+                Acceptor::Peer(token) => self
+                    .connections
+                    .get(token.conn)
+                    .and_then(|row| row.answers.get(token.answer.raw()))
+                    .is_some_and(|entry| matches!(entry.state, AnswerState::Accepting(_))),
+            };
+            if !there {
+                return Err("an Accept that waits and is not there".to_owned());
+            }
+        }
+        Ok(())
     }
 
     fn check_nodes(&self, held: &Held) -> Result<(), String> {

@@ -5,6 +5,7 @@ use super::{ConnOptions, Engine, Output};
 use crate::connection::Connection;
 use crate::connection::answer::{Answer, State};
 use crate::connection::framer::Framer;
+use crate::connection::handoff::Acceptor;
 use crate::connection::question::{Asker, Question};
 use crate::contact::{self, MAX_ADDRESSES, VatKey};
 use crate::frame::Message;
@@ -225,7 +226,7 @@ impl<H: Host> Engine<H> {
                     answer: id,
                     serial: answer.serial,
                 };
-                self.withdraw_accept(name, &token);
+                self.withdraw_accept(name, &Acceptor::Peer(token));
             }
             State::Running
             | State::Forwarded { .. }

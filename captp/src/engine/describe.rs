@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use capnp::private::layout::CapTable;
 
-use super::node::{Kind, Place};
+use super::node::{Kind, Node, Place};
 use super::{Engine, Work};
 use crate::connection::export::{Export, State};
 use crate::connection::{Pin, Way};
@@ -131,7 +131,10 @@ impl<H: Host> Engine<H> {
                     return Ok((Described::Theirs(far.place.clone()), Way::Strict, id));
                 }
                 Kind::Far(far) if !node.is_unresolved() => {
-                    let far = far.clone();
+                    let (far, queued) = (far.clone(), node.has_backlog());
+                    if queued && self.handoff_peer(far.conn).is_some() {
+                        return self.describe_later(conn, id, given);
+                    }
                     if let Some((described, vine)) = self.introduce(conn, id, &far) {
                         given.exports.push(vine);
                         return Ok((described, Way::Plain, id));
@@ -163,6 +166,23 @@ impl<H: Host> Engine<H> {
         Ok((Described::Promise(id), Way::Export { id, serial }, node))
     }
 
+    /// What was sent to something before it is given away has to be first, and is still in a queue:
+    /// a promise until that is empty.
+    fn describe_later(
+        &mut self,
+        conn: ConnId,
+        node: NodeId,
+        given: &mut Given,
+    ) -> Result<(Described, Way, NodeId), Exception> {
+        let id = self.new_export(conn, node, State::Promise)?;
+        given.exports.push(id);
+        let row = self.connections.get(conn);
+        let entry = row.and_then(|row| row.exports.get(id.raw()));
+        let serial = entry.map_or(0, |entry| entry.serial);
+        self.work.push_back(Work::Announce(conn, id, serial));
+        Ok((Described::Promise(id), Way::Export { id, serial }, node))
+    }
+
     /// A gift that was not accepted: goes back to who gave it as what they gave, or on to somebody
     /// else. Otherwise it is accepted now, and a promise until then.
     fn describe_gift(
@@ -173,6 +193,10 @@ impl<H: Host> Engine<H> {
         from: ConnId,
         given: &mut Given,
     ) -> Option<(Described, Way, NodeId)> {
+        if !self.nodes.get(gift).is_some_and(Node::is_fresh_gift) {
+            self.work.push_back(Work::Accept(gift));
+            return None;
+        }
         if from == conn
             && let Some(far) = self.nodes.get(vine).and_then(|node| node.far())
         {
@@ -371,11 +395,15 @@ impl<H: Host> Engine<H> {
         let Some(node) = self.nodes.get_mut(to) else {
             return false;
         };
-        let here = node.far().is_some_and(|far| far.conn == conn);
+        let here = node.far().is_some_and(|far| far.conn == conn) || node.is_gift_of(conn);
         if here || !node.is_unresolved() || node.exported_as(conn).is_some() {
             return false;
         }
         node.add_export(conn, id);
+        if matches!(node.kind, Kind::Gift(_)) {
+            // The peer may be waiting for it.
+            self.work.push_back(Work::Accept(to));
+        }
         self.nodes.retain(to);
         let Some(row) = self.connections.get_mut(conn) else {
             return true;

@@ -91,7 +91,9 @@ impl<H: Host> Engine<H> {
             .get(conn)
             .map_or(0, |row| row.limits.pipeline_depth);
         let waiting = match self.nodes.get(self.nodes.terminal(target.node)) {
-            Some(node) if matches!(node.kind, Kind::Promise) => node.waiting_wire_calls(),
+            Some(node) if matches!(node.kind, Kind::Promise | Kind::Gift(_)) => {
+                node.waiting_wire_calls()
+            }
             _ => 0,
         };
         if waiting < limit {
@@ -164,6 +166,7 @@ impl<H: Host> Engine<H> {
             // The peer does not know the hint: a call like any other.
             question.sort = Sort::Call;
         }
+        let provides = matches!(question.asker, Asker::Provision { .. });
         let trip = question.trip;
         let params = std::mem::take(&mut question.params);
         if let Some(row) = self.connections.get_mut(conn) {
@@ -181,6 +184,9 @@ impl<H: Host> Engine<H> {
         }
         if sort == Sort::Tail {
             return self.on_tail_return(conn, id, &ret.body);
+        }
+        if provides && matches!(ret.body, ReturnBody::TakeFrom(_)) {
+            return Err(PeerMisbehaved::UnknownValue("Return to a Provide"));
         }
         // Everything that can be wrong comes first: until then the question is left as it is.
         let results = match self.outcome(conn, ret.body, message, fds)? {
@@ -320,6 +326,7 @@ impl<H: Host> Engine<H> {
                 self.discard(result);
                 self.drop_count(vine);
             }
+            Asker::Gift(gift) => self.gift_answered(gift, result),
             Asker::Provision { conn, vine } => {
                 self.discard(result);
                 self.provide_ended(conn, vine);

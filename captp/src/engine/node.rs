@@ -266,6 +266,16 @@ impl<H: Host> Node<H> {
         }
     }
 
+    /// Whether this is a gift for which nothing has been done, and to which nothing was sent.
+    pub(crate) fn is_fresh_gift(&self) -> bool {
+        matches!(&self.kind, Kind::Gift(gift) if !gift.accepting) && !self.has_backlog()
+    }
+
+    /// Whether this is such a gift that came on the connection.
+    pub(crate) fn is_gift_of(&self, conn: ConnId) -> bool {
+        matches!(&self.kind, Kind::Gift(gift) if gift.from == conn) && self.is_fresh_gift()
+    }
+
     /// Whether the node can still become something else.
     pub(crate) const fn is_unresolved(&self) -> bool {
         match &self.kind {

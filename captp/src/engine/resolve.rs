@@ -64,7 +64,7 @@ impl<H: Host> Engine<H> {
         self.announce_later(exports);
         match old {
             Kind::Far(far) => self.leave_place(id, &far),
-            Kind::Gift(gift) => self.drop_count(gift.vine),
+            Kind::Gift(gift) => self.end_gift(id, &gift),
             Kind::Object(_) | Kind::Promise | Kind::Link { .. } | Kind::Broken(_) => {}
         }
     }
@@ -92,7 +92,7 @@ impl<H: Host> Engine<H> {
                 self.drop_count(to);
             }
             Kind::Far(far) => self.leave_place(id, &far),
-            Kind::Gift(gift) => self.drop_count(gift.vine),
+            Kind::Gift(gift) => self.end_gift(id, &gift),
             Kind::Promise | Kind::Broken(_) => {}
         }
     }

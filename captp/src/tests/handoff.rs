@@ -13,26 +13,26 @@ use crate::{
     PeerMisbehaved, QuestionId, Transmit,
 };
 
-const GIFTER: usize = 0;
-const RECIPIENT: usize = 1;
-const EXPORTER: usize = 2;
+pub(super) const GIFTER: usize = 0;
+pub(super) const RECIPIENT: usize = 1;
+pub(super) const EXPORTER: usize = 2;
 /// The links of the gifter.
-const TO_RECIPIENT: usize = 0;
-const TO_EXPORTER: usize = 1;
+pub(super) const TO_RECIPIENT: usize = 0;
+pub(super) const TO_EXPORTER: usize = 1;
 
 /// Three vats, and the gifter's references to the objects of the other two.
-struct Trio {
-    net: Net,
-    recipient: NodeId,
-    gift: NodeId,
+pub(super) struct Trio {
+    pub(super) net: Net,
+    pub(super) recipient: NodeId,
+    pub(super) gift: NodeId,
 }
 
 impl Trio {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Net::known(3))
     }
 
-    fn with(mut net: Net) -> Self {
+    pub(super) fn with(mut net: Net) -> Self {
         assert_eq!(net.meet(GIFTER, RECIPIENT), TO_RECIPIENT);
         assert_eq!(net.meet(GIFTER, EXPORTER), TO_EXPORTER);
         let recipient = net.root(TO_RECIPIENT, 0);
@@ -45,24 +45,31 @@ impl Trio {
     }
 
     /// The gifter gives its reference to the recipient.
-    fn give(&mut self) -> NodeId {
+    pub(super) fn give(&mut self) -> NodeId {
         give(&mut self.net, GIFTER, self.recipient, RECIPIENT, self.gift)
     }
 
     /// What the gifter holds of others is given back.
-    fn gifter_lets_go(&mut self) {
+    pub(super) fn gifter_lets_go(&mut self) {
         self.net.vats[GIFTER].release(self.recipient);
         self.net.vats[GIFTER].release(self.gift);
         self.net.run();
     }
 
-    fn assert_number(&mut self, vat: usize, number: u32) {
+    /// The id of the vine of the only gift that the recipient has.
+    pub(super) fn vine(&self) -> u32 {
+        let conn = self.net.conn(TO_RECIPIENT, 1);
+        let tables = self.net.vats[RECIPIENT].engine.tables(conn).unwrap();
+        *tables.imports.keys().next().unwrap()
+    }
+
+    pub(super) fn assert_number(&mut self, vat: usize, number: u32) {
         assert_eq!(self.net.vats[vat].take_number(), number);
     }
 }
 
 /// Vat `from` sends `gift` as a parameter to `to`, which is at vat `at`. Returns what came there.
-fn give(net: &mut Net, from: usize, to: NodeId, at: usize, gift: NodeId) -> NodeId {
+pub(super) fn give(net: &mut Net, from: usize, to: NodeId, at: usize, gift: NodeId) -> NodeId {
     net.vats[from].send(to, 1, &[gift]);
     net.run();
     let (given, respond) =
@@ -74,7 +81,7 @@ fn give(net: &mut Net, from: usize, to: NodeId, at: usize, gift: NodeId) -> Node
 }
 
 /// Everything that a vat has to say, thrown away.
-fn hush(net: &mut Net) {
+pub(super) fn hush(net: &mut Net) {
     for vat in &mut net.vats {
         while vat.next().is_some() {}
     }
@@ -206,7 +213,7 @@ fn a_second_gift_from_the_same_exporter_uses_the_same_connection() {
 }
 
 /// The recipient has a promise of the gifter, calls it, and it resolves to the exporter's object.
-fn embargoed(trio: &mut Trio) -> NodeId {
+pub(super) fn embargoed(trio: &mut Trio) -> NodeId {
     let (_, promised) = {
         let root = trio.net.vats[RECIPIENT]
             .engine
@@ -463,7 +470,7 @@ fn an_embargo_is_lifted_behind_calls_that_wait_for_room() {
 // ---- more parties
 
 /// A fourth vat, linked with the recipient; the link, and the recipient's reference to its object.
-fn fourth(trio: &mut Trio) -> (usize, NodeId) {
+pub(super) fn fourth(trio: &mut Trio) -> (usize, NodeId) {
     let link = trio.net.meet(RECIPIENT, 3);
     (link, trio.net.root(link, 0))
 }
@@ -647,13 +654,13 @@ fn a_reference_goes_from_hand_to_hand_through_many_vats() {
 // ---- the exporter, and who is not entitled
 
 /// A vat that speaks to vat 2 by hand, with the key of `number`.
-struct Stranger {
-    net: Net,
-    link: usize,
+pub(super) struct Stranger {
+    pub(super) net: Net,
+    pub(super) link: usize,
 }
 
 impl Stranger {
-    fn new(mut net: Net, number: u8) -> Self {
+    pub(super) fn new(mut net: Net, number: u8) -> Self {
         let stranger = net.vats.len();
         net.vats.push(Vat::known(identity(number)));
         let options = ConnOptions::default().with_hello(true);
@@ -665,12 +672,12 @@ impl Stranger {
         Self { net, link }
     }
 
-    fn accept(&mut self, question: u32, claim: &Claim, embargo: Option<&[u8]>) {
+    pub(super) fn accept(&mut self, question: u32, claim: &Claim, embargo: Option<&[u8]>) {
         let built = encode::accept(QuestionId::new(question), claim, embargo);
         self.say(&built);
     }
 
-    fn say(&mut self, built: &encode::Built) {
+    pub(super) fn say(&mut self, built: &encode::Built) {
         let mut out = Transmit::new();
         out.push(&built.get_segments_for_output(), &[]);
         let conn = self.net.conn(self.link, 1);
@@ -682,7 +689,7 @@ impl Stranger {
     }
 
     /// What the exporter said last: the kind, or the reason of an exception.
-    fn heard(&mut self) -> String {
+    pub(super) fn heard(&mut self) -> String {
         self.net.pump();
         let Some(flying) = self.net.links[self.link].to[0].pop_front() else {
             return "nothing".to_owned();
@@ -695,7 +702,7 @@ impl Stranger {
 }
 
 /// The claim that the gifter made for its first gift to `recipient`.
-fn claim_for(recipient: VatKey) -> Claim {
+pub(super) fn claim_for(recipient: VatKey) -> Claim {
     Claim::new(&identity(1), 1, &key(3), recipient)
 }
 

@@ -6,6 +6,7 @@ mod basics;
 mod bounds;
 mod exceptions;
 mod handoff;
+mod handoff_hostile;
 mod hello;
 mod hints;
 mod hostile;

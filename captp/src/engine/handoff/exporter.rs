@@ -10,7 +10,7 @@ use crate::connection::handoff::{Acceptor, Parked, Provision};
 use crate::contact::{Await, Claim, GiftName};
 use crate::frame::Message;
 use crate::message::{EmbargoName, Target};
-use crate::{AnswerId, AnswerToken, ConnId, Exception, Host, NodeId, PeerMisbehaved};
+use crate::{AnswerId, ConnId, Exception, Host, NodeId, PeerMisbehaved};
 
 type Result<T> = std::result::Result<T, PeerMisbehaved>;
 
@@ -33,14 +33,11 @@ impl<H: Host> Engine<H> {
         };
         let row = self.connections.get(conn);
         let (limit, open) = row.map_or((0, 0), |row| (row.limits.provisions, row.provisions));
-        if open >= limit {
-            return Err(PeerMisbehaved::TableFull {
-                what: "open gifts",
-                limit,
-            });
-        }
         if self.provisions.open.contains_key(&name) || self.provisions.has_ended(&name) {
             return Err(PeerMisbehaved::DuplicateGift);
+        }
+        if open >= limit {
+            return self.refuse_provide(conn, answer, name, limit);
         }
         let target = self.target(conn, target)?;
         if !target.counted {
@@ -67,11 +64,30 @@ impl<H: Host> Engine<H> {
         if let Some(row) = self.connections.get_mut(conn) {
             row.provisions += 1;
         }
-        let early = std::mem::take(&mut self.provisions.early);
-        let (met, rest): (Vec<_>, Vec<_>) = early.into_iter().partition(|(gift, _)| *gift == name);
-        self.provisions.early = rest;
-        for (_, parked) in met {
+        for parked in self.provisions.take_early(&name, |_| true) {
+            self.unpark(&parked);
             self.accept(name, parked);
+        }
+        Ok(())
+    }
+
+    /// The peer has too many open gifts. It may not have wanted so many: whoever it gave them to
+    /// keeps them. So this is no reason to end the connection.
+    fn refuse_provide(
+        &mut self,
+        conn: ConnId,
+        answer: AnswerId,
+        name: GiftName,
+        limit: usize,
+    ) -> Result<()> {
+        let token = self.new_answer(conn, answer, ResultsTo::Caller, 0)?;
+        let reason = Exception::overloaded(format!("{limit} gifts of this vat are open already"));
+        self.answer_exception(&token, &reason);
+        self.provisions
+            .remember(name, self.now.saturating_add(REMEMBERED));
+        for parked in self.provisions.take_early(&name, |_| true) {
+            self.unpark(&parked);
+            self.refuse_gift(&parked.by, &reason);
         }
         Ok(())
     }
@@ -91,26 +107,15 @@ impl<H: Host> Engine<H> {
         let (Some(peer), Some(own), true) = (row.peer, &self.config.identity, row.hello) else {
             return self.echo(conn, message);
         };
-        let (limit, parked) = (row.limits.accepts, row.parked);
         let entitled = claim.holder() == peer && claim.is_signed(own);
         let token = self.new_answer(conn, answer, ResultsTo::Caller, 0)?;
         if !entitled {
             self.answer_exception(&token, &Exception::failed("the gift is for another vat"));
             return Ok(());
         }
-        if parked >= limit {
-            let reason = format!("{limit} accepted gifts wait for their givers already");
-            self.answer_exception(&token, &Exception::overloaded(reason));
-            return Ok(());
-        }
-        if let Some(entry) = self.answer_mut(&token) {
-            entry.state = State::Accepting(claim.gift);
-        }
-        if let Some(row) = self.connections.get_mut(conn) {
-            row.parked += 1;
-        }
         let parked = Parked {
             by: Acceptor::Peer(token),
+            conn,
             recipient: claim.recipient,
             embargo,
             until: self.now.saturating_add(self.config.rendezvous),
@@ -125,8 +130,7 @@ impl<H: Host> Engine<H> {
             return self.refuse_gift(&parked.by, &ended());
         }
         let Some(provision) = self.provisions.open.get_mut(&name) else {
-            self.provisions.early.push((name, parked));
-            return;
+            return self.park(name, parked);
         };
         if provision.recipient != parked.recipient {
             let reason = Exception::failed("the gift is for another vat");
@@ -137,40 +141,59 @@ impl<H: Host> Engine<H> {
             .as_ref()
             .is_some_and(|name| !provision.lifted.contains(name));
         if waits {
-            provision.waiting.push(parked);
-            return;
+            return self.park(name, parked);
         }
         let node = provision.node;
         self.complete_gift(&parked.by, node);
     }
 
+    /// Lets an Accept wait, if not too many do.
+    fn park(&mut self, name: GiftName, parked: Parked) {
+        let Some(row) = self.connections.get_mut(parked.conn) else {
+            return;
+        };
+        let limit = row.limits.accepts;
+        if row.parked >= limit {
+            let reason = format!("{limit} accepted gifts wait for their givers already");
+            return match parked.by {
+                Acceptor::Peer(token) => {
+                    self.answer_exception(&token, &Exception::overloaded(reason));
+                }
+                Acceptor::Own(gift) => self.fall_back(gift, &reason),
+            };
+        }
+        row.parked += 1;
+        if let Acceptor::Peer(token) = &parked.by
+            && let Some(entry) = self.answer_mut(token)
+        {
+            entry.state = State::Accepting(name);
+        }
+        self.provisions.park(name, parked);
+    }
+
+    /// An Accept waits for nothing any more.
+    fn unpark(&mut self, parked: &Parked) {
+        if let Some(row) = self.connections.get_mut(parked.conn) {
+            row.parked = row.parked.saturating_sub(1);
+        }
+        if let Acceptor::Peer(token) = &parked.by
+            && let Some(entry) = self.answer_mut(token)
+        {
+            entry.state = State::Running;
+        }
+    }
+
     fn complete_gift(&mut self, by: &Acceptor, node: NodeId) {
         match by {
-            Acceptor::Peer(token) => {
-                self.unpark(token);
-                self.answer_with_cap(token, node);
-            }
+            Acceptor::Peer(token) => self.answer_with_cap(token, node),
             Acceptor::Own(gift) => self.become_link(*gift, node),
         }
     }
 
     fn refuse_gift(&mut self, by: &Acceptor, reason: &Exception) {
         match by {
-            Acceptor::Peer(token) => {
-                self.unpark(token);
-                self.answer_exception(token, reason);
-            }
+            Acceptor::Peer(token) => self.answer_exception(token, reason),
             Acceptor::Own(gift) => self.become_broken(*gift, reason.clone()),
-        }
-    }
-
-    /// The Accept waits for nothing any more.
-    fn unpark(&mut self, token: &AnswerToken) {
-        if let Some(entry) = self.answer_mut(token) {
-            entry.state = State::Running;
-        }
-        if let Some(row) = self.connections.get_mut(token.conn) {
-            row.parked = row.parked.saturating_sub(1);
         }
     }
 
@@ -208,6 +231,7 @@ impl<H: Host> Engine<H> {
             .partition(|parked| parked.embargo.as_ref() == Some(embargo));
         provision.waiting = rest;
         for parked in lifted {
+            self.unpark(&parked);
             self.complete_gift(&parked.by, node);
         }
         Ok(())
@@ -218,40 +242,34 @@ impl<H: Host> Engine<H> {
         let Some(provision) = self.provisions.open.remove(&name) else {
             return;
         };
-        self.provisions.remember(name, self.now + REMEMBERED);
+        self.provisions
+            .remember(name, self.now.saturating_add(REMEMBERED));
         if let Some(row) = self.connections.get_mut(provision.conn) {
             row.provisions = row.provisions.saturating_sub(1);
         }
         for parked in provision.waiting {
+            self.unpark(&parked);
             self.refuse_gift(&parked.by, reason);
         }
         self.drop_count(provision.node);
     }
 
     /// The recipient does not want it any more, or is gone.
-    pub(in crate::engine) fn withdraw_accept(&mut self, name: GiftName, token: &AnswerToken) {
-        self.unpark(token);
-        let is = |parked: &Parked| matches!(&parked.by, Acceptor::Peer(by) if by == token);
-        self.provisions.early.retain(|(_, parked)| !is(parked));
-        if let Some(provision) = self.provisions.open.get_mut(&name) {
-            provision.waiting.retain(|parked| !is(parked));
+    pub(in crate::engine) fn withdraw_accept(&mut self, name: GiftName, by: &Acceptor) {
+        for parked in self.provisions.withdraw(&name, by) {
+            self.unpark(&parked);
         }
     }
 
     /// Ends what has waited too long for its Provide.
     pub(in crate::engine) fn expire_accepts(&mut self, now: Duration) {
         self.provisions.forget(now);
-        if self.provisions.deadline().is_none_or(|first| first > now) {
-            return;
-        }
-        let early = std::mem::take(&mut self.provisions.early);
-        let (late, rest): (Vec<_>, Vec<_>) = early
-            .into_iter()
-            .partition(|(_, parked)| parked.until <= now);
-        self.provisions.early = rest;
         let reason = "the vat that gave this reference did not tell its host in time";
-        for (_, parked) in late {
-            self.refuse_gift(&parked.by, &Exception::failed(reason));
+        while let Some(late) = self.provisions.take_late(now) {
+            for parked in late {
+                self.unpark(&parked);
+                self.refuse_gift(&parked.by, &Exception::failed(reason));
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use super::super::Engine;
 use super::super::node::{Far, Kind, Place};
 use crate::connection::export::State;
 use crate::connection::handoff::Vine;
-use crate::connection::question::{Asker, Sort};
+use crate::connection::question::{Asker, Question, Sort};
 use crate::contact::{Await, Claim, Contact, MAX_ADDRESSES, VatKey};
 use crate::message::encode::{self, Described};
 use crate::message::{EmbargoName, Target};
@@ -29,9 +29,7 @@ impl<H: Host> Engine<H> {
     ) -> Option<(Described, ExportId)> {
         let identity = self.config.identity.clone()?;
         let recipient = self.handoff_peer(conn)?;
-        let exporter = self
-            .handoff_peer(far.conn)
-            .filter(|key| *key != recipient)?;
+        let exporter = self.handoff_peer(far.conn)?;
         let row = self.connections.get(far.conn)?;
         if row.gifts >= row.limits.gifts {
             return None;
@@ -40,7 +38,6 @@ impl<H: Host> Engine<H> {
         let addresses = said.chain(&row.peer_addresses).cloned();
         let addresses = addresses.take(MAX_ADDRESSES).collect();
         let question = self.new_question(far.conn, Sort::Call).ok()?;
-        self.drain(node); // what we sent before comes before
         self.gifts_made += 1;
         let claim = Claim::new(&identity, self.gifts_made, &exporter, recipient);
         let state = State::Vine(Vine::Given {
@@ -85,7 +82,7 @@ impl<H: Host> Engine<H> {
         let Some(Kind::Gift(gift)) = self.nodes.get(node).map(|node| &node.kind) else {
             return None;
         };
-        if gift.accepting || !gift.contact.claim.can_be_forwarded() {
+        if gift.called || !gift.contact.claim.can_be_forwarded() {
             return None;
         }
         let (upstream, contact) = (gift.vine, Rc::clone(&gift.contact));
@@ -136,7 +133,9 @@ impl<H: Host> Engine<H> {
     }
 
     fn end_provide(&mut self, conn: ConnId, question: QuestionId) {
-        if self.question_mut(conn, question).is_none() {
+        let provides =
+            |question: &mut Question<H>| matches!(question.asker, Asker::Provision { .. });
+        if !self.question_mut(conn, question).is_some_and(provides) {
             return;
         }
         self.drop_question(conn, question);

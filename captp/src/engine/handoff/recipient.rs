@@ -9,7 +9,7 @@ use crate::connection::question::{Asker, Sort};
 use crate::contact::{Contact, VatKey};
 use crate::message::EmbargoName;
 use crate::message::encode;
-use crate::{ConnId, Exception, Host, ImportId, NodeId, PeerMisbehaved, QuestionId};
+use crate::{ConnId, Exception, Host, ImportId, NodeId, Payload, PeerMisbehaved, QuestionId};
 
 impl<H: Host> Engine<H> {
     /// A reference to something that another vat hosts, with one count: a gift, or what is reached
@@ -72,7 +72,7 @@ impl<H: Host> Engine<H> {
             return self.accept_own(id);
         }
         if let Some(conn) = self.greeted_by(&exporter) {
-            return self.accept_over(id, conn);
+            return self.accept_if_agreed(id, conn);
         }
         let addresses = contact.addresses.clone();
         let request = DialId(self.dials.insert(id));
@@ -100,21 +100,46 @@ impl<H: Host> Engine<H> {
         let Some(id) = self.dials.remove(request.0) else {
             return;
         };
-        let open = |conn: &ConnId| self.connections.get(*conn).is_some();
+        let Some(Kind::Gift(gift)) = self.nodes.get(id).map(|node| &node.kind) else {
+            return;
+        };
+        let exporter = gift.contact.exporter;
         match result {
-            Ok(conn) if open(&conn) => self.accept_over(id, conn),
-            Ok(_) => self.fall_back(id, "the connection is closed"),
+            Ok(conn) => match self.connections.get(conn).map(|row| row.peer) {
+                Some(peer) if peer == Some(exporter) => self.accept_if_agreed(id, conn),
+                Some(_) => self.fall_back(id, "the connection leads to another vat"),
+                None => self.fall_back(id, "the connection is closed"),
+            },
             Err(reason) => self.fall_back(id, reason.reason()),
         }
     }
 
-    /// No way but the vine. Nothing was sent on another, so the order is kept.
-    fn fall_back(&mut self, id: NodeId, why: &str) {
-        if let Some(Kind::Gift(gift)) = self.nodes.get(id).map(|node| &node.kind) {
-            tracing::debug!(conn = %gift.from, err = %why, "a gift is reached through its giver");
-            let vine = gift.vine;
-            self.become_link(id, vine);
+    /// Over this connection, unless it is known that the exporter would refuse.
+    fn accept_if_agreed(&mut self, id: NodeId, conn: ConnId) {
+        let row = self.connections.get(conn);
+        let greeted = row.is_some_and(|row| row.peer_hello.is_some());
+        if greeted && self.handoff_peer(conn).is_none() {
+            return self.fall_back(id, "handoff was not agreed with its host");
         }
+        self.accept_over(id, conn);
+    }
+
+    /// No way but the vine. No call was sent on another, so the order is kept.
+    pub(in crate::engine) fn fall_back(&mut self, id: NodeId, why: &str) {
+        let Some(node) = self.nodes.get(id) else {
+            return;
+        };
+        let Kind::Gift(gift) = &node.kind else {
+            return;
+        };
+        tracing::debug!(conn = %gift.from, err = %why, "a gift is reached through its giver");
+        let (vine, fd) = (gift.vine, node.fd().cloned());
+        if let Some(fd) = fd
+            && let Some(vine) = self.nodes.get_mut(vine)
+        {
+            vine.set_fd(fd);
+        }
+        self.become_link(id, vine);
     }
 
     fn accept_over(&mut self, id: NodeId, conn: ConnId) {
@@ -130,6 +155,12 @@ impl<H: Host> Engine<H> {
         let embargo = called.then(|| self.embargo_vine(vine));
         let accept = encode::accept(question, &contact.claim, embargo.as_deref());
         self.transmit(conn, &accept, &[]);
+        if contact.claim.was_forwarded() && !called {
+            if let Some(entry) = self.question_mut(conn, question) {
+                entry.asker = Asker::Gift(id);
+            }
+            return;
+        }
         if let Some(entry) = self.question_mut(conn, question) {
             entry.asker = Asker::Accept { vine };
         }
@@ -139,6 +170,36 @@ impl<H: Host> Engine<H> {
         self.become_pipelined(id, conn, question, encode::root_path());
     }
 
+    /// The answer to the Accept of a gift for which calls have waited.
+    pub(in crate::engine) fn gift_answered(
+        &mut self,
+        id: NodeId,
+        result: Result<Payload, Exception>,
+    ) {
+        let mut payload = match result {
+            Ok(payload) => payload,
+            Err(reason) => return self.fall_back(id, reason.reason()),
+        };
+        let found = payload.cap_at(&[]).ok().flatten();
+        let found = found.and_then(|at| payload.caps().get(at).copied());
+        let node = self.nodes.get(id);
+        if node.is_some_and(|node| matches!(node.kind, Kind::Gift(_))) {
+            self.become_link(id, found.unwrap_or(self.null));
+        }
+        for node in payload.take_caps() {
+            self.drop_count(node);
+        }
+    }
+
+    /// A gift is broken, or nobody wants it.
+    pub(in crate::engine) fn end_gift(&mut self, id: NodeId, gift: &Gift) {
+        let own = self.config.identity.as_ref().map(|own| own.key);
+        if gift.accepting && own == Some(gift.contact.exporter) {
+            self.withdraw_accept(gift.contact.claim.gift, &Acceptor::Own(id));
+        }
+        self.drop_count(gift.vine);
+    }
+
     /// The peer does not know an Accept or Provide of ours: there will be no Return.
     pub(in crate::engine) fn handoff_refused(&mut self, conn: ConnId, id: QuestionId) {
         let Some(question) = self.question_mut(conn, id) else {
@@ -146,7 +207,7 @@ impl<H: Host> Engine<H> {
         };
         if !matches!(
             question.asker,
-            Asker::Accept { .. } | Asker::Provision { .. }
+            Asker::Accept { .. } | Asker::Gift(_) | Asker::Provision { .. }
         ) {
             return;
         }
@@ -190,7 +251,7 @@ impl<H: Host> Engine<H> {
         let Some(Kind::Gift(gift)) = self.nodes.get(id).map(|node| &node.kind) else {
             return;
         };
-        let (vine, called) = (gift.vine, gift.called);
+        let (vine, called, conn) = (gift.vine, gift.called, gift.from);
         let contact = Rc::clone(&gift.contact);
         let signed = self.config.identity.as_ref();
         if !signed.is_some_and(|own| contact.claim.is_signed(own)) {
@@ -199,6 +260,7 @@ impl<H: Host> Engine<H> {
         let embargo = called.then(|| self.embargo_vine(vine));
         let parked = Parked {
             by: Acceptor::Own(id),
+            conn,
             recipient: contact.claim.recipient,
             embargo,
             until: self.now.saturating_add(self.config.rendezvous),

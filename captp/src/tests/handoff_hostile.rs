@@ -1,0 +1,635 @@
+//! Three-party handoff in awkward arrangements, and with vats that mean no good.
+//!
+//! Vats are numbered as in [`super::handoff`].
+
+use std::time::Duration;
+
+use capnp::traits::ImbueMut as _;
+
+use super::handoff::{
+    EXPORTER, GIFTER, RECIPIENT, Stranger, TO_EXPORTER, TO_RECIPIENT, Trio, claim_for, embargoed,
+    fourth, give, hush,
+};
+use super::hostile::framed;
+use super::net::{Event, Net, identity, key, take, write};
+use crate::captp_capnp::{call, message, message_target};
+use crate::contact::{Claim, Contact};
+use crate::engine::node::Place;
+use crate::message::encode;
+use crate::{ConnOptions, Exception, Limits, NodeId, NodeState, QuestionId, Transmit};
+
+/// Delivers everything but what is on its way to these ends of links.
+fn run_but(net: &mut Net, kept: &[(usize, usize)]) {
+    loop {
+        net.pump();
+        let ends = (0..net.links.len()).flat_map(|link| [(link, 0), (link, 1)]);
+        let next = ends
+            .filter(|end| !kept.contains(end))
+            .find_map(|(link, end)| {
+                let kind = net.links[link].to[end].front()?.kind;
+                Some((link, end, kind))
+            });
+        let Some((link, end, kind)) = next else {
+            return;
+        };
+        net.deliver(link, end, kind);
+    }
+}
+
+/// A message of the peer at the other end, written by hand.
+fn hand_in(net: &mut Net, link: usize, end: usize, fill: impl FnOnce(message::Builder<'_>)) {
+    let (vat, conn) = net.links[link].ends[end];
+    let bytes = framed(fill);
+    net.vats[vat].feed(conn, &bytes, Vec::new());
+    net.check();
+}
+
+/// The numbers of the calls that came to a vat, each answered at once.
+fn numbers(net: &mut Net, vat: usize) -> Vec<u32> {
+    let mut found = Vec::new();
+    while let Some(event) = net.vats[vat].next() {
+        if let Event::Call {
+            number, respond, ..
+        } = event
+        {
+            found.push(number);
+            net.vats[vat].answer(respond, number, &[]);
+        }
+        net.run();
+    }
+    found
+}
+
+fn is_open(net: &Net, link: usize) -> bool {
+    let mut ends = net.links[link].ends.iter();
+    ends.all(|(vat, conn)| net.vats[*vat].engine.stats(*conn).is_some())
+}
+
+// ---- order
+
+#[test]
+fn a_gift_that_was_called_as_a_promise_is_not_passed_on_before_those_calls() {
+    let mut trio = Trio::with(Net::known(4));
+    let (link, other) = fourth(&mut trio);
+    let promised = embargoed(&mut trio);
+    trio.net.vats[RECIPIENT].send(promised, 101, &[]);
+    trio.net.deliver(TO_RECIPIENT, 1, "resolve");
+    trio.net.vats[RECIPIENT].send(other, 1, &[promised]);
+    trio.net.deliver(link, 1, "call");
+    let given = take!(trio.net.vats[3], Event::Call { caps, .. } => caps[0]);
+    trio.net.vats[3].send(given, 102, &[]);
+    let through = [(TO_RECIPIENT, 0), (TO_RECIPIENT, 1)];
+    run_but(&mut trio.net, &through);
+    while let Some(Event::Dial(request, _)) = trio.net.vats[3].next() {
+        let direct = trio.net.meet(3, EXPORTER);
+        let conn = trio.net.conn(direct, 0);
+        trio.net.vats[3].engine.dialed(request, Ok(conn));
+    }
+    run_but(&mut trio.net, &through);
+    if let Some(Event::Dial(request, _)) = trio.net.vats[RECIPIENT].next() {
+        let direct = trio.net.meet(RECIPIENT, EXPORTER);
+        let conn = trio.net.conn(direct, 0);
+        trio.net.vats[RECIPIENT].engine.dialed(request, Ok(conn));
+    }
+    run_but(&mut trio.net, &through);
+    trio.net.run();
+    assert_eq!(numbers(&mut trio.net, EXPORTER), [100, 101, 102]);
+}
+
+#[test]
+fn a_gift_with_calls_that_wait_for_a_connection_goes_back_behind_them() {
+    let mut trio = Trio::new();
+    let conn = trio.net.conn(TO_RECIPIENT, 1);
+    let root = trio.net.vats[RECIPIENT].engine.bootstrap(conn);
+    trio.net.run();
+    let given = trio.give();
+    trio.net.vats[RECIPIENT].send(given, 1, &[]);
+    trio.net.vats[RECIPIENT].send(root, 2, &[given]);
+    trio.net.run();
+    let back = take!(trio.net.vats[GIFTER], Event::Call { caps, .. } => caps[0]);
+    trio.net.vats[GIFTER].send(back, 3, &[]);
+    trio.net.run();
+    trio.net.dial(RECIPIENT);
+    trio.net.run();
+    assert_eq!(numbers(&mut trio.net, EXPORTER), [1, 3]);
+    trio.net.run();
+    for node in [given, root] {
+        trio.net.vats[RECIPIENT].release(node);
+    }
+    trio.net.vats[GIFTER].release(back);
+    hush(&mut trio.net);
+}
+
+/// Two references in one answer, at vats 1 and 2, each called with the other as a parameter before
+/// the answer was there.
+#[test]
+fn queues_that_give_each_other_away_stay_in_order() {
+    let mut trio = Trio::with(Net::known(4));
+    let link = trio.net.meet(3, GIFTER);
+    let root = trio.net.root(link, 0);
+    trio.net.vats[3].send(root, 1, &[]);
+    trio.net.run();
+    let respond = take!(trio.net.vats[GIFTER], Event::Call { respond, .. } => respond);
+    let (one, other) = (trio.recipient, trio.gift);
+    // By hand from here: question 50 asks, 51 to 54 are pipelined on it.
+    let path = |mut to: message_target::Builder<'_>, fields: &[u16]| {
+        let mut promised = to.reborrow().init_promised_answer();
+        promised.set_question_id(50);
+        let count = u32::try_from(fields.len()).unwrap();
+        let mut transform = promised.init_transform(count);
+        for (at, field) in (0u32..).zip(fields) {
+            transform.reborrow().get(at).set_get_pointer_field(*field);
+        }
+    };
+    let (first, second): (&[u16], &[u16]) = (&[1, 0], &[2]);
+    let begin =
+        |to: message::Builder<'_>, question: u32, target: Option<&[u16]>, cap: Option<&[u16]>| {
+            let mut call = to.init_call();
+            call.set_question_id(question);
+            call.set_interface_id(0xaaaa);
+            call.set_method_id(3);
+            match target {
+                Some(fields) => path(call.reborrow().init_target(), fields),
+                None => call.reborrow().init_target().set_imported_cap(0),
+            }
+            let mut params = call.init_params();
+            let mut table = capnp::private::layout::CapTable::new();
+            let mut content = params.reborrow().init_content();
+            content.imbue_mut(&mut table);
+            let any = cap.map(|_| one);
+            write(content, question, any.as_slice());
+            if let Some(fields) = cap {
+                let mut answer = params.init_cap_table(1).get(0).init_receiver_answer();
+                answer.set_question_id(50);
+                let count = u32::try_from(fields.len()).unwrap();
+                let mut transform = answer.init_transform(count);
+                for (at, field) in (0u32..).zip(fields) {
+                    transform.reborrow().get(at).set_get_pointer_field(*field);
+                }
+            }
+        };
+    hand_in(&mut trio.net, link, 1, |to| begin(to, 50, None, None));
+    hand_in(&mut trio.net, link, 1, |to| {
+        begin(to, 51, Some(first), Some(second))
+    });
+    hand_in(&mut trio.net, link, 1, |to| {
+        begin(to, 52, Some(first), None)
+    });
+    hand_in(&mut trio.net, link, 1, |to| {
+        begin(to, 53, Some(second), Some(first))
+    });
+    hand_in(&mut trio.net, link, 1, |to| {
+        begin(to, 54, Some(second), None)
+    });
+    let asked = take!(trio.net.vats[GIFTER], Event::Call { number: 50, respond, .. } => respond);
+    let super::net::Respond::Wire(token) = asked else {
+        panic!("a local call")
+    };
+    let mut fill = |to: capnp::any_pointer::Builder<'_>| {
+        let mut root: call::Builder<'_> = to.init_as();
+        let mut at = root.reborrow().init_params().init_content();
+        at.set_as_capability(crate::cap_hook(one));
+        let mut at = root.get_send_results_to().init_third_party();
+        at.set_as_capability(crate::cap_hook(other));
+        Ok(())
+    };
+    trio.net.vats[GIFTER].engine.answer(token, Ok(&mut fill));
+    trio.net.vats[GIFTER].answer(respond, 0, &[]);
+    trio.net.links[link].to[0].clear();
+    run_but(&mut trio.net, &[(link, 0)]);
+    assert_eq!(numbers_no_run(&mut trio.net, RECIPIENT), [51, 52]);
+    assert_eq!(numbers_no_run(&mut trio.net, EXPORTER), [53, 54]);
+}
+
+fn numbers_no_run(net: &mut Net, vat: usize) -> Vec<u32> {
+    let mut found = Vec::new();
+    while let Some(event) = net.vats[vat].next() {
+        if let Event::Call { number, .. } = event {
+            found.push(number);
+        }
+    }
+    found
+}
+
+// ---- falling back
+
+#[test]
+fn a_forwarder_that_cannot_dial_does_not_spoil_what_it_passed_on() {
+    let mut trio = Trio::with(Net::known(4));
+    let given = trio.give();
+    let (_, other) = fourth(&mut trio);
+    let passed = give(&mut trio.net, RECIPIENT, other, 3, given);
+    trio.net.vats[RECIPIENT].send(given, 1, &[]);
+    let request = take!(trio.net.vats[RECIPIENT], Event::Dial(request, _) => request);
+    let no = Exception::failed("no authority to dial");
+    trio.net.vats[RECIPIENT].engine.dialed(request, Err(no));
+    trio.net.run();
+    trio.assert_number(EXPORTER, 1);
+    trio.net.run();
+    trio.net.vats[3].send(passed, 2, &[]);
+    trio.net.dial(3);
+    trio.net.run();
+    trio.assert_number(EXPORTER, 2);
+    trio.net.run();
+    for node in [given, other] {
+        trio.net.vats[RECIPIENT].release(node);
+    }
+    trio.net.vats[3].release(passed);
+    trio.gifter_lets_go();
+    hush(&mut trio.net);
+    trio.net.assert_drained(&[1, 1, 1, 1]);
+}
+
+#[test]
+fn a_connection_that_knows_no_handoff_is_not_used_for_one() {
+    let mut trio = Trio::new();
+    let given = trio.give();
+    let options = ConnOptions::default().with_hello(true);
+    let link = trio.net.link(
+        (RECIPIENT, options.clone().with_peer(key(3))),
+        (EXPORTER, options),
+    );
+    trio.net.run();
+    trio.net.vats[RECIPIENT].send(given, 1, &[]);
+    trio.net.run();
+    trio.assert_number(EXPORTER, 1);
+    assert_eq!(trio.net.flying(link, 1), Vec::<&str>::new());
+}
+
+#[test]
+fn a_connection_to_somebody_else_is_not_taken_for_the_exporters() {
+    let mut trio = Trio::with(Net::known(4));
+    let given = trio.give();
+    trio.net.vats[RECIPIENT].send(given, 1, &[]);
+    let request = take!(trio.net.vats[RECIPIENT], Event::Dial(request, _) => request);
+    let wrong = trio.net.meet(RECIPIENT, 3);
+    let conn = trio.net.conn(wrong, 0);
+    trio.net.vats[RECIPIENT].engine.dialed(request, Ok(conn));
+    assert!(trio.net.flying(wrong, 1).is_empty());
+    trio.net.run();
+    trio.assert_number(EXPORTER, 1);
+}
+
+#[test]
+fn who_waits_for_a_promise_of_somebody_who_got_a_gift_is_not_left_waiting() {
+    let mut trio = Trio::with(Net::known(4));
+    let link = trio.net.meet(RECIPIENT, 3);
+    let root = trio.net.root(link, 1);
+    let (_, result) = trio.net.vats[3].ask(root, 1, &[]);
+    trio.net.run();
+    let asked = take!(trio.net.vats[RECIPIENT], Event::Call { respond, .. } => respond);
+    let promise = trio.net.vats[RECIPIENT].engine.promise();
+    trio.net.vats[RECIPIENT].answer(asked, 0, &[promise]);
+    trio.net.run();
+    trio.net.vats[3].engine.when_resolved(result, 5);
+    let given = trio.give();
+    let engine = &mut trio.net.vats[RECIPIENT].engine;
+    engine.resolve(promise, Ok(given)).unwrap();
+    trio.net.dial(RECIPIENT);
+    trio.net.run();
+    take!(trio.net.vats[3], Event::Returned { .. } => ());
+    trio.net.dial(3);
+    trio.net.run();
+    take!(trio.net.vats[3], Event::Run(5) => ());
+}
+
+// ---- oneself
+
+#[test]
+fn a_vat_is_introduced_to_itself_over_two_connections() {
+    let mut trio = Trio::new();
+    let second = trio.net.meet(GIFTER, RECIPIENT);
+    let own = trio.net.root(second, 0);
+    let home = give(&mut trio.net, GIFTER, trio.recipient, RECIPIENT, own);
+    trio.net.run();
+    let object = trio.net.vats[RECIPIENT].object(10);
+    let engine = &trio.net.vats[RECIPIENT].engine;
+    assert_eq!(engine.same(home, object), Some(true));
+    for node in [home, object] {
+        trio.net.vats[RECIPIENT].release(node);
+    }
+    trio.net.vats[GIFTER].release(own);
+    trio.gifter_lets_go();
+    hush(&mut trio.net);
+    trio.net.assert_drained(&[1, 1, 1]);
+}
+
+/// The exporter gets its own object from the recipient, before the gifter's Provide comes.
+fn home_early(trio: &mut Trio) -> (usize, NodeId) {
+    let link = trio.net.meet(RECIPIENT, EXPORTER);
+    let other = trio.net.root(link, 0);
+    trio.net.vats[GIFTER].send(trio.recipient, 1, &[trio.gift]);
+    trio.net.deliver(TO_RECIPIENT, 1, "call");
+    let given = take!(trio.net.vats[RECIPIENT], Event::Call { caps, .. } => caps[0]);
+    trio.net.vats[RECIPIENT].send(other, 2, &[given]);
+    trio.net.deliver(link, 1, "call");
+    let home = take!(trio.net.vats[EXPORTER], Event::Call { caps, .. } => caps[0]);
+    assert!(trio.net.vats[EXPORTER].engine.deadline().is_some());
+    (link, home)
+}
+
+#[test]
+fn a_broken_reference_to_oneself_does_not_revive_when_the_provide_comes() {
+    let mut trio = Trio::new();
+    let (link, home) = home_early(&mut trio);
+    trio.net.cut(link);
+    let broken = |trio: &Trio| {
+        let state = trio.net.vats[EXPORTER].engine.state(home);
+        matches!(state, NodeState::Broken(_))
+    };
+    assert!(broken(&trio));
+    trio.net.run();
+    assert!(broken(&trio));
+    assert_eq!(trio.net.vats[EXPORTER].engine.deadline(), None);
+}
+
+#[test]
+fn a_reference_to_oneself_that_nobody_wants_waits_for_nothing() {
+    let mut trio = Trio::new();
+    let (_, home) = home_early(&mut trio);
+    trio.net.vats[EXPORTER].release(home);
+    assert_eq!(trio.net.vats[EXPORTER].engine.deadline(), None);
+}
+
+/// A call by hand of vat 0 to the exporter, with gifts of the exporter's own that nobody provides.
+fn flood_own(net: &mut Net, question: u32, count: u32) -> Vec<NodeId> {
+    hand_in(net, TO_EXPORTER, 1, |to| {
+        let mut call = to.init_call();
+        call.set_question_id(question);
+        call.set_interface_id(0xaaaa);
+        call.set_method_id(3);
+        call.reborrow().init_target().set_imported_cap(0);
+        let mut params = call.init_params();
+        write(params.reborrow().init_content(), 9, &[]);
+        let mut table = params.init_cap_table(count);
+        for at in 0..count {
+            let number = 100 * question + at;
+            let mut third = table.reborrow().get(at).init_third_party_hosted();
+            third.set_vine_id(number);
+            let contact = Contact {
+                exporter: key(3),
+                addresses: Vec::new(),
+                claim: Claim::new(&identity(1), number.into(), &key(3), key(3)),
+            };
+            contact.write(third.init_id());
+        }
+    });
+    take!(net.vats[EXPORTER], Event::Call { caps, .. } => caps)
+}
+
+#[test]
+fn references_to_oneself_that_are_never_provided_are_bounded() {
+    let mut trio = Trio::new();
+    let mut found = Vec::new();
+    for question in 100..103 {
+        found.extend(flood_own(&mut trio.net, question, 64));
+    }
+    let conn = trio.net.conn(TO_EXPORTER, 1);
+    let engine = &trio.net.vats[EXPORTER].engine;
+    let waiting = found
+        .iter()
+        .filter(|node| engine.state(**node) == NodeState::Unresolved);
+    assert_eq!(waiting.count(), 128, "the others go through the giver");
+    let last = found.last().copied().unwrap();
+    assert_eq!(engine.state(last), NodeState::Far(conn));
+    for node in found {
+        trio.net.vats[EXPORTER].release(node);
+    }
+    assert_eq!(trio.net.vats[EXPORTER].engine.deadline(), None);
+}
+
+// ---- the exporter's limits
+
+#[test]
+fn gifts_that_are_there_are_given_however_many_others_wait() {
+    let mut trio = Trio::new();
+    let _given = trio.give();
+    let mut recipient = Stranger::new(trio.net, 2);
+    for number in 0..128 {
+        let claim = Claim::new(&identity(7), number.into(), &key(3), key(2));
+        recipient.accept(number, &claim, None);
+    }
+    recipient.accept(200, &claim_for(key(2)), None);
+    assert_eq!(recipient.heard(), "return");
+    let claim = Claim::new(&identity(7), 200, &key(3), key(2));
+    recipient.accept(201, &claim, None);
+    assert_eq!(
+        recipient.heard(),
+        "128 accepted gifts wait for their givers already"
+    );
+}
+
+#[test]
+fn calls_that_wait_for_a_connection_are_bounded() {
+    let mut trio = Trio::with(Net::known(4));
+    let link = trio.net.meet(RECIPIENT, 3);
+    let root = trio.net.root(link, 1);
+    let given = trio.give();
+    let (_, result) = trio.net.vats[3].ask(root, 1, &[]);
+    for _ in 0..300 {
+        trio.net.vats[3].send(result, 2, &[]);
+    }
+    trio.net.deliver(link, 0, "call");
+    let asked = take!(trio.net.vats[RECIPIENT], Event::Call { respond, .. } => respond);
+    trio.net.vats[RECIPIENT].answer(asked, 0, &[given]);
+    trio.net.run();
+    let mut refused = 0;
+    while let Some(event) = trio.net.vats[3].next() {
+        refused += u32::from(matches!(event, Event::Returned { result: Err(_), .. }));
+    }
+    assert_eq!(refused, 44);
+}
+
+#[test]
+fn more_open_gifts_than_the_exporter_allows_do_not_end_the_gifters_connection() {
+    let mut net = Net::known(3);
+    assert_eq!(net.meet(GIFTER, RECIPIENT), TO_RECIPIENT);
+    let root = net.vats[EXPORTER].object(20);
+    let options = ConnOptions::default().with_hello(true);
+    let narrow = Limits::default().with_provisions(1);
+    let link = net.link(
+        (GIFTER, options.clone().with_peer(key(3))),
+        (
+            EXPORTER,
+            options
+                .with_peer(key(1))
+                .with_bootstrap(root)
+                .with_limits(narrow),
+        ),
+    );
+    net.vats[EXPORTER].release(root);
+    net.run();
+    let (recipient, gift) = (net.root(TO_RECIPIENT, 0), net.root(link, 0));
+    let mut trio = Trio {
+        net,
+        recipient,
+        gift,
+    };
+    let (first, second) = (trio.give(), trio.give());
+    assert!(is_open(&trio.net, TO_EXPORTER));
+    trio.net.vats[RECIPIENT].send(second, 2, &[]);
+    trio.net.dial(RECIPIENT);
+    trio.net.run();
+    take!(trio.net.vats[RECIPIENT], Event::Returned { result: Err(_), .. } => ());
+    trio.net.vats[RECIPIENT].send(first, 1, &[]);
+    trio.net.run();
+    trio.assert_number(EXPORTER, 1);
+    trio.net.run();
+    for node in [first, second] {
+        trio.net.vats[RECIPIENT].release(node);
+    }
+    trio.gifter_lets_go();
+    hush(&mut trio.net);
+    trio.net.assert_drained(&[1, 1, 1]);
+}
+
+#[test]
+fn calls_on_an_accept_that_was_finished_still_arrive() {
+    let mut trio = Trio::new();
+    let _given = trio.give();
+    let mut recipient = Stranger::new(trio.net, 2);
+    recipient.accept(0, &claim_for(key(2)), Some(b"name"));
+    let link = recipient.link;
+    hand_in(&mut recipient.net, link, 1, |to| {
+        let mut call = to.init_call();
+        call.set_question_id(1);
+        call.set_interface_id(0xaaaa);
+        call.set_method_id(3);
+        let target = call.reborrow().init_target();
+        target.init_promised_answer().set_question_id(0);
+        write(call.init_params().init_content(), 5, &[]);
+    });
+    recipient.say(&encode::finish(QuestionId::new(0), true));
+    assert!(recipient.net.vats[EXPORTER].next().is_none());
+    let place = Place::Answer {
+        question: QuestionId::new(0), // the lowest that is free
+        path: encode::root_path(),
+    };
+    let lift = encode::accept_disembargo(&place, b"name");
+    say_as_gifter(&mut recipient.net, &lift);
+    assert_eq!(recipient.net.vats[EXPORTER].take_number(), 5);
+    assert_eq!(recipient.heard(), "return");
+    recipient.say(&encode::finish(QuestionId::new(1), true));
+    let conn = recipient.net.conn(link, 1);
+    assert!(recipient.net.vats[EXPORTER].engine.is_drained(conn));
+}
+
+/// The gifter says something to the exporter that its engine knows nothing of.
+fn say_as_gifter(net: &mut Net, built: &encode::Built) {
+    let conn = net.conn(TO_EXPORTER, 1);
+    let mut out = Transmit::new();
+    out.push(&built.get_segments_for_output(), &[]);
+    let bytes = out.take_bytes();
+    net.vats[EXPORTER].feed(conn, &bytes, Vec::new());
+    net.pump();
+    net.check();
+}
+
+// ---- a hostile exporter
+
+#[test]
+fn an_exporter_that_answers_a_provide_hurts_nothing_else() {
+    let mut trio = Trio::new();
+    // The exporter asks for something, and keeps the results to itself.
+    let conn = trio.net.conn(TO_EXPORTER, 1);
+    let root = trio.net.vats[EXPORTER].engine.bootstrap(conn);
+    trio.net.run();
+    hand_in(&mut trio.net, TO_EXPORTER, 0, |to| {
+        let mut call = to.init_call();
+        call.set_question_id(70);
+        call.set_interface_id(0xaaaa);
+        call.set_method_id(3);
+        call.reborrow().init_target().set_imported_cap(0);
+        call.reborrow().get_send_results_to().set_yourself(());
+        write(call.init_params().init_content(), 9, &[]);
+    });
+    take!(trio.net.vats[GIFTER], Event::Call { .. } => ());
+    trio.net.vats[GIFTER].send(trio.recipient, 1, &[trio.gift]);
+    trio.net.deliver(TO_RECIPIENT, 1, "call");
+    let given = take!(trio.net.vats[RECIPIENT], Event::Call { caps, .. } => caps[0]);
+    assert_eq!(trio.net.flying(TO_EXPORTER, 1), ["provide"]);
+    trio.net.links[TO_EXPORTER].to[1].clear();
+    // Question 0 it was: the lowest that is free.
+    hand_in(&mut trio.net, TO_EXPORTER, 0, |to| {
+        let mut ret = to.init_return();
+        ret.set_answer_id(0);
+        ret.set_release_param_caps(false);
+        ret.set_take_from_other_question(70);
+    });
+    let tag = trio.net.vats[GIFTER].send(trio.gift, 5, &[]);
+    trio.net.vats[RECIPIENT].release(given);
+    trio.net.deliver(TO_RECIPIENT, 0, "release");
+    trio.net.cut(TO_EXPORTER);
+    loop {
+        match trio.net.vats[GIFTER].next() {
+            Some(Event::Returned { tag: of, result }) if of == tag => {
+                assert!(result.is_err());
+                break;
+            }
+            Some(Event::Failed { .. }) => break,
+            Some(_) => {}
+            None => panic!("a call of the gifter was forgotten"),
+        }
+    }
+    trio.net.vats[EXPORTER].release(root);
+}
+
+// ---- a hostile recipient
+
+#[test]
+fn a_recipient_that_lifts_what_it_likes_does_not_turn_the_exporter_against_the_gifter() {
+    let mut trio = Trio::new();
+    let given = trio.give();
+    let vine = Place::Import {
+        id: crate::ImportId::new(trio.vine()),
+        settled: true,
+    };
+    let say = |trio: &mut Trio, built: &encode::Built| {
+        let conn = trio.net.conn(TO_RECIPIENT, 0);
+        let mut out = Transmit::new();
+        out.push(&built.get_segments_for_output(), &[]);
+        let bytes = out.take_bytes();
+        trio.net.vats[GIFTER].feed(conn, &bytes, Vec::new());
+        trio.net.check();
+    };
+    for number in 0..200u32 {
+        let name = number.to_le_bytes();
+        say(&mut trio, &encode::accept_disembargo(&vine, &name));
+    }
+    // A call ends the gift; what follows leads nowhere.
+    trio.net.vats[RECIPIENT].engine.when_resolved(given, 1);
+    let request = take!(trio.net.vats[RECIPIENT], Event::Dial(request, _) => request);
+    let no = Exception::failed("no authority to dial");
+    trio.net.vats[RECIPIENT].engine.dialed(request, Err(no));
+    trio.net.vats[RECIPIENT].send(given, 1, &[]);
+    trio.net.run();
+    for _ in 0..3 {
+        say(&mut trio, &encode::accept_disembargo(&vine, b"late"));
+    }
+    trio.net.run();
+    trio.assert_number(EXPORTER, 1);
+    assert!(is_open(&trio.net, TO_EXPORTER) && is_open(&trio.net, TO_RECIPIENT));
+}
+
+#[test]
+fn finish_and_accept_in_any_order_leave_nothing_at_the_exporter() {
+    let mut trio = Trio::new();
+    let given = trio.give();
+    let mut recipient = Stranger::new(trio.net, 2);
+    let claim = claim_for(key(2));
+    for _ in 0..3 {
+        // Ids are used again; one waits for an embargo, one is answered.
+        recipient.accept(0, &claim, Some(b"never"));
+        recipient.accept(1, &claim, None);
+        recipient.say(&encode::finish(QuestionId::new(0), true));
+        recipient.say(&encode::finish(QuestionId::new(1), true));
+        recipient.say(&encode::finish(QuestionId::new(7), true));
+    }
+    let conn = recipient.net.conn(recipient.link, 1);
+    assert!(recipient.net.vats[EXPORTER].engine.is_drained(conn));
+    let mut net = recipient.net;
+    net.vats[RECIPIENT].release(given);
+    net.run();
+    net.vats[EXPORTER].engine.handle_time(Duration::MAX);
+    assert_eq!(net.vats[EXPORTER].engine.deadline(), None);
+}
