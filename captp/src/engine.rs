@@ -163,8 +163,9 @@ pub struct ConnOptions {
     /// What our hello announces beside the protocol itself. Default: nothing.
     pub features: Features,
     /// Whether a call of the peer that goes on to a reference of the same peer becomes a tail call:
-    /// its results stay there instead of passing through this vat. Default: what `hello` is. Not
-    /// every implementation of the protocol is up to it.
+    /// its results stay there instead of passing through this vat. That is so for calls whose caller
+    /// said that it will not pipeline on them. Default: what `hello` is. Not every implementation of
+    /// the protocol is up to it.
     pub tail_calls: Option<bool>,
     /// Whether the transport passes file descriptors. Default: no.
     pub descriptors: bool,

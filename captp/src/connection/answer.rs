@@ -9,8 +9,8 @@
 //!    results are those of that question of ours. Finish → freed.
 //!
 //! Pipelined calls name references inside the answer. In 1 they wait at a promise per path, in 2
-//! and 4 they follow the call, in 3 they go to what was returned, as it was described to the peer
-//! then (the Tribble rule).
+//! they follow the call, in 3 they go to what was returned, as it was described to the peer then
+//! (the Tribble rule). In 4 there are none: only a call whose caller said so gets there.
 //!
 //! Finish may come in any state, once. In 1 and 2 it is remembered: the call goes on (only methods
 //! that can be cancelled are), its results are thrown away, calls pipelined on it still get them.

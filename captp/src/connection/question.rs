@@ -16,7 +16,7 @@
 //! an answer of ours that stands for them ([`Question::held`]), or a reference inside them.
 //!
 //! - *Tail*: the results stay at the peer, as those of a call that it made to us. From 1, a Return
-//!   without results → 3; the Finish comes when nothing refers to them any more, in 1 or 3.
+//!   without results → 3; the Finish comes when that call is finished, in 1 or 3.
 //! - *Pipeline*: only for the references inside the answer. There is no Return (but see
 //!   [`Connection::honours_pipeline_only`](super::Connection::honours_pipeline_only)); nothing refers
 //!   to it any more → Finish, freed.

@@ -36,12 +36,7 @@ impl<H: Host> Engine<H> {
                 self.pipeline_node(conn, id, path)
             }
             State::Provision(_) => broken(self, Exception::failed("a Provide has no answer")),
-            // The peer was told that it is this.
-            State::Redirected { .. } => TargetNode {
-                strict: true,
-                ..self.pipeline_node(conn, id, path)
-            },
-            State::Returned(Results::Exports(_)) => {
+            State::Redirected { .. } | State::Returned(Results::Exports(_)) => {
                 let reason = "the call said that nothing would be pipelined on it";
                 broken(self, Exception::failed(reason))
             }
@@ -115,8 +110,11 @@ impl<H: Host> Engine<H> {
         }
         let forwarded = match entry.state {
             State::Forwarded { conn, question } => Some((conn, question)),
-            State::Redirected { question } => Some((conn, question)),
-            State::Running | State::Returned(_) | State::Provision(_) | State::Accepting(_) => None,
+            State::Running
+            | State::Returned(_)
+            | State::Redirected { .. }
+            | State::Provision(_)
+            | State::Accepting(_) => None,
         };
         let node = self.nodes.insert(Kind::Promise);
         if let Some((on, question)) = forwarded {

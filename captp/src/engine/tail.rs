@@ -25,9 +25,12 @@ impl<H: Host> Engine<H> {
             return Sort::Call;
         };
         let (results_to, finished) = (entry.results_to, entry.finished);
+        // We do not learn the results: nobody may be able to give us a reference inside them, which
+        // could never resolve for us.
+        let nameless = entry.no_pipelining && entry.pipeline.is_empty();
         let row = self.connections.get(conn);
         match results_to {
-            ResultsTo::Caller if conn == token.conn && !finished => {
+            ResultsTo::Caller if conn == token.conn && !finished && nameless => {
                 match row.is_some_and(|row| row.tail_calls) {
                     true => Sort::Tail,
                     false => Sort::Call,
@@ -53,10 +56,6 @@ impl<H: Host> Engine<H> {
             return;
         };
         entry.state = AnswerState::Redirected { question };
-        let pipeline = entry.pipeline.clone();
-        for (path, node) in pipeline {
-            self.become_pipelined(node, token.conn, question, path);
-        }
     }
 
     /// No answer stands for the results of this question any more.

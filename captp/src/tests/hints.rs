@@ -195,7 +195,7 @@ fn references_in_results_that_nothing_is_pipelined_on_are_given_back_once() {
     net.assert_drained(&[0, 1]);
 }
 
-fn hinted_call(to: message::Builder<'_>, question: u32) {
+pub(super) fn hinted_call(to: message::Builder<'_>, question: u32) {
     let mut call = to.init_call();
     call.set_question_id(question);
     call.set_interface_id(0xaaaa);
@@ -205,7 +205,7 @@ fn hinted_call(to: message::Builder<'_>, question: u32) {
     write(call.init_params().init_content(), question, &[]);
 }
 
-fn pipelined_call(to: message::Builder<'_>, question: u32, on: u32) {
+pub(super) fn pipelined_call(to: message::Builder<'_>, question: u32, on: u32) {
     let mut call = to.init_call();
     call.set_question_id(question);
     call.set_interface_id(0xaaaa);

@@ -1,9 +1,11 @@
 //! Calls that go back to who made them: their results stay there.
 
+use super::hints::{hinted_call, pipelined_call};
+use super::hostile::Victim;
 use super::net::{Event, Net, Respond, take, write};
 use super::random::Random;
-use super::rare::{acquainted, sent};
-use crate::{CloseReason, ConnOptions, Exception, NodeId, PeerMisbehaved};
+use super::rare::{acquainted, keep_call, sent, take_from};
+use crate::{CloseReason, ConnOptions, Exception, NodeId, NodeState, ObjectKey, PeerMisbehaved};
 
 /// Two vats; vat 1 passes every call on to an object of vat 0, with tail calls if so wanted.
 struct Mirror {
@@ -41,7 +43,12 @@ impl Mirror {
         stats.unwrap().sent
     }
 
-    /// Calls vat 1, which passes the call on; the promised result, and what vat 0 was asked.
+    /// Calls vat 1, which passes the call on.
+    fn send(&mut self, number: u32) -> u32 {
+        self.net.vats[0].send(self.boot, number, &[])
+    }
+
+    /// The same with a promise for the reference in the result.
     fn call(&mut self, number: u32) -> (u32, NodeId) {
         self.net.vats[0].ask(self.boot, number, &[])
     }
@@ -66,7 +73,7 @@ impl Mirror {
 fn the_results_of_a_tail_call_stay_with_who_made_the_call() {
     let mut mirror = mirror(true);
     let before = mirror.sent(0);
-    let (tag, result) = mirror.call(1);
+    let tag = mirror.send(1);
     mirror.net.deliver(0, 1, "call");
     assert_eq!(mirror.net.flying(0, 0), ["call", "return"]);
     mirror.net.run();
@@ -78,19 +85,17 @@ fn the_results_of_a_tail_call_stay_with_who_made_the_call() {
         assert_eq!(got, tag);
         caps[0]
     });
-    assert_eq!(mirror.net.vats[0].engine.same(got, result), Some(true));
     assert_eq!(
-        mirror.net.flying(0, 1),
-        ["return", "finish"],
-        "nothing was called there: nothing has to wait"
+        mirror.net.vats[0].engine.state(got),
+        NodeState::Near(ObjectKey(9))
     );
+    assert_eq!(mirror.net.flying(0, 1), ["return", "finish"]);
     mirror.net.run();
     assert_eq!(mirror.sent(0) - before, 3);
     let conn = mirror.net.conn(0, 1);
     let stats = mirror.net.vats[1].engine.stats(conn).unwrap();
     assert_eq!((stats.questions, stats.answers), (0, 0), "{stats:?}");
     mirror.net.vats[0].release(got);
-    mirror.net.vats[0].release(result);
     take!(mirror.net.vats[0], Event::Dropped(9) => ());
     mirror.assert_drained();
 }
@@ -98,7 +103,7 @@ fn the_results_of_a_tail_call_stay_with_who_made_the_call() {
 #[test]
 fn without_tail_calls_the_results_go_there_and_back() {
     let mut mirror = mirror(false);
-    let (_, result) = mirror.call(1);
+    mirror.send(1);
     mirror.net.deliver(0, 1, "call");
     assert_eq!(mirror.net.flying(0, 0), ["call"]);
     mirror.net.run();
@@ -106,7 +111,6 @@ fn without_tail_calls_the_results_go_there_and_back() {
     mirror.net.vats[0].answer(respond, 77, &[]);
     mirror.net.run();
     take!(mirror.net.vats[0], Event::Returned { result: Ok((77, _)), .. } => ());
-    mirror.net.vats[0].release(result);
     mirror.assert_drained();
 }
 
@@ -137,25 +141,52 @@ fn vats_use_tail_calls_among_themselves_and_not_with_others() {
 #[test]
 fn an_exception_stays_there_as_well() {
     let mut mirror = mirror(true);
-    let (_, result) = mirror.call(1);
-    mirror.net.vats[0].send(result, 2, &[]);
+    mirror.send(1);
     mirror.net.run();
     let respond = mirror.take_call(1);
     let reason = Exception::overloaded("no").with_trace("here");
     mirror.net.vats[0].fail(respond, reason.clone());
+    take!(mirror.net.vats[0], Event::Returned { result: Err(got), .. } => {
+        assert_eq!(got, reason, "nobody has passed it on");
+    });
+    mirror.assert_drained();
+}
+
+/// A reference inside the answer that is given to the vat in between must be able to resolve there.
+#[test]
+fn a_call_with_promised_references_is_no_tail_call() {
+    let mut mirror = mirror(true);
+    let (_, result) = mirror.call(1);
+    mirror.net.deliver(0, 1, "call");
+    assert_eq!(mirror.net.flying(0, 0), ["call"]);
+    let callback = mirror.net.vats[1].forward_to.take();
+    mirror.net.vats[0].send(mirror.boot, 2, &[result]);
     mirror.net.run();
-    for _ in 0..2 {
-        take!(mirror.net.vats[0], Event::Returned { result: Err(got), .. } => {
-            assert_eq!(got, reason);
-        });
+    let respond = mirror.take_call(1);
+    let given = take!(mirror.net.vats[1], Event::Call { number: 2, caps, respond, .. } => {
+        mirror.net.vats[1].answer(respond, 0, &[]);
+        caps[0]
+    });
+    mirror.net.vats[1].engine.when_resolved(given, 70);
+    let object = mirror.net.vats[0].object(9);
+    mirror.net.vats[0].answer(respond, 77, &[object]);
+    mirror.net.run();
+    take!(mirror.net.vats[1], Event::Run(70) => ());
+    mirror.net.vats[1].release(given);
+    let mut caps = vec![result, object];
+    while let Some(Event::Returned { result, .. }) = mirror.net.vats[0].next() {
+        caps.extend(result.unwrap().1);
     }
-    mirror.net.vats[0].release(result);
+    caps.into_iter()
+        .for_each(|node| mirror.net.vats[0].release(node));
+    mirror.net.vats[1].forward_to = callback;
+    mirror.net.vats[0].events.clear();
     mirror.assert_drained();
 }
 
 /// Calls on the promised result, made at any time, arrive in order, wherever the result lies.
 #[test]
-fn calls_pipelined_through_a_tail_call_keep_their_order() {
+fn calls_pipelined_on_a_call_that_goes_back_keep_their_order() {
     for seed in 0..200 {
         let mut random = Random::new(seed);
         let mut mirror = mirror(true);
@@ -236,8 +267,8 @@ fn collect(mirror: &mut Mirror, first: &mut Option<Respond>, seen: &mut Vec<u32>
 }
 
 #[test]
-fn cancelling_a_tail_call_cancels_the_callee_once() {
-    // Before the peer has redirected it; while that is on its way; and after.
+fn cancelling_a_call_that_goes_back_cancels_the_callee_once() {
+    // Before the peer has it; while it is on its way back; and at the callee.
     for delivered in 0..3 {
         let mut mirror = mirror(true);
         let (tag, result) = mirror.call(1);
@@ -246,7 +277,6 @@ fn cancelling_a_tail_call_cancels_the_callee_once() {
         }
         if delivered > 1 {
             mirror.net.deliver(0, 0, "call");
-            mirror.net.deliver(0, 0, "return");
         }
         assert!(mirror.net.vats[0].engine.cancel(result));
         assert!(!mirror.net.vats[0].engine.cancel(result));
@@ -279,7 +309,7 @@ fn cancelling_a_tail_call_cancels_the_callee_once() {
 }
 
 #[test]
-fn dropping_the_promise_of_a_tail_call_cancels_nothing() {
+fn dropping_the_promise_of_a_call_that_goes_back_cancels_nothing() {
     let mut mirror = mirror(true);
     let (_, result) = mirror.call(1);
     mirror.net.vats[0].release(result);
@@ -287,17 +317,17 @@ fn dropping_the_promise_of_a_tail_call_cancels_nothing() {
     let respond = mirror.take_call(1);
     assert!(mirror.net.vats[0].next().is_none());
     mirror.net.vats[0].answer(respond, 77, &[]);
+    mirror.net.run();
     take!(mirror.net.vats[0], Event::Returned { result: Ok((77, _)), .. } => ());
     mirror.assert_drained();
 }
 
 #[test]
 fn losing_the_connection_ends_a_tail_call_once_on_each_side() {
-    for delivered in 0..3 {
+    for delivered in 0..4 {
         let mut mirror = mirror(true);
-        let (tag, result) = mirror.call(1);
-        mirror.net.vats[0].send(result, 2, &[]);
-        for _ in 0..delivered * 2 {
+        let tag = mirror.send(1);
+        for _ in 0..delivered {
             mirror.net.step(|_| 0);
         }
         mirror.net.cut(0);
@@ -313,11 +343,10 @@ fn losing_the_connection_ends_a_tail_call_once_on_each_side() {
                 other => panic!("{other:?}"),
             }
         }
-        failed.sort_unstable();
-        assert_eq!(failed, [tag, tag + 1], "the pipelined one as well");
+        assert_eq!(failed, [tag]);
         let callback = mirror.net.vats[1].forward_to.take().unwrap();
         mirror.net.vats[1].release(callback);
-        for node in [result, mirror.mine, mirror.boot] {
+        for node in [mirror.mine, mirror.boot] {
             mirror.net.vats[0].release(node);
         }
         mirror.net.assert_drained(&[0, 0]);
@@ -350,26 +379,25 @@ fn a_call_that_came_from_elsewhere_can_be_answered_by_a_tail_call() {
     net.run();
     take!(net.vats[1], Event::Returned { .. } => ());
     net.vats[2].forward_to = Some(callback);
-    let (tag, result) = net.vats[0].ask(boot, 1, &[]);
-    net.vats[0].send(result, 2, &[]);
-    net.run();
-    net.vats[0].send(result, 3, &[]);
+    let tag = net.vats[0].send(boot, 1, &[]);
     net.run();
     let respond = take!(net.vats[1], Event::Call { object: 6, number: 1, respond, .. } => respond);
     let object = net.vats[1].object(9);
     net.vats[1].answer(respond, 77, &[object]);
     net.vats[1].release(object);
-    net.vats[0].send(result, 4, &[]);
+    assert_eq!(net.flying(0, 1), ["return", "finish"], "no results there");
     net.run();
     let got = take!(net.vats[0], Event::Returned { tag: got, result: Ok((77, caps)) } => {
         assert_eq!(got, tag);
         caps[0]
     });
-    for number in 2..5 {
-        assert_eq!(net.vats[1].take_number(), number);
-    }
+    net.vats[0].send(got, 2, &[]);
     net.run();
-    for node in [got, result, boot] {
+    take!(net.vats[1], Event::Call { object: 9, number: 2, respond, .. } => {
+        net.vats[1].answer(respond, 0, &[]);
+    });
+    net.run();
+    for node in [got, boot] {
         net.vats[0].release(node);
     }
     net.vats[1].release(middle);
@@ -383,14 +411,12 @@ fn a_call_that_came_from_elsewhere_can_be_answered_by_a_tail_call() {
 
 // ---- peers that do it wrong, or not at all
 
-#[test]
-fn results_where_none_may_be_end_the_connection() {
+/// The victim passes the peer's call 7 on to the peer's own reference, as its question 1.
+fn passing_back() -> Victim {
     let (mut victim, theirs) = acquainted();
     let conn = victim.conn;
-    // The victim passes the peer's call on to the peer.
     victim.net.vats[0].engine.close(conn, None);
     victim.net.vats[0].release(theirs);
-    victim.net.vats[0].events.clear();
     let root = victim.root;
     let options = ConnOptions::default()
         .with_bootstrap(root)
@@ -400,9 +426,16 @@ fn results_where_none_may_be_end_the_connection() {
     let conn = victim.conn;
     let theirs = victim.net.vats[0].engine.bootstrap(conn);
     victim.net.vats[0].forward_to = Some(theirs);
-    victim.call(7, 0);
+    victim.message(|to| hinted_call(to, 7));
     victim.net.vats[0].collect();
     assert_eq!(sent(&mut victim), ["return", "bootstrap", "call", "return"]);
+    victim.net.vats[0].events.clear();
+    victim
+}
+
+#[test]
+fn results_where_none_may_be_end_the_connection() {
+    let mut victim = passing_back();
     victim.message(|to| {
         let mut ret = to.init_return();
         ret.set_answer_id(1);
@@ -412,6 +445,92 @@ fn results_where_none_may_be_end_the_connection() {
         victim.fault(),
         PeerMisbehaved::UnknownValue("Return to a tail call")
     );
+}
+
+#[test]
+fn a_finish_of_a_redirected_call_finishes_the_tail_call_once() {
+    for returned in [false, true] {
+        let mut victim = passing_back();
+        let elsewhere = |victim: &mut Victim| {
+            victim.message(|to| {
+                let mut ret = to.init_return();
+                ret.set_answer_id(1);
+                ret.set_results_sent_elsewhere(());
+            });
+        };
+        if returned {
+            elsewhere(&mut victim);
+            assert!(sent(&mut victim).is_empty(), "the results are still used");
+        }
+        victim.message(|to| to.init_finish().set_question_id(7));
+        assert_eq!(sent(&mut victim), ["finish"]);
+        if !returned {
+            elsewhere(&mut victim);
+        }
+        assert!(sent(&mut victim).is_empty());
+        let stats = victim.net.vats[0].engine.stats(victim.conn).unwrap();
+        // The bootstraps of both sides.
+        assert_eq!((stats.questions, stats.answers), (1, 1), "{stats:?}");
+    }
+}
+
+#[test]
+fn a_call_pipelined_on_a_redirected_call_fails_alone() {
+    let mut victim = passing_back();
+    victim.message(|to| pipelined_call(to, 8, 7));
+    assert_eq!(sent(&mut victim), ["return"]);
+    victim.message(|to| {
+        let mut disembargo = to.init_disembargo();
+        let mut target = disembargo.reborrow().init_target().init_promised_answer();
+        target.set_question_id(7);
+        target.init_transform(1).get(0).set_get_pointer_field(0);
+        disembargo.get_context().set_sender_loopback(3);
+    });
+    assert_eq!(sent(&mut victim), ["disembargo"]);
+}
+
+#[test]
+fn cancelling_a_call_that_the_peer_redirected_cancels_the_callee_once() {
+    for finished_first in [false, true] {
+        let (mut victim, theirs) = acquainted();
+        let (tag, result) = victim.net.vats[0].ask(theirs, 1, &[]);
+        victim.message(|to| keep_call(to, 50));
+        let token = take!(victim.net.vats[0], Event::Call { respond: Respond::Wire(token), .. } => {
+            token
+        });
+        victim.message(|to| take_from(to, 0, 50));
+        assert_eq!(sent(&mut victim), ["call"]);
+        if finished_first {
+            victim.message(|to| to.init_finish().set_question_id(50));
+            assert!(
+                victim.net.vats[0].next().is_none(),
+                "the results are wanted"
+            );
+        }
+        assert!(victim.net.vats[0].engine.cancel(result));
+        assert!(!victim.net.vats[0].engine.cancel(result));
+        if !finished_first {
+            victim.message(|to| to.init_finish().set_question_id(50));
+        }
+        assert_eq!(sent(&mut victim), ["finish"]);
+        let mut cancelled = Vec::new();
+        while let Some(event) = victim.net.vats[0].next() {
+            match event {
+                Event::Cancelled(token) => cancelled.push(token),
+                Event::Returned { tag: got, result } => {
+                    assert_eq!(got, tag);
+                    assert!(result.is_err());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(cancelled, [token.duplicate()]);
+        victim.net.vats[0].answer(Respond::Wire(token), 0, &[]);
+        assert_eq!(sent(&mut victim), ["return"], "without results");
+        let stats = victim.net.vats[0].engine.stats(victim.conn).unwrap();
+        assert_eq!((stats.questions, stats.answers), (0, 1), "{stats:?}");
+        victim.net.vats[0].engine.check().unwrap();
+    }
 }
 
 #[test]
