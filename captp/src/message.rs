@@ -100,7 +100,7 @@ pub(crate) enum ReturnBody {
 }
 
 /// One of our references, as the peer names it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Target {
     Export(ExportId),
     Answer(AnswerId, Rc<[u16]>),

@@ -4,10 +4,13 @@
 //! calls could overtake: the old ones are on their way out and back, new ones would not leave. So a
 //! Disembargo follows the old calls, and the new ones wait at a promise until it is back.
 //!
-//! Law: the entry counts both nodes until the Disembargo is back or the connection closes; then the
+//! What the peer named may lead out to it again: then the next Disembargo follows.
+//!
+//! Law: the entry counts both nodes until the last Disembargo is back or the connection closes; then the
 //! waiting node resolves to the target, or breaks.
 
 use crate::NodeId;
+use crate::message::Target;
 
 /// Calls held back.
 #[derive(Debug)]
@@ -16,4 +19,6 @@ pub(crate) struct Embargo {
     pub(crate) waiting: NodeId,
     /// Where they go. Counted.
     pub(crate) target: NodeId,
+    /// Under which name the peer has the target: what was sent along the old way goes there.
+    pub(crate) named: Option<Target>,
 }

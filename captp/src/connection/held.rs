@@ -9,8 +9,9 @@
 //! soft limits; those of a closed connection are dropped, and promises among them break.
 
 use super::Pin;
+use super::embargo::Embargo;
 use crate::message::EmbargoName;
-use crate::{ExportId, NodeId, WireCall};
+use crate::{ExportId, WireCall};
 
 /// One item.
 pub(crate) enum Held {
@@ -25,7 +26,7 @@ pub(crate) enum Held {
         serial: u64,
         name: EmbargoName,
     },
-    /// `waiting` resolves to `target`, both counted: the end of an embargo of ours, or a reference
-    /// of ours that the peer gave back while calls that it sent there may be waiting.
-    Lift { waiting: NodeId, target: NodeId },
+    /// The end of an embargo of ours, or a reference of ours that the peer gave back while calls
+    /// that it sent there may be waiting.
+    Lift(Embargo),
 }

@@ -251,9 +251,9 @@ impl<H: Host> Engine<H> {
             match item {
                 Waiting::Call { target, .. } | Waiting::Bounce { target, .. } => held.pin(target),
                 Waiting::Disembargo { .. } => {}
-                Waiting::Lift { waiting, target } => {
-                    held.count(*waiting);
-                    held.count(*target);
+                Waiting::Lift(embargo) => {
+                    held.count(embargo.waiting);
+                    held.count(embargo.target);
                 }
             }
         }

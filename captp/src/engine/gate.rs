@@ -7,10 +7,11 @@
 
 use super::import::TargetNode;
 use super::{Engine, Output};
+use crate::connection::embargo::Embargo;
 use crate::connection::held::Held;
 use crate::connection::{Connection, Pin, Way};
 use crate::engine::node::Kind;
-use crate::message::EmbargoName;
+use crate::message::{EmbargoName, Target};
 use crate::{
     AnswerToken, ConnId, Exception, ExportId, Host, Incoming, NodeId, ObjectKey, PeerMisbehaved,
     WireCall,
@@ -68,16 +69,20 @@ impl<H: Host> Engine<H> {
     pub(super) fn hold_lift(
         &mut self,
         conn: ConnId,
-        waiting: NodeId,
-        target: NodeId,
+        embargo: Embargo,
     ) -> Result<(), PeerMisbehaved> {
-        self.hold(conn, Held::Lift { waiting, target })
+        self.hold(conn, Held::Lift(embargo))
     }
 
     /// A reference of ours that comes back from the peer, as it may be used: what the peer sent to
     /// it before must arrive first, and may still be waiting. Takes over the count of `node`, and
     /// gives one of what it returns.
-    pub(super) fn behind_held(&mut self, conn: ConnId, node: NodeId) -> NodeId {
+    pub(super) fn behind_held(
+        &mut self,
+        conn: ConnId,
+        node: NodeId,
+        named: Option<&Target>,
+    ) -> NodeId {
         let broken = match self.nodes.get(self.nodes.terminal(node)) {
             Some(node) => matches!(node.kind, Kind::Broken(_)),
             None => true,
@@ -88,7 +93,12 @@ impl<H: Host> Engine<H> {
         let waiting = self.nodes.insert(Kind::Promise);
         self.nodes.retain(waiting);
         // If the queue is full the reference breaks.
-        drop(self.hold_lift(conn, waiting, node));
+        let embargo = Embargo {
+            waiting,
+            target: node,
+            named: named.cloned(),
+        };
+        drop(self.hold_lift(conn, embargo));
         waiting
     }
 
@@ -234,11 +244,7 @@ impl<H: Host> Engine<H> {
             Held::Disembargo { vine, serial, name } => {
                 self.pass_held_disembargo(conn, vine, serial, &name);
             }
-            Held::Lift { waiting, target } => {
-                self.become_link(waiting, target);
-                self.drop_count(waiting);
-                self.drop_count(target);
-            }
+            Held::Lift(embargo) => self.lifted(conn, embargo),
         }
     }
 
@@ -295,7 +301,9 @@ impl<H: Host> Engine<H> {
             }
             Held::Bounce { target, .. } => self.unpin_target(conn, target),
             Held::Disembargo { .. } => {}
-            Held::Lift { waiting, target } => {
+            Held::Lift(Embargo {
+                waiting, target, ..
+            }) => {
                 // Calls before it do not arrive, so those to it must not either.
                 let reason = "calls that were sent before wait for room, and will not arrive";
                 self.become_broken(waiting, Exception::disconnected(reason));

@@ -23,13 +23,14 @@ pub(super) struct TargetNode {
 }
 
 impl<H: Host> Engine<H> {
-    /// Counted nodes for the references of a message, and which of them are reached through us.
+    /// Counted nodes for the references of a message, and the names of those that the peer reaches
+    /// through us.
     pub(super) fn import_all(
         &mut self,
         conn: ConnId,
         descriptors: &[Descriptor],
         fds: &mut Fds,
-    ) -> Result<(Vec<NodeId>, Vec<bool>)> {
+    ) -> Result<(Vec<NodeId>, Vec<Option<Target>>)> {
         let mut nodes = Vec::with_capacity(descriptors.len());
         let mut ours = Vec::with_capacity(descriptors.len());
         for descriptor in descriptors {
@@ -56,14 +57,14 @@ impl<H: Host> Engine<H> {
         conn: ConnId,
         descriptors: &[Descriptor],
         fds: &mut Fds,
-    ) -> Result<(Vec<NodeId>, Vec<bool>)> {
+    ) -> Result<(Vec<NodeId>, Vec<Option<Target>>)> {
         let (mut nodes, ours) = self.import_all(conn, descriptors, fds)?;
         if !self.is_holding(conn) {
             return Ok((nodes, ours));
         }
         for (node, ours) in nodes.iter_mut().zip(&ours) {
-            if *ours {
-                *node = self.behind_held(conn, *node);
+            if ours.is_some() {
+                *node = self.behind_held(conn, *node, ours.as_ref());
             }
         }
         Ok((nodes, ours))
@@ -74,23 +75,23 @@ impl<H: Host> Engine<H> {
         conn: ConnId,
         descriptor: &Descriptor,
         fds: &mut Fds,
-    ) -> Result<(NodeId, bool)> {
+    ) -> Result<(NodeId, Option<Target>)> {
         match &descriptor.kind {
             DescriptorKind::Null => {
                 self.nodes.retain(self.null);
-                Ok((self.null, false))
+                Ok((self.null, None))
             }
             DescriptorKind::Import { id, promise } => {
                 let node = self.import_theirs(conn, *id, *promise)?;
                 self.take_fd(node, descriptor.fd, fds);
-                Ok((node, false))
+                Ok((node, None))
             }
             DescriptorKind::Third { contact, vine } => {
                 let node = self.import_gift(conn, contact.as_ref(), *vine)?;
                 self.take_fd(node, descriptor.fd, fds);
-                Ok((node, false))
+                Ok((node, None))
             }
-            DescriptorKind::Ours(Target::Export(id)) => {
+            DescriptorKind::Ours(named @ Target::Export(id)) => {
                 // What it stands for here; its pin is for the peer only.
                 let row = self.connections.get(conn);
                 let entry = row.and_then(|row| row.exports.get(id.raw()));
@@ -99,14 +100,15 @@ impl<H: Host> Engine<H> {
                     None => return Err(PeerMisbehaved::UnknownExport(*id)),
                 };
                 self.nodes.retain(node);
-                Ok((node, true))
+                Ok((self.behind_loop(conn, named, node), Some(named.clone())))
             }
-            DescriptorKind::Ours(target) => {
-                let target = self.target(conn, target)?;
+            DescriptorKind::Ours(named) => {
+                let target = self.target(conn, named)?;
                 if !target.counted {
                     self.nodes.retain(target.node);
                 }
-                Ok((target.node, true))
+                let node = self.behind_loop(conn, named, target.node);
+                Ok((node, Some(named.clone())))
             }
         }
     }

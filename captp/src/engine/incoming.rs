@@ -7,14 +7,13 @@ use super::node::{Kind, Place};
 use super::receive::Fds;
 use super::{Engine, Output, Pending};
 use crate::connection::answer::{Answer, ResultsTo};
-use crate::connection::embargo::Embargo;
 use crate::connection::question;
 use crate::connection::question::{Asker, Sort};
 use crate::frame::Message;
 use crate::message::encode;
 use crate::message::{Call, Context, Descriptor, Return, ReturnBody, Target};
 use crate::{
-    AnswerId, AnswerToken, ConnId, EmbargoId, Exception, ExportId, Host, ImportId, NodeId, Payload,
+    AnswerId, AnswerToken, ConnId, Exception, ExportId, Host, ImportId, NodeId, Payload,
     PeerMisbehaved, QuestionId, WireCall, payload,
 };
 
@@ -206,9 +205,9 @@ impl<H: Host> Engine<H> {
             self.gift_is_over(conn);
         }
         let result = match results {
-            Ok(((nodes, ours), message)) => {
+            Ok(((nodes, named), message)) => {
                 let mut payload = Payload::new(message, at, nodes);
-                self.resolve_pipelined(&pipelined, &mut payload, &ours);
+                self.resolve_pipelined(&pipelined, &mut payload, |at, _| named.get(at)?.clone());
                 Ok(payload)
             }
             Err(reason) => {
@@ -350,7 +349,7 @@ impl<H: Host> Engine<H> {
         &mut self,
         pipelined: &[(Rc<[u16]>, NodeId)],
         payload: &mut Payload,
-        ours: &[bool],
+        named: impl Fn(usize, &Rc<[u16]>) -> Option<Target>,
     ) {
         for (path, node) in pipelined {
             let index = match payload.cap_at(path) {
@@ -365,7 +364,7 @@ impl<H: Host> Engine<H> {
                 self.become_link(*node, self.null);
                 continue;
             };
-            let now = self.resolve_far(*node, cap, ours.get(at).copied().unwrap_or(false));
+            let now = self.resolve_far(*node, cap, named(at, path));
             if now != self.nodes.terminal(cap)
                 && let Some(slot) = payload.caps_mut().get_mut(at)
             {
@@ -374,52 +373,6 @@ impl<H: Host> Engine<H> {
                 self.drop_count(cap);
             }
         }
-    }
-
-    /// A far node has resolved. `ours`: the peer named something that it reaches through us, so
-    /// that what was sent along the old way comes back to us. Returns what the node stands for now.
-    pub(super) fn resolve_far(&mut self, id: NodeId, to: NodeId, ours: bool) -> NodeId {
-        let to = self.nodes.terminal(to);
-        let Some(Kind::Far(far)) = self.nodes.get(id).map(|node| &node.kind) else {
-            return to;
-        };
-        let far = far.clone();
-        let broken = match self.nodes.get(to).map(|node| &node.kind) {
-            Some(Kind::Broken(_)) | None => true,
-            Some(_) => false,
-        };
-        #[cfg(any(test, feature = "testing"))]
-        let ours = ours && !self.has_fault(super::testing::Fault::EmbargoIgnored);
-        if !(ours && far.called) || broken || to == id {
-            if far.called
-                && let Some(next) = self.nodes.get_mut(to)
-            {
-                next.mark_called_on(far.conn);
-            }
-            self.become_link(id, to);
-            return to;
-        }
-        let Some(row) = self.connections.get(far.conn) else {
-            return to;
-        };
-        let limit = row.limits.embargoes;
-        if row.embargoes.len() >= limit {
-            let reason = format!("the peer has not lifted {limit} embargoes");
-            self.become_broken(id, Exception::overloaded(reason));
-            return id;
-        }
-        let waiting = self.nodes.insert(Kind::Promise);
-        self.nodes.retain(to);
-        let Some(row) = self.connections.get_mut(far.conn) else {
-            return to;
-        };
-        let embargo = EmbargoId::new(row.embargoes.insert(Embargo {
-            waiting,
-            target: to,
-        }));
-        self.transmit(far.conn, &encode::sender_loopback(&far.place, embargo), &[]);
-        self.become_link(id, waiting);
-        waiting
     }
 
     pub(super) fn on_resolve(
@@ -451,11 +404,11 @@ impl<H: Host> Engine<H> {
         }
         match to {
             Ok(descriptor) => {
-                let (mut target, ours) = self.import(conn, &descriptor, fds)?;
-                if ours {
-                    target = self.behind_held(conn, target);
+                let (mut target, named) = self.import(conn, &descriptor, fds)?;
+                if named.is_some() {
+                    target = self.behind_held(conn, target, named.as_ref());
                 }
-                self.resolve_far(node, target, ours);
+                self.resolve_far(node, target, named);
                 self.drop_count(target);
             }
             Err(reason) => self.become_broken(node, reason),
@@ -568,29 +521,11 @@ impl<H: Host> Engine<H> {
             _ => self.abort(conn, PeerMisbehaved::DisembargoTarget),
         }
     }
-
-    /// Our Disembargo is back: what was held back may go.
-    fn lift(&mut self, conn: ConnId, id: EmbargoId) -> Result<()> {
-        let Some(row) = self.connections.get_mut(conn) else {
-            return Ok(());
-        };
-        let Some(Embargo { waiting, target }) = row.embargoes.remove(id.raw()) else {
-            return Err(PeerMisbehaved::UnknownEmbargo(id));
-        };
-        // What came back before it may wait for room.
-        if self.is_holding(conn) {
-            return self.hold_lift(conn, waiting, target);
-        }
-        self.become_link(waiting, target);
-        self.drop_count(waiting);
-        self.drop_count(target);
-        Ok(())
-    }
 }
 
 /// What a Return says, checked.
 enum Outcome {
-    Results((Vec<NodeId>, Vec<bool>), Message),
+    Results((Vec<NodeId>, Vec<Option<Target>>), Message),
     Exception(Exception),
     TakeFrom(AnswerId),
 }

@@ -25,6 +25,7 @@ use std::rc::Rc;
 
 use super::Pending;
 use crate::connection::handoff::Gift;
+use crate::message::Target;
 use crate::{ConnId, Exception, ExportId, Host, ImportId, NodeId, ObjectKey, QuestionId};
 
 /// One reference.
@@ -93,6 +94,8 @@ struct Cold<H: Host> {
     /// Under which ids the node is exported.
     exports: Vec<(ConnId, ExportId)>,
     fd: Option<Rc<OwnedFd>>,
+    /// Of a far node that has come home while it was pinned: under which name.
+    named: Option<Target>,
 }
 
 struct Slot<H: Host> {
@@ -126,6 +129,7 @@ impl<H: Host> Node<H> {
                 followers: Vec::new(),
                 exports: Vec::new(),
                 fd: None,
+                named: None,
             })
         })
     }
@@ -226,6 +230,14 @@ impl<H: Host> Node<H> {
 
     pub(crate) fn fd(&self) -> Option<&Rc<OwnedFd>> {
         self.cold.as_ref()?.fd.as_ref()
+    }
+
+    pub(crate) fn named(&self) -> Option<&Target> {
+        self.cold.as_ref()?.named.as_ref()
+    }
+
+    pub(crate) fn set_named(&mut self, named: Target) {
+        self.cold().named = Some(named);
     }
 
     pub(crate) fn set_fd(&mut self, fd: Rc<OwnedFd>) {

@@ -8,7 +8,7 @@ use super::{Engine, Work};
 use crate::connection::answer::{Results, ResultsTo, State as AnswerState};
 use crate::connection::question::{Asker, Sort, State};
 use crate::frame::Message;
-use crate::message::encode;
+use crate::message::{Target, encode};
 use crate::{
     AnswerId, AnswerToken, ConnId, Exception, Host, NodeId, Output, Payload, PeerMisbehaved,
     QuestionId, payload,
@@ -142,7 +142,7 @@ impl<H: Host> Engine<H> {
         let mut counted = Vec::new();
         for node in nodes {
             self.nodes.retain(node);
-            counted.push(self.behind_held(conn, node));
+            counted.push(self.behind_held(conn, node, None));
         }
         Payload::new(message, payload::Place::Root, counted)
     }
@@ -158,12 +158,15 @@ impl<H: Host> Engine<H> {
         let Some(question) = self.question_mut(conn, id) else {
             return self.returned(Asker::Nobody, result);
         };
+        let State::Taking(answer) = question.state else {
+            return self.returned(Asker::Nobody, result);
+        };
         let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
         let pipelined = std::mem::take(&mut question.pipelined);
         match &mut result {
             Ok(payload) => {
-                let ours = vec![true; payload.caps().len()];
-                self.resolve_pipelined(&pipelined, payload, &ours);
+                let named = |_, path: &Rc<[u16]>| Some(Target::Answer(answer, Rc::clone(path)));
+                self.resolve_pipelined(&pipelined, payload, named);
             }
             Err(reason) => {
                 for (_, node) in &pipelined {

@@ -4,6 +4,7 @@ mod net;
 
 mod basics;
 mod bounds;
+mod embargoes;
 mod exceptions;
 mod handoff;
 mod handoff_hostile;

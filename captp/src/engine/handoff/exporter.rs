@@ -56,7 +56,7 @@ impl<H: Host> Engine<H> {
         let provision = Provision {
             conn,
             recipient: recipient.recipient,
-            node: self.behind_held(conn, target.node), // what the gifter sent before comes before
+            node: self.behind_held(conn, target.node, None), // what the gifter sent before comes before
             lifted: BTreeSet::new(),
             waiting: Vec::new(),
         };
@@ -220,7 +220,7 @@ impl<H: Host> Engine<H> {
         }
         provision.lifted.insert(Rc::clone(embargo));
         let before = provision.node;
-        let node = self.behind_held(conn, before);
+        let node = self.behind_held(conn, before, None);
         let Some(provision) = self.provisions.open.get_mut(&name) else {
             return Ok(());
         };

@@ -1,0 +1,167 @@
+//! Calls that are held back until what was sent along another way has arrived.
+//!
+//! A reference that we called through the peer and that turns out to be ours is embargoed: a
+//! Disembargo follows the calls out to the peer and back. But what the peer named may itself be
+//! something of ours that has become the peer's (then the calls go out again, along that very
+//! place: the Tribble rule), and that in turn may have come home meanwhile. Then one round is not
+//! enough: the next Disembargo follows them along the next place, and so on. The same holds for a
+//! reference that the peer gives us after it has called it.
+
+use super::Engine;
+use super::node::{Kind, Place};
+use crate::connection::embargo::Embargo;
+use crate::message::{Target, encode};
+use crate::{ConnId, EmbargoId, Exception, Host, NodeId, PeerMisbehaved};
+
+type Result<T> = std::result::Result<T, PeerMisbehaved>;
+
+impl<H: Host> Engine<H> {
+    /// A far node has resolved to `to`. `named`: the peer named something that it reaches through
+    /// us, so that what was sent along the old way comes back to us. Returns what the node stands
+    /// for now.
+    pub(super) fn resolve_far(&mut self, id: NodeId, to: NodeId, named: Option<Target>) -> NodeId {
+        let to = self.nodes.terminal(to);
+        let Some(Kind::Far(far)) = self.nodes.get(id).map(|node| &node.kind) else {
+            return to;
+        };
+        let far = far.clone();
+        let broken = match self.nodes.get(to).map(|node| &node.kind) {
+            Some(Kind::Broken(_)) | None => true,
+            Some(_) => false,
+        };
+        #[cfg(any(test, feature = "testing"))]
+        let named = named.filter(|_| !self.has_fault(super::testing::Fault::EmbargoIgnored));
+        if far.pins > 0
+            && let (Some(named), Some(node)) = (&named, self.nodes.get_mut(id))
+        {
+            node.set_named(named.clone());
+        }
+        if named.is_none() || !far.called || broken || to == id {
+            if far.called
+                && let Some(next) = self.nodes.get_mut(to)
+            {
+                next.mark_called_on(far.conn);
+            }
+            self.become_link(id, to);
+            return to;
+        }
+        match self.embargo(far.conn, &far.place, to, named) {
+            Ok(waiting) => {
+                self.become_link(id, waiting);
+                waiting
+            }
+            Err(reason) => {
+                self.become_broken(id, reason);
+                id
+            }
+        }
+    }
+
+    /// A reference of ours that the peer gives us, by the name under which it has it, as we may use
+    /// it: behind what the peer has sent there. Takes over the count of `node`, and gives one of
+    /// what it returns.
+    pub(super) fn behind_loop(&mut self, conn: ConnId, named: &Target, node: NodeId) -> NodeId {
+        let Some((place, next)) = self.next_round(conn, named) else {
+            return node;
+        };
+        let waiting = match self.embargo(conn, &place, node, Some(next)) {
+            Ok(waiting) => {
+                self.nodes.retain(waiting);
+                waiting
+            }
+            Err(reason) => self.nodes.insert(Kind::Broken(reason)),
+        };
+        self.drop_count(node);
+        waiting
+    }
+
+    /// Our Disembargo is back: what was held back may go.
+    pub(super) fn lift(&mut self, conn: ConnId, id: EmbargoId) -> Result<()> {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Ok(());
+        };
+        let Some(embargo) = row.embargoes.remove(id.raw()) else {
+            return Err(PeerMisbehaved::UnknownEmbargo(id));
+        };
+        // What came back before it may wait for room.
+        if self.is_holding(conn) {
+            return self.hold_lift(conn, embargo);
+        }
+        self.lifted(conn, embargo);
+        Ok(())
+    }
+
+    /// The calls before a Disembargo that came back have gone on: to their end, or out once more.
+    pub(super) fn lifted(&mut self, conn: ConnId, embargo: Embargo) {
+        let Embargo {
+            waiting,
+            target,
+            named,
+        } = embargo;
+        let next = named.and_then(|named| self.next_round(conn, &named));
+        let Some((place, named)) = next else {
+            self.become_link(waiting, target);
+            self.drop_count(waiting);
+            self.drop_count(target);
+            return;
+        };
+        // There is room: this one has just been lifted.
+        if let Some(row) = self.connections.get_mut(conn) {
+            let id = row.embargoes.insert(Embargo {
+                waiting,
+                target,
+                named: Some(named),
+            });
+            let built = encode::sender_loopback(&place, EmbargoId::new(id));
+            self.transmit(conn, &built, &[]);
+        }
+    }
+
+    /// Where what the peer sends to something of ours goes out to the peer again although it has
+    /// come home since, and under which name it did.
+    fn next_round(&mut self, conn: ConnId, named: &Target) -> Option<(Place, Target)> {
+        let target = self.target(conn, named).ok()?;
+        if target.counted {
+            self.drop_count(target.node);
+            return None;
+        }
+        let node = self.nodes.get(target.node).filter(|_| target.strict)?;
+        let Kind::Link { far: Some(far), .. } = &node.kind else {
+            return None;
+        };
+        if far.conn != conn || !far.called {
+            return None;
+        }
+        Some((far.place.clone(), node.named()?.clone()))
+    }
+
+    /// Holds back what is sent to the node that it returns, which the embargo counts, until a
+    /// Disembargo has gone to this place and come back; then it is `target`, which stays borrowed.
+    fn embargo(
+        &mut self,
+        conn: ConnId,
+        place: &Place,
+        target: NodeId,
+        named: Option<Target>,
+    ) -> std::result::Result<NodeId, Exception> {
+        let waiting = self.nodes.insert(Kind::Promise);
+        let Some(row) = self.connections.get_mut(conn) else {
+            self.drop_count(waiting);
+            return Err(Exception::disconnected("the connection is closed"));
+        };
+        let limit = row.limits.embargoes;
+        if row.embargoes.len() >= limit {
+            self.drop_count(waiting);
+            let reason = format!("the peer has not lifted {limit} embargoes");
+            return Err(Exception::overloaded(reason));
+        }
+        let id = EmbargoId::new(row.embargoes.insert(Embargo {
+            waiting,
+            target,
+            named,
+        }));
+        self.nodes.retain(target);
+        self.transmit(conn, &encode::sender_loopback(place, id), &[]);
+        Ok(waiting)
+    }
+}
