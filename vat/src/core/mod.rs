@@ -32,6 +32,7 @@ pub(crate) use turn::{Effect, Work};
 #[cfg(test)]
 pub(crate) use vat::VatHost;
 pub use vat::{Shared, Vat, VatConfig};
+pub(crate) use vat::Dial;
 
 /// Runs a program's own `Drop` or `Clone` code where a panic must not get further: in rollbacks and
 /// commits.

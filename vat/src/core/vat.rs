@@ -153,6 +153,11 @@ impl Vat {
         std::mem::take(&mut *self.0.closed.borrow_mut())
     }
 
+    /// What connects the vat to others, if anything does.
+    pub(crate) fn netlayer(&self) -> Option<Rc<dyn Any>> {
+        self.0.netlayer()
+    }
+
     /// What connects the vat to others from now on, unless there is something already.
     pub(crate) fn offer_netlayer(&self, netlayer: Weak<dyn Any>) {
         if self.0.netlayer().is_none() {

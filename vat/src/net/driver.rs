@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use captp::{ConnId, ConnOptions, Exception, Transmit};
+use captp::{ConnId, ConnOptions, Exception, Transmit, VatKey};
 use tokio::sync::Notify;
 
 use super::Stream;
 use crate::core::{Ref, Vat};
 use crate::error::Error;
+use crate::sturdy::{Address, VatId};
 
 /// Bytes that a stream is given ahead of what its socket takes.
 const AHEAD: usize = 256 << 10;
@@ -46,6 +47,7 @@ struct Inner {
     links: RefCell<BTreeMap<ConnId, Rc<Link>>>,
     /// A connection has sent everything, or is gone.
     progress: Notify,
+    clock: super::handoff::Clock,
 }
 
 /// What the driver and a connection's task share.
@@ -81,6 +83,9 @@ impl Link {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Attach {
+    /// Who the peer is, if the transport has proved it, and where others may reach it. Vats that
+    /// speak our hello hand references over to those that they know.
+    pub peer: Option<(VatId, Vec<Address>)>,
     /// What the peer gets as bootstrap reference; nothing if `None`.
     pub bootstrap: Option<Ref>,
     /// Whether the two speak our hello first.
@@ -92,6 +97,7 @@ impl Attach {
     #[must_use]
     pub fn sibling(bootstrap: Option<Ref>) -> Self {
         Self {
+            peer: None,
             bootstrap,
             hello: true,
         }
@@ -101,15 +107,24 @@ impl Attach {
     #[must_use]
     pub fn network(bootstrap: Option<Ref>, vat_protocol: bool) -> Self {
         Self {
+            peer: None,
             bootstrap,
             hello: vat_protocol,
         }
+    }
+
+    /// Says who the peer is, and where others may reach it.
+    #[must_use]
+    pub fn with_peer(mut self, peer: VatId, addresses: Vec<Address>) -> Self {
+        self.peer = Some((peer, addresses));
+        self
     }
 
     /// A plain Cap'n Proto peer.
     #[must_use]
     pub fn plain(bootstrap: Option<Ref>) -> Self {
         Self {
+            peer: None,
             bootstrap,
             hello: false,
         }
@@ -131,6 +146,7 @@ impl Driver {
             wake: wake.clone(),
             links: RefCell::default(),
             progress: Notify::new(),
+            clock: super::handoff::Clock::new(),
         });
         let weak = Rc::downgrade(&inner);
         tokio::task::spawn_local(async move {
@@ -161,11 +177,21 @@ impl Driver {
     ///
     /// The peer gets the bootstrap reference, and whatever that gives it.
     pub fn attach(&self, stream: Stream, attach: Attach) -> Connection {
-        let Attach { bootstrap, hello } = attach;
+        let Attach {
+            peer,
+            bootstrap,
+            hello,
+        } = attach;
         let vat = &self.0.vat;
         let mut options = ConnOptions::default()
             .with_hello(hello)
             .with_descriptors(stream.passes_descriptors());
+        if let Some((peer, addresses)) = peer {
+            let addresses = addresses.iter().map(Address::to_string).collect();
+            options = options
+                .with_peer(VatKey(*peer.as_bytes()))
+                .with_peer_addresses(addresses);
+        }
         if let Some(bootstrap) = &bootstrap {
             options = options.with_bootstrap(vat.node(bootstrap));
         }
@@ -229,6 +255,7 @@ impl fmt::Debug for Driver {
 impl Inner {
     /// Runs the vat and hands what it said to the connections.
     fn pump(&self) {
+        self.clock.tick(&self.vat, &self.wake);
         if self.vat.run(TURNS) == TURNS {
             self.wake.notify_one(); // there is more: after the others
         }
@@ -240,12 +267,7 @@ impl Inner {
                 link.wake();
             }
         }
-        for dial in self.vat.take_dials() {
-            tracing::debug!(vat = ?dial.vat, addresses = ?dial.addresses, "nobody to connect with");
-            let reason = Exception::failed("this vat connects to nobody by itself");
-            self.vat
-                .engine(|engine| engine.dialed(dial.request, Err(reason)));
-        }
+        super::handoff::answer_dials(&self.vat, &self.wake);
         while let Some(conn) = self.vat.engine(|engine| engine.pending_transmit()) {
             let links = self.links.borrow();
             let mut orphan = Transmit::new();

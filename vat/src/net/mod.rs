@@ -11,6 +11,7 @@ pub mod client_hello;
 mod descriptor;
 mod dial;
 pub mod driver;
+mod handoff;
 mod handshake;
 mod listener;
 mod peers;

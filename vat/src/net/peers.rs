@@ -19,6 +19,7 @@
 //! Peers that speak Cap'n Proto alone may have as many connections as they like; only those that
 //! this vat made stand in the table.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -30,8 +31,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::driver::{Attach, Connection, Driver};
-use super::{Acceptor, ConnectError, Credentials, Dialing, PeerInfo, Stream, dial};
-use crate::core::{Ref, Shared};
+use super::{Acceptor, ConnectError, Credentials, Dialing, PeerInfo, Stream, dial, handoff};
+use crate::core::{Ref, Shared, Vat};
 use crate::error::Error;
 use crate::sturdy::{Address, VatId};
 
@@ -128,13 +129,24 @@ impl Peers {
             by_conn: RefCell::default(),
         });
         let weak: Weak<Inner> = Rc::downgrade(&inner);
+        handoff::identify(inner.driver.vat(), inner.credentials.identity(), &[]);
         inner.driver.vat().offer_netlayer(weak);
         Self(inner)
     }
 
     /// The table of a vat, if it is on a network.
     pub(super) fn of(vat: &Shared) -> Option<Self> {
-        vat.netlayer()?.downcast::<Inner>().ok().map(Self)
+        Self::from_netlayer(vat.netlayer()?)
+    }
+
+    pub(super) fn from_netlayer(netlayer: Rc<dyn Any>) -> Option<Self> {
+        netlayer.downcast::<Inner>().ok().map(Self)
+    }
+
+    /// Says where other vats can reach this one, when somebody introduces them. Counts for
+    /// connections that are made afterwards.
+    pub fn set_addresses(&self, addresses: &[Address]) {
+        handoff::identify(self.0.driver.vat(), self.0.credentials.identity(), addresses);
     }
 
     pub(super) fn dialing(&self) -> Dialing {
@@ -217,7 +229,7 @@ impl Peers {
     /// To be run to its end: dropping the future early may close the connection.
     pub async fn accepted(&self, stream: Stream, peer: PeerInfo) {
         if !peer.vat_protocol {
-            self.attach(stream, &peer).gone().await;
+            self.attach(stream, &peer, &[]).gone().await;
         } else if peer.id == self.id() {
             let reason = "a vat does not call itself over the network";
             self.refuse(stream, reason).await;
@@ -250,6 +262,10 @@ impl Peers {
         self.0.by_conn.borrow().is_empty() && self.0.peers.borrow().is_empty()
     }
 
+    pub(super) fn vat(&self) -> &Vat {
+        self.0.driver.vat()
+    }
+
     /// This vat's own id.
     pub fn id(&self) -> VatId {
         self.0.credentials.id()
@@ -270,8 +286,9 @@ impl Peers {
         Rc::clone(peers.entry(vat).or_default())
     }
 
-    fn attach(&self, stream: Stream, peer: &PeerInfo) -> Connection {
-        let attach = Attach::network(self.0.bootstrap.clone(), peer.vat_protocol);
+    fn attach(&self, stream: Stream, peer: &PeerInfo, addresses: &[Address]) -> Connection {
+        let attach = Attach::network(self.0.bootstrap.clone(), peer.vat_protocol)
+            .with_peer(peer.id, addresses.to_vec());
         let connection = self.0.driver.attach(stream, attach);
         let mut by_conn = self.0.by_conn.borrow_mut();
         by_conn.insert(connection.id(), peer.id);
@@ -319,7 +336,7 @@ impl Peers {
 
     /// The greater vat has called: it decides, by its hello.
     async fn accepted_from_greater(&self, stream: Stream, info: &PeerInfo) {
-        let connection = self.attach(stream, info);
+        let connection = self.attach(stream, info, &[]);
         let peer = self.peer(info.id);
         peer.undecided.set(peer.undecided.get() + 1);
         let greeted = timeout(DECIDED_WITHIN, connection.greeted()).await;
@@ -352,7 +369,7 @@ impl Peers {
             drop(older); // its caller has called again
             connection.await.ok()
         } else {
-            let connection = self.attach(stream, info);
+            let connection = self.attach(stream, info, &[]);
             self.keep(&peer, &connection);
             Some(connection)
         };
@@ -409,7 +426,7 @@ impl Peers {
             biased;
             live = peer.kept() => Ok(live),
             made = made => match made {
-                Ok((stream, info)) => self.dialled(peer, stream, &info).await,
+                Ok((stream, info)) => self.dialled(peer, stream, &info, &dial.addresses).await,
                 Err(error) => self.adopt(peer, vat).ok_or_else(|| PeerError::from(error)),
             },
             () = peer.held_for(LEAD) => match self.adopt(peer, vat) {
@@ -420,8 +437,14 @@ impl Peers {
     }
 
     /// Our dial was answered.
-    async fn dialled(&self, peer: &Peer, stream: Stream, info: &PeerInfo) -> Outcome {
-        let connection = self.attach(stream, info);
+    async fn dialled(
+        &self,
+        peer: &Peer,
+        stream: Stream,
+        info: &PeerInfo,
+        addresses: &[Address],
+    ) -> Outcome {
+        let connection = self.attach(stream, info, addresses);
         if self.id() > info.id || !info.vat_protocol {
             self.keep(peer, &connection);
             return Ok(connection);
@@ -462,7 +485,7 @@ impl Peers {
             id: vat,
             vat_protocol: true,
         };
-        let connection = self.attach(held.stream, &info);
+        let connection = self.attach(held.stream, &info, &[]);
         self.keep(peer, &connection);
         drop(held.taken.send(connection.clone())); // whoever accepted it may be gone
         Some(connection)

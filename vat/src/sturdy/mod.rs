@@ -8,7 +8,7 @@
 mod address;
 mod base32;
 mod identity;
-mod random;
+pub(crate) mod random;
 pub mod reference_file;
 mod restorer;
 mod seed;

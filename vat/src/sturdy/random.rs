@@ -11,7 +11,7 @@ use rustix::{
 ///
 /// The system call is made directly: a confined program has no `/dev/urandom` to fall back to, and
 /// a statically linked one finds no `getrandom` in its C library by name.
-pub(super) fn fill(bytes: &mut [u8]) -> io::Result<()> {
+pub(crate) fn fill(bytes: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match getrandom(rest, GetRandomFlags::empty()) {

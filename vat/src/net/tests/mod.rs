@@ -7,6 +7,7 @@
 mod bad_peers;
 mod client_hello;
 mod descriptors;
+mod handoff;
 mod handshake;
 mod inherited;
 mod listener;

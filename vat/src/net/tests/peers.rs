@@ -139,7 +139,7 @@ async fn lesser_and_greater() -> (Node, Node) {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(super) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -148,7 +148,7 @@ fn run(test: impl Future<Output = ()>) {
     LocalSet::new().block_on(&runtime, limited).unwrap();
 }
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..2_000 {
         if condition() {
             return;

@@ -37,7 +37,7 @@ pub const VAT_PROTOCOL: &[u8] = b"vat/1";
 /// A vat's key as TLS uses it, with the certificate made for it.
 #[derive(Clone)]
 pub struct Credentials {
-    id: VatId,
+    identity: Identity,
     certified: Arc<CertifiedKey>,
 }
 
@@ -50,14 +50,19 @@ impl Credentials {
     pub fn new(identity: &Identity) -> Result<Self, CredentialsError> {
         let certified = Arc::new(certificate::certify(identity)?);
         Ok(Self {
-            id: identity.id(),
+            identity: identity.clone(),
             certified,
         })
     }
 
     /// The vat that they prove to be.
     pub fn id(&self) -> VatId {
-        self.id
+        self.identity.id()
+    }
+
+    /// The key behind them.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// The certificate as DER, for libraries that need it beforehand.
@@ -76,7 +81,7 @@ impl Credentials {
     /// What answers calls to this vat. It takes callers with any key, but none without.
     pub fn acceptor(&self) -> Acceptor {
         let resolver = OwnName {
-            id: self.id,
+            id: self.id(),
             certified: self.certified.clone(),
         };
         let mut config = tls13(ServerConfig::builder_with_provider(PROVIDER.clone()))
@@ -87,7 +92,7 @@ impl Credentials {
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
         Acceptor {
-            id: self.id,
+            id: self.id(),
             config: Arc::new(config),
         }
     }
@@ -112,7 +117,7 @@ impl Credentials {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }
@@ -138,7 +143,7 @@ impl Acceptor {
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acceptor")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }
