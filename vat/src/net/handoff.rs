@@ -22,11 +22,8 @@ pub(super) fn identify(vat: &Vat, identity: &Identity, addresses: &[Address]) {
     }
     let key = VatKey(*identity.id().as_bytes());
     let addresses = addresses.iter().map(Address::to_string).collect();
-    let identity = captp::Identity::new(
-        key,
-        u64::from_le_bytes(session),
-        Rc::new(identity.clone()),
-    );
+    let identity =
+        captp::Identity::new(key, u64::from_le_bytes(session), Rc::new(identity.clone()));
     vat.engine(|engine| engine.set_identity(identity.with_addresses(addresses)));
 }
 

@@ -146,7 +146,11 @@ impl Peers {
     /// Says where other vats can reach this one, when somebody introduces them. Counts for
     /// connections that are made afterwards.
     pub fn set_addresses(&self, addresses: &[Address]) {
-        handoff::identify(self.0.driver.vat(), self.0.credentials.identity(), addresses);
+        handoff::identify(
+            self.0.driver.vat(),
+            self.0.credentials.identity(),
+            addresses,
+        );
     }
 
     pub(super) fn dialing(&self) -> Dialing {

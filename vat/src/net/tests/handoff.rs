@@ -150,7 +150,10 @@ fn a_reference_that_was_given_works_after_the_gifter_is_gone() {
     run(async {
         let trio = Trio::start(Dialing::ambient_network());
         let keeper = trio.give().await;
-        assert!(!trio.recipient.knows(&trio.exporter), "not before it is used");
+        assert!(
+            !trio.recipient.knows(&trio.exporter),
+            "not before it is used"
+        );
         assert_eq!(keeper.add(2).await.unwrap(), 2);
         assert!(trio.recipient.knows(&trio.exporter));
         assert_eq!(keeper.add(3).await.unwrap(), 5);
@@ -193,7 +196,10 @@ fn an_exporter_that_is_not_told_of_a_gift_ends_the_wait_for_it() {
         until("the exporter knows", || !trio.exporter.knows(&trio.gifter)).await;
         let waited = tokio::time::Instant::now();
         let error = own.add(1).await.unwrap_err();
-        assert!(waited.elapsed() < Duration::from_secs(5), "a gift that ended fails at once");
+        assert!(
+            waited.elapsed() < Duration::from_secs(5),
+            "a gift that ended fails at once"
+        );
         assert!(error.to_string().contains("taken the gift back"), "{error}");
     });
 }
