@@ -29,11 +29,13 @@ interface Program @0x94ca5fdf2f361da4 {
   # # Authority
   # Whoever holds this decides what the vat is: its identity, its powers, and when it ends. Only the
   # launcher ever does.
-  start @0 (seed :Data, powers :List(Grant), args :List(Text), exposes :List(Text)) -> (value :List(Exposed));
+  start @0 (seed :Data, powers :List(Grant), args :List(Text), exposes :List(Text), addresses :List(Text)) -> (value :List(Exposed));
   # Starts the program with exactly these powers. Its answer means that the vat is ready.
   #
   # `seed` is the secret of the vat's identity (32 bytes); it is kept in memory only. `exposes`
   # are the manifest's expose names: a `main` that gives back one reference means the only one.
+  # `addresses` say where other vats reach this one, as in its sturdy refs; whoever gives a
+  # reference to it away tells them.
   accept @1 (stream :Stream, head :Data, plain :Text) -> ();
   # Takes a connected stream for this vat. Its descriptor is attached to `stream`.
   #

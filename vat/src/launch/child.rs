@@ -17,7 +17,7 @@ use crate::net::Stream;
 use crate::net::driver::{Attach, Driver};
 use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, StreamRef};
 use crate::prelude::*;
-use crate::sturdy::{Identity, Seed, VatId};
+use crate::sturdy::{Address, Identity, Seed, VatId};
 use crate::supervisor::{ExitReason, Terminate};
 
 /// How many accepted connections are held for a child that is down; more are closed at once.
@@ -55,6 +55,8 @@ pub(crate) struct Child {
     driver: Driver,
     plan: ChildPlan,
     vat: VatId,
+    /// Where it is reached.
+    addresses: RefCell<Vec<Address>>,
     state: watch::Sender<ChildState>,
     passing: Arc<Semaphore>,
     now: RefCell<Now>,
@@ -127,6 +129,7 @@ impl Child {
             driver,
             plan,
             vat,
+            addresses: RefCell::default(),
             state: watch::Sender::new(ChildState::Starting),
             passing: Arc::new(Semaphore::new(PASSING)),
             now: RefCell::new(now),
@@ -135,6 +138,11 @@ impl Child {
 
     pub(crate) fn vat(&self) -> VatId {
         self.vat
+    }
+
+    /// Says where it is reached, for its next life.
+    pub(crate) fn set_addresses(&self, addresses: &[Address]) {
+        self.addresses.replace(addresses.to_vec());
     }
 
     pub(crate) fn seed(&self) -> &Seed {
@@ -304,6 +312,11 @@ impl Child {
             plan.powers.clone(),
             plan.args.clone(),
             names,
+            self.addresses
+                .borrow()
+                .iter()
+                .map(Address::to_string)
+                .collect::<Vec<_>>(),
         );
         let mut start = Some(start);
         let deadline = tokio::time::sleep(plan.ready_within.unwrap_or(FOREVER));

@@ -183,6 +183,7 @@ impl Launcher {
         };
         let listeners = Listeners::open(&self.manifest, state).await?;
         self.addresses.replace(listeners.addresses().to_vec());
+        self.child.set_addresses(listeners.addresses());
         let swiss = SwissNumber::exposed(&seed.derive("launcher"), "control", 0);
         let launcher = Rc::downgrade(self);
         self.driver.vat().turn(|turn| {

@@ -13,6 +13,8 @@ pub trait Program {
     ///
     /// `seed` is the secret of the vat's identity (32 bytes); it is kept in memory only. `exposes`
     /// are the manifest's expose names: a `main` that gives back one reference means the only one.
+    /// `addresses` say where other vats reach this one, as in its sturdy refs; whoever gives a
+    /// reference to it away tells them.
     async fn start(
         this: Near<Self>,
         cx: &Cx,
@@ -20,6 +22,7 @@ pub trait Program {
         powers: Vec<Grant>,
         args: Vec<String>,
         exposes: Vec<String>,
+        addresses: Vec<String>,
     ) -> Result<Vec<Exposed>>;
 
     /// Takes a connected stream for this vat. Its descriptor is attached to `stream`.

@@ -160,6 +160,7 @@ impl Program for Launched {
         powers: Vec<Grant>,
         args: Vec<String>,
         exposes: Vec<String>,
+        addresses: Vec<String>,
     ) -> Result<Vec<Exposed>> {
         let seed = <[u8; Seed::LEN]>::try_from(seed.as_slice()).map(Seed::from_bytes);
         let seed = seed.map_err(|_| Error::failed("a seed has 32 bytes"))?;
@@ -169,6 +170,8 @@ impl Program for Launched {
         })?;
         let main = main.ok_or_else(|| Error::failed("the program was started already"))?;
         let network = OnNetwork::new(cx, driver, &seed, &powers)?;
+        let addresses = addresses.iter().filter_map(|address| address.parse().ok());
+        network.peers.set_addresses(&addresses.collect::<Vec<_>>());
         let grants = powers
             .into_iter()
             .fold(Grants::new().with_args(args), |grants, grant| {
