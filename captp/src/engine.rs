@@ -27,6 +27,7 @@ mod pipeline;
 mod receive;
 mod resolve;
 mod route;
+pub(crate) mod stream;
 mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod testing;
@@ -97,6 +98,8 @@ pub struct Engine<H: Host> {
     now: Duration,
     /// The null reference: broken, and written as null. Lives as long as the engine.
     null: NodeId,
+    /// Streams of calls under way.
+    streams: Slab<stream::Stream<H>>,
     /// Why released references are broken.
     stale: Exception,
     config: Config,
@@ -117,6 +120,9 @@ pub struct Config {
     /// How long whoever accepts a reference of ours waits for the vat that gave it to tell us.
     /// Default 10 s; after that the reference is broken.
     pub rendezvous: Duration,
+    /// Bytes of streaming calls on one reference that may be under way before the host should wait:
+    /// see [`Engine::has_stream_room`]. Default 64 KiB.
+    pub stream_window: usize,
 }
 
 impl Default for Config {
@@ -125,6 +131,7 @@ impl Default for Config {
             agent: String::new(),
             identity: None,
             rendezvous: Duration::from_secs(10),
+            stream_window: 64 << 10,
         }
     }
 }
@@ -141,6 +148,13 @@ impl Config {
     #[must_use]
     pub fn with_identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
+        self
+    }
+
+    /// Sets [`stream_window`](Self::stream_window).
+    #[must_use]
+    pub const fn with_stream_window(mut self, bytes: usize) -> Self {
+        self.stream_window = bytes;
         self
     }
 
@@ -331,6 +345,8 @@ enum Work<H: Host> {
 pub(crate) enum Pending<H: Host> {
     /// A call of this vat.
     Local(H::Call),
+    /// A streaming call of this vat that waits, and what it counts meanwhile.
+    Streamed(H::Call, stream::Share),
     /// A call of another vat.
     Wire(WireCall),
     /// Work that waits for a reference to settle.
@@ -344,7 +360,7 @@ impl<H: Host> Pending<H> {
     pub(crate) const fn is_from_wire(&self) -> bool {
         match self {
             Self::Wire(_) | Self::Bounce { .. } => true,
-            Self::Local(_) | Self::Job(_) => false,
+            Self::Local(_) | Self::Streamed(..) | Self::Job(_) => false,
         }
     }
 }
@@ -370,6 +386,7 @@ impl<H: Host> Engine<H> {
             embargoes_named: 0,
             now: Duration::ZERO,
             null,
+            streams: Slab::default(),
             stale: Exception::failed("the reference was released"),
             config,
             #[cfg(any(test, feature = "testing"))]

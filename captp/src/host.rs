@@ -39,6 +39,13 @@ pub trait LocalCall {
         false
     }
 
+    /// Whether this is one of a stream of calls (`-> stream` in Cap'n Proto), whose bytes count in
+    /// the [window](crate::Engine::has_stream_room) of the reference until it is answered. Default:
+    /// no.
+    fn is_streaming(&self) -> bool {
+        false
+    }
+
     /// Consumes the call as it leaves the vat: writes the parameters (references as capability
     /// pointers made with [`cap_hook`](crate::cap_hook)) and says who waits for the answer.
     ///

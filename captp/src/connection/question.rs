@@ -27,6 +27,7 @@
 
 use std::rc::Rc;
 
+use crate::engine::stream::Share;
 use crate::{AnswerId, AnswerToken, ConnId, ExportId, Host, NodeId};
 
 /// A call that we made.
@@ -42,6 +43,8 @@ pub(crate) struct Question<H: Host> {
     pub(crate) pipelined: Vec<(Rc<[u16]>, NodeId)>,
     /// Pinned references inside the answer.
     pub(crate) pins: u32,
+    /// What it counts as one of a stream of calls, until it is answered.
+    pub(crate) share: Option<Share>,
     /// Which round trip it belongs to, from 1 on: one more than those whose answers were there
     /// when it was asked.
     pub(crate) trip: u64,
@@ -97,6 +100,7 @@ impl<H: Host> Question<H> {
             params: Vec::new(),
             pipelined: Vec::new(),
             pins: 0,
+            share: None,
             trip,
         }
     }

@@ -199,6 +199,7 @@ impl<H: Host> Engine<H> {
         for (_, node) in question.pipelined {
             self.lose_far(node, lost);
         }
+        self.end_share(question.share);
         if let Asker::Nobody = question.asker {
             return;
         }

@@ -25,6 +25,8 @@ pub(super) struct Given {
     /// Exports named, once per mention.
     pub(super) exports: Vec<ExportId>,
     pub(super) fds: Vec<Rc<OwnedFd>>,
+    /// Size of the message.
+    pub(super) bytes: usize,
     /// Whether a gift that was not accepted may be passed on: not in answers and resolutions.
     pub(super) passes_gifts: bool,
     /// Broken references: exports to be resolved with an exception right after the message.

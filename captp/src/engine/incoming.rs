@@ -168,6 +168,8 @@ impl<H: Host> Engine<H> {
         let provides = matches!(question.asker, Asker::Provision { .. });
         let trip = question.trip;
         let params = std::mem::take(&mut question.params);
+        let share = question.share.take();
+        self.end_share(share);
         if let Some(row) = self.connections.get_mut(conn) {
             row.round_trips = row.round_trips.max(trip);
             row.honours_pipeline_only &= sort != Sort::Pipeline;

@@ -94,6 +94,8 @@ struct Cold<H: Host> {
     /// Under which ids the node is exported.
     exports: Vec<(ConnId, ExportId)>,
     fd: Option<Rc<OwnedFd>>,
+    /// The stream of calls on the node.
+    stream: Option<u32>,
     /// Of a far node that has come home while it was pinned: under which name.
     named: Option<Target>,
 }
@@ -129,6 +131,7 @@ impl<H: Host> Node<H> {
                 followers: Vec::new(),
                 exports: Vec::new(),
                 fd: None,
+                stream: None,
                 named: None,
             })
         })
@@ -230,6 +233,16 @@ impl<H: Host> Node<H> {
 
     pub(crate) fn fd(&self) -> Option<&Rc<OwnedFd>> {
         self.cold.as_ref()?.fd.as_ref()
+    }
+
+    pub(crate) fn stream(&self) -> Option<u32> {
+        self.cold.as_ref()?.stream
+    }
+
+    pub(crate) fn set_stream(&mut self, stream: Option<u32>) {
+        if stream.is_some() || self.cold.is_some() {
+            self.cold().stream = stream;
+        }
     }
 
     pub(crate) fn named(&self) -> Option<&Target> {

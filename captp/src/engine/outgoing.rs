@@ -9,6 +9,7 @@ use capnp::traits::ImbueMut as _;
 
 use super::describe::Given;
 use super::node::{Far, Kind, Place};
+use super::stream::Share;
 use super::{Engine, Output, Pending, Work};
 use crate::connection::answer;
 use crate::connection::question::{Asker, Question, Sort, State};
@@ -27,7 +28,12 @@ impl<H: Host> Engine<H> {
         match item {
             Pending::Local(call) => {
                 self.mark_called(at);
-                self.send_local(conn, &place, call);
+                self.send_local(at, conn, &place, call);
+            }
+            Pending::Streamed(call, share) => {
+                self.mark_called(at);
+                self.send_local(at, conn, &place, call);
+                self.end_share(Some(share));
             }
             Pending::Wire(call) => {
                 self.mark_called(at);
@@ -48,7 +54,8 @@ impl<H: Host> Engine<H> {
     }
 
     /// A call of this vat leaves.
-    fn send_local(&mut self, conn: ConnId, place: &Place, call: H::Call) {
+    fn send_local(&mut self, at: NodeId, conn: ConnId, place: &Place, call: H::Call) {
+        let streaming = call.is_streaming();
         let sort = self.sort_of_local(conn, &call);
         let question = match self.new_question(conn, sort) {
             Ok(question) => question,
@@ -96,7 +103,12 @@ impl<H: Host> Engine<H> {
                     }
                     Sort::Call | Sort::Tail => Asker::Reply(reply),
                 };
+                let bytes = given.bytes;
                 self.asked(conn, question, asker, given);
+                if streaming {
+                    let share = self.begin_share(at, bytes);
+                    self.set_share(conn, question, share);
+                }
                 for (node, path) in pipelined {
                     self.become_pipelined(node, conn, question, Rc::from(path));
                 }
@@ -277,6 +289,14 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// What a streaming call counts until it is answered.
+    fn set_share(&mut self, conn: ConnId, id: QuestionId, share: Share) {
+        match self.question_mut(conn, id) {
+            Some(question) if question.sort == Sort::Call => question.share = Some(share),
+            _ => self.end_share(Some(share)),
+        }
+    }
+
     fn asked(&mut self, conn: ConnId, id: QuestionId, asker: Asker<H>, given: Given) {
         if let Some(question) = self.question_mut(conn, id) {
             // A call of another vat whose results do not come here is held by its answer there.
@@ -357,13 +377,14 @@ impl<H: Host> Engine<H> {
         let mut table = table;
         let content = content.join(&mut table)?;
         let nodes = Self::table_nodes(&table, caps)?;
-        let given = self.give(conn, &nodes, true)?;
+        let mut given = self.give(conn, &nodes, true)?;
         let segments = content.segments();
         let body = Body {
             content: segments.first().copied().unwrap_or_default(),
             caps: &given.caps,
         };
-        if let Err(reason) = self.check_size(conn, write::call_size(head.place, body)) {
+        given.bytes = write::call_size(head.place, body);
+        if let Err(reason) = self.check_size(conn, given.bytes) {
             self.take_back(conn, given);
             return Err(reason);
         }

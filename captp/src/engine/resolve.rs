@@ -37,6 +37,7 @@ impl<H: Host> Engine<H> {
         }
         self.announce_later(exports);
         self.move_held(node, to);
+        self.move_stream(node, to);
         if let Some(far) = left {
             self.leave_place(node, &far);
         }

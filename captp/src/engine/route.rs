@@ -43,6 +43,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn queue(&mut self, at: NodeId, item: Pending<H>) {
+        let item = self.counted(at, item);
         if let Some(node) = self.nodes.get_mut(at) {
             node.push_backlog(item);
         }
@@ -71,6 +72,14 @@ impl<H: Host> Engine<H> {
 
     /// Sends an item to a node that has no queue to wait in.
     fn pass(&mut self, at: NodeId, item: Pending<H>) {
+        let item = match item {
+            Pending::Streamed(call, share) => {
+                self.pass(at, Pending::Local(call));
+                // Last, so that there is no room for a moment only.
+                return self.end_share(Some(share));
+            }
+            item => item,
+        };
         let Some(node) = self.nodes.get_mut(at) else {
             return self.fail(item, self.stale.clone());
         };
@@ -82,7 +91,7 @@ impl<H: Host> Engine<H> {
                     node.count = node.count.saturating_add(1);
                 }
                 let output = match item {
-                    Pending::Local(call) => Output::Deliver {
+                    Pending::Local(call) | Pending::Streamed(call, _) => Output::Deliver {
                         object,
                         call: Incoming::Local(call),
                     },
@@ -116,6 +125,10 @@ impl<H: Host> Engine<H> {
     pub(super) fn fail(&mut self, item: Pending<H>, reason: Exception) {
         match item {
             Pending::Local(call) => self.outputs.push_back(Output::Failed { call, reason }),
+            Pending::Streamed(call, share) => {
+                self.outputs.push_back(Output::Failed { call, reason });
+                self.end_share(Some(share));
+            }
             Pending::Wire(call) => self.refuse(call, &reason),
             Pending::Job(job) => self.outputs.push_back(Output::Run(job)),
             Pending::Bounce { conn, id } => {

@@ -15,4 +15,5 @@ mod layout;
 mod promises;
 mod random;
 mod rare;
+mod streaming;
 mod tail_calls;

@@ -44,6 +44,8 @@ pub(super) struct TestCall {
     pub(super) unwritable: bool,
     /// Extra bytes.
     pub(super) blob: usize,
+    /// One of a stream.
+    pub(super) streaming: bool,
     /// Wants only the references inside the answer.
     pub(super) pipeline_only: bool,
     /// References to give back after it was written.
@@ -59,6 +61,10 @@ impl LocalCall for TestCall {
 
     fn method(&self) -> u16 {
         3
+    }
+
+    fn is_streaming(&self) -> bool {
+        self.streaming
     }
 
     fn pipeline_only(&self) -> bool {
@@ -255,6 +261,7 @@ impl Vat {
             },
             unwritable: false,
             blob: 0,
+            streaming: false,
             pipeline_only: false,
             written: Rc::clone(&self.written),
         }
