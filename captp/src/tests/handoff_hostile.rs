@@ -170,16 +170,16 @@ fn queues_that_give_each_other_away_stay_in_order() {
         };
     hand_in(&mut trio.net, link, 1, |to| begin(to, 50, None, None));
     hand_in(&mut trio.net, link, 1, |to| {
-        begin(to, 51, Some(first), Some(second))
+        begin(to, 51, Some(first), Some(second));
     });
     hand_in(&mut trio.net, link, 1, |to| {
-        begin(to, 52, Some(first), None)
+        begin(to, 52, Some(first), None);
     });
     hand_in(&mut trio.net, link, 1, |to| {
-        begin(to, 53, Some(second), Some(first))
+        begin(to, 53, Some(second), Some(first));
     });
     hand_in(&mut trio.net, link, 1, |to| {
-        begin(to, 54, Some(second), None)
+        begin(to, 54, Some(second), None);
     });
     let asked = take!(trio.net.vats[GIFTER], Event::Call { number: 50, respond, .. } => respond);
     let super::net::Respond::Wire(token) = asked else {
