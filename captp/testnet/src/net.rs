@@ -1,8 +1,9 @@
 //! Vats and the network between them in one value, for scripts.
 
 use captp::testing::Tables;
-use captp::{ConnId, ConnOptions, NodeId, ObjectKey};
+use captp::{ConnId, ConnOptions, Exception, NodeId, ObjectKey};
 
+use crate::vat::key_of;
 use crate::{Delivered, End, Event, Kind, LinkId, Network, Vat};
 
 /// Vats and the links between them. Every vat offers object 0 as bootstrap.
@@ -15,6 +16,8 @@ pub struct Net {
     pub vats: Vec<Vat>,
     /// The links.
     pub network: Network,
+    /// Whether vats have keys, so that they can be introduced to each other.
+    known: bool,
 }
 
 /// Most messages that [`Net::run`] delivers.
@@ -27,22 +30,84 @@ impl Net {
         Self {
             vats: (0..vats).map(|_| Vat::new()).collect(),
             network: Network::new(),
+            known: false,
+        }
+    }
+
+    /// Vats with keys: their connections begin with a hello, and they hand references over.
+    #[must_use]
+    pub fn known(vats: usize) -> Self {
+        Self {
+            vats: (0..vats).map(|vat| Vat::known(vat, 0)).collect(),
+            network: Network::new(),
+            known: true,
         }
     }
 
     /// Connects two vats. `None` if one of them does not exist.
     pub fn link(&mut self, a: usize, b: usize, hello: bool) -> Option<LinkId> {
-        let a = (a, self.open(a, hello)?);
-        let b = (b, self.open(b, hello)?);
-        Some(self.network.join(a, b, hello))
+        let hello = hello || self.known;
+        let first = (a, self.open(a, b, hello)?);
+        let second = (b, self.open(b, a, hello)?);
+        Some(self.network.join(first, second, hello))
     }
 
-    fn open(&mut self, vat: usize, hello: bool) -> Option<ConnId> {
+    /// Answers the next request of a vat for a connection: with one that there is, with a new one,
+    /// or not. `None` if there is no request.
+    pub fn dialed(&mut self, vat: usize, refuse: bool) -> Option<()> {
+        let (request, to) = self.vats.get_mut(vat)?.next_dial()?;
+        let peer = (0..self.vats.len()).find(|other| key_of(*other) == to);
+        let result = match peer {
+            Some(peer) if !refuse => self.connection(vat, peer),
+            _ => None,
+        };
+        let refused = || Exception::failed("no way to that vat");
+        let there = self.vats.get_mut(vat)?;
+        there.engine.dialed(request, result.ok_or_else(refused));
+        there.collect();
+        Some(())
+    }
+
+    fn connection(&mut self, vat: usize, peer: usize) -> Option<ConnId> {
+        let between = |link: &LinkId| {
+            let at = |side| self.network.at(End { link: *link, side });
+            match (at(0), at(1)) {
+                (Some((a, conn)), Some((b, _))) if (a, b) == (vat, peer) => Some(conn),
+                (Some((b, _)), Some((a, conn))) if (a, b) == (vat, peer) => Some(conn),
+                _ => None,
+            }
+        };
+        let open = self.network.links().filter(|link| self.network.is_open(*link));
+        if let Some(conn) = open.filter_map(|link| between(&link)).last() {
+            return Some(conn);
+        }
+        let link = self.link(vat, peer, true)?;
+        Some(self.network.at(End { link, side: 0 })?.1)
+    }
+
+    /// Lets the time pass until something ends by it. False if nothing does.
+    pub fn let_time_pass(&mut self) -> bool {
+        let mut any = false;
+        for vat in &mut self.vats {
+            if let Some(deadline) = vat.engine.deadline() {
+                vat.engine.handle_time(deadline);
+                vat.collect();
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn open(&mut self, vat: usize, peer: usize, hello: bool) -> Option<ConnId> {
+        let known = self.known;
         let vat = self.vats.get_mut(vat)?;
         let offered = vat.engine.object(ObjectKey(0));
-        let options = ConnOptions::default()
+        let mut options = ConnOptions::default()
             .with_bootstrap(offered)
             .with_hello(hello);
+        if known {
+            options = options.with_peer(key_of(peer));
+        }
         let conn = vat.engine.open(options);
         vat.release(offered);
         Some(conn)

@@ -4,7 +4,7 @@ use super::random::Choose;
 use super::script::{Name, Op, Script, Setup, With};
 use super::world::{Checked, World};
 use crate::content::{SLOTS, Slot};
-use crate::{End, LinkId};
+use crate::{End, LinkId, Vat};
 
 /// What kinds of runs there are, and how long they may be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +18,8 @@ pub struct Options {
     pub cuts: bool,
     /// Whether calls may be cancelled.
     pub cancels: bool,
+    /// Whether vats have keys and hand references over; `None`: by the seed.
+    pub handoff: Option<bool>,
     /// A deliberate mistake of all engines.
     pub fault: Option<captp::testing::Fault>,
 }
@@ -29,6 +31,7 @@ impl Default for Options {
             steps: 160,
             cuts: true,
             cancels: true,
+            handoff: None,
             fault: None,
         }
     }
@@ -63,6 +66,13 @@ impl Options {
         self
     }
 
+    /// Sets [`handoff`](Self::handoff).
+    #[must_use]
+    pub const fn with_handoff(mut self, handoff: bool) -> Self {
+        self.handoff = Some(handoff);
+        self
+    }
+
     /// Sets [`fault`](Self::fault).
     #[must_use]
     pub const fn with_fault(mut self, fault: captp::testing::Fault) -> Self {
@@ -88,10 +98,12 @@ pub(super) struct Mood {
 }
 
 pub(super) fn setup(random: &mut impl Choose, options: &Options) -> Setup {
-    let vats = options
-        .vats
-        .unwrap_or_else(|| 2 + random.below(7) / 3)
-        .max(2);
+    let keys = options.handoff.unwrap_or_else(|| random.one_in(3));
+    let some = match keys {
+        true => 3 + random.below(3),
+        false => 2 + random.below(7) / 3,
+    };
+    let vats = options.vats.unwrap_or(some).max(2);
     let mut links = Vec::new();
     match random.below(8) {
         0..=1 => links.extend((1..vats).map(|vat| (vat - 1, vat))),
@@ -109,7 +121,8 @@ pub(super) fn setup(random: &mut impl Choose, options: &Options) -> Setup {
     Setup {
         vats,
         links,
-        hello: random.one_in(2),
+        hello: random.one_in(2) || keys,
+        keys,
         fault: options.fault,
     }
 }
@@ -159,6 +172,9 @@ impl Mood {
         if self.cuts && random.one_in(40) {
             return Some(trouble(random, world));
         }
+        if let Some(op) = dialed(random, world, 6) {
+            return Some(op);
+        }
         if random.below(100) < self.deliveries {
             return self.delivery(random, world);
         }
@@ -196,6 +212,9 @@ impl Mood {
         let ready = world.ready();
         if !ready.is_empty() && random.below(100) < 60 {
             return world.delivery(*random.pick(&ready)?);
+        }
+        if let Some(op) = dialed(random, world, 1) {
+            return Some(op);
         }
         let id = self.id();
         if !world.waiting.is_empty() && random.below(4) > 0 {
@@ -342,6 +361,19 @@ fn cancel(random: &mut impl Choose, names: &[Name]) -> Option<Op> {
         .collect();
     let name = *random.pick(&results)?;
     Some(Op::Cancel { name })
+}
+
+/// A vat that waits for a connection gets it or not, one time in so many.
+fn dialed(random: &mut impl Choose, world: &World, one_in: usize) -> Option<Op> {
+    let waits = |vat: &usize| world.net.vats.get(*vat).is_some_and(Vat::is_dialing);
+    let dialing: Vec<usize> = (0..world.net.vats.len()).filter(waits).collect();
+    if dialing.is_empty() || !random.one_in(one_in) {
+        return None;
+    }
+    Some(Op::Dialed {
+        vat: *random.pick(&dialing)?,
+        refuse: random.one_in(4),
+    })
 }
 
 fn bootstrap(random: &mut impl Choose, world: &World, id: u32, vat: usize) -> Option<Op> {

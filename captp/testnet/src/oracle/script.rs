@@ -112,6 +112,8 @@ pub enum Op {
     Connect { a: usize, b: usize },
     /// A vat is gone and comes again without memory.
     Crash { vat: usize },
+    /// A vat gets the connection that it asked for, or not.
+    Dialed { vat: usize, refuse: bool },
 }
 
 /// Before the first operation.
@@ -124,6 +126,8 @@ pub struct Setup {
     pub links: Vec<(usize, usize)>,
     /// Whether connections begin with a hello.
     pub hello: bool,
+    /// Whether vats have keys, and hand references over to each other.
+    pub keys: bool,
     /// A deliberate mistake of all engines.
     pub fault: Option<Fault>,
 }
@@ -146,6 +150,7 @@ impl Setup {
             vats,
             links: links.to_vec(),
             hello: false,
+            keys: false,
             fault: None,
         }
     }
@@ -154,6 +159,13 @@ impl Setup {
     #[must_use]
     pub const fn with_hello(mut self) -> Self {
         self.hello = true;
+        self
+    }
+
+    /// With keys, which needs hellos.
+    #[must_use]
+    pub const fn with_keys(mut self) -> Self {
+        self.keys = true;
         self
     }
 
@@ -211,6 +223,7 @@ impl fmt::Display for Op {
             | Self::Deliver { .. }
             | Self::Cut { .. }
             | Self::Connect { .. }
+            | Self::Dialed { .. }
             | Self::Crash { .. } => write!(f, "Op::{self:?}"),
         }
     }
@@ -223,12 +236,16 @@ impl fmt::Display for Script {
             vats,
             links,
             hello,
+            keys,
             fault,
         } = &self.setup;
         writeln!(f, "#[test]\nfn found_by_a_seed() {{")?;
         write!(f, "    holds(\n        Setup::new({vats}, &{links:?})")?;
         if *hello {
             f.write_str(".with_hello()")?;
+        }
+        if *keys {
+            f.write_str(".with_keys()")?;
         }
         if let Some(fault) = fault {
             write!(f, ".with_fault(Fault::{fault:?})")?;

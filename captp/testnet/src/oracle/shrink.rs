@@ -82,7 +82,12 @@ impl Shrinking {
             }
             index += 1;
         }
-        if self.best.setup.hello {
+        if self.best.setup.keys {
+            let mut script = self.best.clone();
+            script.setup.keys = false;
+            self.accepts(script);
+        }
+        if self.best.setup.hello && !self.best.setup.keys {
             let mut script = self.best.clone();
             script.setup.hello = false;
             self.accepts(script);
@@ -163,6 +168,7 @@ fn simpler(op: &Op) -> Vec<Op> {
         | Op::When { .. }
         | Op::Deliver { .. }
         | Op::Connect { .. }
+        | Op::Dialed { .. }
         | Op::Crash { .. } => {}
     }
     found

@@ -100,7 +100,10 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(setup: &Setup) -> Self {
-        let mut net = Net::new(setup.vats);
+        let mut net = match setup.keys {
+            true => Net::known(setup.vats),
+            false => Net::new(setup.vats),
+        };
         for vat in &mut net.vats {
             vat.engine.set_fault(setup.fault);
         }
@@ -177,6 +180,7 @@ impl World {
             Op::Cut { a, b, lane, lose } => self.cut(*a, *b, *lane, *lose),
             Op::Connect { a, b } => self.connect(*a, *b),
             Op::Crash { vat } => self.crash(*vat),
+            Op::Dialed { vat, refuse } => self.net.dialed(*vat, *refuse),
         };
         if done.is_some() {
             for vat in 0..self.setup.vats {
@@ -453,11 +457,15 @@ impl World {
     }
 
     fn crash(&mut self, vat: usize) -> Option<()> {
-        let fault = self.setup.fault;
+        let (fault, keys) = (self.setup.fault, self.setup.keys);
+        let session = u64::from(self.life(vat)) + 1;
         let new = self.net.vats.get_mut(vat)?;
         self.lost = true;
         self.net.network.crash(vat);
-        *new = Vat::new();
+        *new = match keys {
+            true => Vat::known(vat, session),
+            false => Vat::new(),
+        };
         new.engine.set_fault(fault);
         *self.lives.get_mut(vat)? += 1;
         self.held.retain(|_, held| held.vat != vat);
@@ -791,6 +799,8 @@ impl World {
     /// Lets everything come to its end, and looks at what is left.
     pub(super) fn finish(&mut self) -> Checked {
         self.settle()?;
+        self.want_all();
+        self.settle()?;
         self.check_fates()?;
         self.check_references()?;
         for name in self.held.keys().copied().collect::<Vec<_>>() {
@@ -799,6 +809,16 @@ impl World {
         self.quiet()?;
         self.net.check_drained()?;
         self.close_all()
+    }
+
+    /// Somebody waits for every reference: gifts are accepted then.
+    fn want_all(&mut self) {
+        let names: Vec<Name> = self.held.keys().copied().collect();
+        for (id, name) in (0..u32::MAX).rev().zip(names) {
+            if self.setup.keys && self.used.insert(id) {
+                let _: Option<()> = self.when(id, name);
+            }
+        }
     }
 
     /// Delivers, breaks and answers until nothing is left to do.
@@ -823,10 +843,14 @@ impl World {
     fn quiet(&mut self) -> Checked {
         for _ in 0..LAST_DELIVERIES {
             self.events()?;
-            let Some(end) = self.ready().first().copied() else {
+            if let Some(end) = self.ready().first().copied() {
+                self.deliver(end)?;
+                continue;
+            }
+            let dialed = (0..self.setup.vats).find_map(|vat| self.net.dialed(vat, false));
+            if dialed.is_none() && !self.net.let_time_pass() {
                 return self.net.check_links();
-            };
-            self.deliver(end)?;
+            }
         }
         Err(format!("{LAST_DELIVERIES} messages and no end of it"))
     }
@@ -950,6 +974,7 @@ const fn new_id(op: &Op) -> Option<u32> {
         | Op::Deliver { .. }
         | Op::Cut { .. }
         | Op::Connect { .. }
+        | Op::Dialed { .. }
         | Op::Crash { .. } => None,
     }
 }
