@@ -16,9 +16,9 @@
 //!    gift becomes its vine, and the waiting calls go there: nothing was sent on another way.
 //! 3. *Accepting*: a question like any other; calls are pipelined on it. Return → the vine is
 //!    released. An exception breaks the reference: calls may have been lost, so later ones must be.
-//!    If others passed the gift on before it came to us, what they do with theirs may have ended it
-//!    (a call on the vine does). Then calls wait for the Return, and an exception leads to the vine
-//!    as in 2.
+//!    If others passed the gift on before it came to us, or if it went back to who gave it, it may
+//!    have ended without our doing (a call on the vine ends it). Then calls wait for the Return, and
+//!    an exception leads to the vine as in 2.
 //!
 //! A gift is passed on, or goes back to who gave it, in state 1 only, and is passed on only if it
 //! was no promise that was called: nobody else may overtake those calls.
@@ -64,6 +64,8 @@ pub(crate) struct Gift {
     pub(crate) called: bool,
     /// Whether it is to be accepted already.
     pub(crate) accepting: bool,
+    /// Whether it went back to who gave it: what they send there comes to the vine through us.
+    pub(crate) reflected: bool,
 }
 
 /// The exporter's table.

@@ -202,6 +202,10 @@ impl<H: Host> Engine<H> {
         if from == conn
             && let Some(far) = self.nodes.get(vine).and_then(|node| node.far())
         {
+            let far = far.clone();
+            if let Some(node) = self.nodes.get_mut(gift) {
+                node.mark_reflected();
+            }
             return Some((Described::Theirs(far.place.clone()), Way::Strict, vine));
         }
         if given.passes_gifts
@@ -372,7 +376,10 @@ impl<H: Host> Engine<H> {
             Some(Kind::Broken(reason)) => Some(reason.clone()),
             _ => self.give_one(conn, Some(to), &mut given).err(),
         };
-        let pin = self.pin(to, given.ways.first().copied().unwrap_or(Way::Plain), conn);
+        // What it was described as: the vine, for a gift that goes back.
+        let told = given.nodes.first().copied().unwrap_or(to);
+        let way = given.ways.first().copied().unwrap_or(Way::Plain);
+        let pin = self.pin(told, way, conn);
         if let Some(row) = self.connections.get_mut(conn)
             && let Some(entry) = row.exports.get_mut(id.raw())
         {

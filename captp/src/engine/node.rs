@@ -291,6 +291,13 @@ impl<H: Host> Node<H> {
         }
     }
 
+    /// The gift goes back to who gave it.
+    pub(crate) fn mark_reflected(&mut self) {
+        if let Kind::Gift(gift) = &mut self.kind {
+            gift.reflected = true;
+        }
+    }
+
     /// Whether this is a gift for which nothing has been done, and to which nothing was sent.
     pub(crate) fn is_fresh_gift(&self) -> bool {
         matches!(&self.kind, Kind::Gift(gift) if !gift.accepting) && !self.has_backlog()

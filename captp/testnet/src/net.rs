@@ -77,7 +77,10 @@ impl Net {
                 _ => None,
             }
         };
-        let open = self.network.links().filter(|link| self.network.is_open(*link));
+        let open = self
+            .network
+            .links()
+            .filter(|link| self.network.is_open(*link));
         if let Some(conn) = open.filter_map(|link| between(&link)).last() {
             return Some(conn);
         }

@@ -41,6 +41,7 @@ impl<H: Host> Engine<H> {
             from: conn,
             called: false,
             accepting: false,
+            reflected: false,
         })));
         entry.gift = Some(gift);
         if own == Some(contact.exporter) {
@@ -146,7 +147,7 @@ impl<H: Host> Engine<H> {
         let Some(Kind::Gift(gift)) = self.nodes.get(id).map(|node| &node.kind) else {
             return;
         };
-        let (vine, called) = (gift.vine, gift.called);
+        let (vine, called, reflected) = (gift.vine, gift.called, gift.reflected);
         let contact = Rc::clone(&gift.contact);
         let question = match self.new_question(conn, Sort::Call) {
             Ok(question) => question,
@@ -155,7 +156,7 @@ impl<H: Host> Engine<H> {
         let embargo = called.then(|| self.embargo_vine(vine));
         let accept = encode::accept(question, &contact.claim, embargo.as_deref());
         self.transmit(conn, &accept, &[]);
-        if contact.claim.was_forwarded() && !called {
+        if contact.claim.was_forwarded() || reflected {
             if let Some(entry) = self.question_mut(conn, question) {
                 entry.asker = Asker::Gift(id);
             }
