@@ -206,7 +206,7 @@ impl<H: Host> Engine<H> {
             if let Some(node) = self.nodes.get_mut(gift) {
                 node.mark_reflected();
             }
-            return Some((Described::Theirs(far.place.clone()), Way::Strict, vine));
+            return Some((Described::Theirs(far.place), Way::Strict, vine));
         }
         if given.passes_gifts
             && let Some((described, vine)) = self.pass_on(conn, gift)

@@ -18,7 +18,7 @@ Checks the protocol engine on random runs. A run that fails is made small and pr
   --vats N    always this many vats (two to four, by the seed)
   --steps N   most operations of a run (160)
   --jobs N    how many at a time (as many as there are processors)
-  --handoff   vats always have keys, and hand references over (one in three, by the seed)
+  --handoff   three to five vats that have keys and hand references over
   --all       go on after a failure, and count failures by kind";
 
 struct Arguments {
@@ -53,7 +53,7 @@ fn arguments() -> Result<Arguments, String> {
             "--vats" => parsed.options.vats = Some(size(number()?)?.max(2)),
             "--steps" => parsed.options.steps = size(number()?)?.max(1),
             "--all" => parsed.all = true,
-            "--handoff" => parsed.options.handoff = Some(true),
+            "--handoff" => parsed.options.handoff = true,
             "--jobs" => parsed.jobs = size(number()?)?.max(1),
             _ => return Err(format!("{word} is not known\n\n{USAGE}")),
         }

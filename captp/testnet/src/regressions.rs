@@ -37,6 +37,16 @@ fn many_seeds_hold() {
 }
 
 #[test]
+fn many_seeds_with_handoff_hold() {
+    let options = Options::default().with_handoff(true);
+    for seed in 0..100 {
+        if let Err(failed) = run_seed(seed, &options) {
+            panic!("seed {seed}: {}\n{}", failed.1, failed.0);
+        }
+    }
+}
+
+#[test]
 fn a_gift_that_went_back_and_was_called_by_its_giver_can_be_accepted() {
     holds(
         Setup::new(3, &[(0, 1), (0, 2), (1, 2)])

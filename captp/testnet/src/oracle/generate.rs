@@ -18,8 +18,8 @@ pub struct Options {
     pub cuts: bool,
     /// Whether calls may be cancelled.
     pub cancels: bool,
-    /// Whether vats have keys and hand references over; `None`: by the seed.
-    pub handoff: Option<bool>,
+    /// Whether vats have keys and hand references over; three to five of them then.
+    pub handoff: bool,
     /// A deliberate mistake of all engines.
     pub fault: Option<captp::testing::Fault>,
 }
@@ -31,7 +31,7 @@ impl Default for Options {
             steps: 160,
             cuts: true,
             cancels: true,
-            handoff: None,
+            handoff: false,
             fault: None,
         }
     }
@@ -69,7 +69,7 @@ impl Options {
     /// Sets [`handoff`](Self::handoff).
     #[must_use]
     pub const fn with_handoff(mut self, handoff: bool) -> Self {
-        self.handoff = Some(handoff);
+        self.handoff = handoff;
         self
     }
 
@@ -98,7 +98,7 @@ pub(super) struct Mood {
 }
 
 pub(super) fn setup(random: &mut impl Choose, options: &Options) -> Setup {
-    let keys = options.handoff.unwrap_or_else(|| random.one_in(3));
+    let keys = options.handoff;
     let some = match keys {
         true => 3 + random.below(3),
         false => 2 + random.below(7) / 3,
