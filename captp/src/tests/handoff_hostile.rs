@@ -314,6 +314,27 @@ fn a_vat_is_introduced_to_itself_over_two_connections() {
     trio.net.assert_drained(&[1, 1, 1]);
 }
 
+#[test]
+fn calls_to_oneself_wait_for_those_that_went_through_the_giver() {
+    let mut trio = Trio::new();
+    let second = trio.net.meet(GIFTER, RECIPIENT);
+    let own = trio.net.root(second, 0);
+    let gift = std::mem::replace(&mut trio.gift, own);
+    let promised = embargoed(&mut trio);
+    trio.net.vats[RECIPIENT].send(promised, 102, &[]);
+    trio.net.deliver(TO_RECIPIENT, 1, "resolve");
+    trio.net.vats[RECIPIENT].send(promised, 103, &[]);
+    run_but(&mut trio.net, &[(TO_RECIPIENT, 0)]);
+    trio.net.run();
+    assert_eq!(numbers(&mut trio.net, RECIPIENT), [100, 102, 103]);
+    trio.net.run();
+    trio.net.vats[RECIPIENT].release(promised);
+    trio.net.vats[GIFTER].release(gift);
+    trio.gifter_lets_go();
+    hush(&mut trio.net);
+    trio.net.assert_drained(&[1, 1, 1]);
+}
+
 /// The exporter gets its own object from the recipient, before the gifter's Provide comes.
 fn home_early(trio: &mut Trio) -> (usize, NodeId) {
     let link = trio.net.meet(RECIPIENT, EXPORTER);

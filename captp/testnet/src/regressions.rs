@@ -47,6 +47,7 @@ fn many_seeds_with_handoff_hold() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a run as it was recorded")]
 fn a_gift_that_went_back_and_was_called_by_its_giver_can_be_accepted() {
     holds(
         Setup::new(3, &[(0, 1), (0, 2), (1, 2)])
@@ -218,6 +219,7 @@ fn a_gift_that_went_back_and_was_called_by_its_giver_can_be_accepted() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a run as it was recorded")]
 fn a_promise_that_became_a_gift_goes_back_as_the_vine() {
     holds(
         Setup::new(3, &[(0, 1), (1, 2)]).with_hello().with_keys(),
