@@ -2,8 +2,10 @@
 
 mod net;
 
+mod bad_input;
 mod basics;
 mod bounds;
+mod cancellation;
 mod embargoes;
 mod exceptions;
 mod handoff;
@@ -11,6 +13,7 @@ mod handoff_hostile;
 mod hello;
 mod hints;
 mod hostile;
+mod idle;
 mod layout;
 mod promises;
 mod random;

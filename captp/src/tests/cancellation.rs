@@ -1,0 +1,147 @@
+//! Cancelling, and everything that must not cancel.
+
+use super::net::{Event, Net, Respond, pair, take};
+use super::promises::{row, row_drained};
+use crate::{AnswerToken, NodeId};
+
+fn token(respond: &Respond) -> AnswerToken {
+    match respond {
+        Respond::Wire(token) => token.duplicate(),
+        Respond::Local(_) => panic!("local"),
+    }
+}
+
+#[test]
+fn dropping_everything_that_a_call_returns_does_not_finish_it() {
+    let (mut net, boot) = pair();
+    let (_, result) = net.vats[0].ask(boot, 1, &[]);
+    net.vats[0].send(result, 2, &[]);
+    net.vats[0].release(result);
+    assert_eq!(net.flying(0, 1), ["call", "call"]);
+    net.run();
+    let respond = take!(net.vats[1], Event::Call { number: 1, respond, .. } => respond);
+    assert!(net.vats[1].next().is_none(), "nothing is cancelled");
+    let object = net.vats[1].object(5);
+    net.vats[1].answer(respond, 0, &[object]);
+    net.vats[1].release(object);
+    assert_eq!(net.vats[1].take_number(), 2);
+    net.run();
+    while let Some(Event::Returned { result, .. }) = net.vats[0].next() {
+        for node in result.unwrap().1 {
+            net.vats[0].release(node);
+        }
+    }
+    net.vats[0].release(boot);
+    net.run();
+    net.vats[1].events.clear();
+    net.assert_drained(&[0, 1]);
+}
+
+#[test]
+fn a_call_within_the_vat_and_one_that_is_answered_cannot_be_cancelled() {
+    let (mut net, boot) = pair();
+    let object = net.vats[0].object(4);
+    let (_, here) = net.vats[0].ask(object, 1, &[]);
+    assert!(!net.vats[0].engine.cancel(here));
+    let respond = take!(net.vats[0], Event::Call { respond, .. } => respond);
+    net.vats[0].answer(respond, 0, &[object]);
+    let (_, there) = net.vats[0].ask(boot, 2, &[]);
+    net.run();
+    take!(net.vats[1], Event::Call { respond, .. } => net.vats[1].answer(respond, 0, &[]));
+    net.run();
+    assert!(!net.vats[0].engine.cancel(there));
+    assert!(!net.vats[0].engine.cancel(boot));
+}
+
+#[test]
+fn a_vat_in_the_middle_passes_a_cancellation_on_once() {
+    let (mut net, boot) = row();
+    let (tag, result) = net.vats[0].ask(boot, 1, &[]);
+    net.run();
+    let respond = take!(net.vats[2], Event::Call { respond, .. } => respond);
+    assert!(net.vats[0].engine.cancel(result));
+    net.run();
+    take!(net.vats[0], Event::Returned { tag: got, result: Err(_) } => assert_eq!(got, tag));
+    take!(net.vats[2], Event::Cancelled(got) => assert_eq!(got, token(&respond)));
+    assert!(net.vats[2].next().is_none());
+    let object = net.vats[2].object(5);
+    net.vats[2].answer(respond, 0, &[object]);
+    net.vats[2].release(object);
+    take!(net.vats[2], Event::Dropped(5) => ());
+    net.vats[0].release(result);
+    net.vats[0].release(boot);
+    row_drained(&mut net);
+}
+
+/// Somebody who was given a reference inside the answer still wants it.
+#[test]
+fn a_call_that_others_pipelined_on_is_not_cancelled() {
+    let (mut net, boot) = pair();
+    let (_, result) = net.vats[0].ask(boot, 1, &[]);
+    net.vats[0].send(result, 2, &[]);
+    net.run();
+    let respond = take!(net.vats[1], Event::Call { respond, .. } => respond);
+    assert!(net.vats[0].engine.cancel(result));
+    net.run();
+    assert!(net.vats[1].next().is_none(), "call 2 still needs it");
+    assert!(!net.vats[1].engine.is_cancelled(&token(&respond)));
+    let object = net.vats[1].object(5);
+    net.vats[1].answer(respond, 0, &[object]);
+    take!(net.vats[1], Event::Call { object: 5, number: 2, respond, .. } => {
+        net.vats[1].answer(respond, 22, &[]);
+    });
+    net.run();
+    take!(net.vats[0], Event::Returned { result: Err(_), .. } => ());
+    take!(net.vats[0], Event::Returned { result: Ok((22, _)), .. } => ());
+}
+
+/// Vat 1 gives a promise of its own to vat 0, which calls it.
+fn waiting() -> (Net, NodeId, NodeId, NodeId) {
+    let (mut net, boot) = pair();
+    net.vats[0].send(boot, 1, &[]);
+    net.run();
+    let promise = net.vats[1].engine.promise();
+    take!(net.vats[1], Event::Call { respond, .. } => net.vats[1].answer(respond, 0, &[promise]));
+    net.run();
+    let held = take!(net.vats[0], Event::Returned { result: Ok((_, caps)), .. } => caps[0]);
+    (net, boot, promise, held)
+}
+
+#[test]
+fn a_call_cancelled_while_it_waits_for_a_promise_arrives_and_is_known_to_be_cancelled() {
+    let (mut net, boot, promise, held) = waiting();
+    let mine = net.vats[0].object(4);
+    let (_, result) = net.vats[0].ask(held, 2, &[mine]);
+    net.run();
+    assert!(net.vats[0].engine.cancel(result));
+    net.run();
+    assert!(net.vats[1].next().is_none(), "no object has it");
+    let object = net.vats[1].object(5);
+    net.vats[1].engine.resolve(promise, Ok(object)).unwrap();
+    let (respond, param) =
+        take!(net.vats[1], Event::Call { caps, respond, .. } => (respond, caps[0]));
+    assert!(net.vats[1].engine.is_cancelled(&token(&respond)));
+    take!(net.vats[1], Event::Cancelled(got) => assert_eq!(got, token(&respond)));
+    net.vats[1].answer(respond, 0, &[]);
+    for node in [param, promise, object] {
+        net.vats[1].release(node);
+    }
+    for node in [mine, result, held, boot] {
+        net.vats[0].release(node);
+    }
+    net.vats[0].events.clear();
+    net.run();
+    net.assert_drained(&[0, 1]);
+}
+
+#[test]
+fn a_call_that_nobody_cancelled_is_not_cancelled() {
+    let (mut net, boot) = pair();
+    net.vats[0].send(boot, 1, &[]);
+    net.run();
+    let respond = take!(net.vats[1], Event::Call { respond, .. } => respond);
+    let token = token(&respond);
+    assert!(!net.vats[1].engine.is_cancelled(&token));
+    net.vats[1].answer(respond, 0, &[]);
+    assert!(!net.vats[1].engine.is_cancelled(&token));
+}
