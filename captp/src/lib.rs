@@ -27,14 +27,44 @@
 //! - **Finish.** Ours goes out with the Return, or early if the call was
 //!   [cancelled](Engine::cancel); dropping everything that a call returns does not finish it. A
 //!   Finish that comes early does not stop a call ([`Output::Cancelled`] tells), and calls pipelined
-//!   on it still get its results.
+//!   on it still get its results. If nobody can want them any more, a call that was passed on is
+//!   finished early where it went.
 //! - **No Finish needed.** Results without references are returned with `noFinishNeeded` and
 //!   forgotten; a Finish that comes all the same is ignored. Exceptions are kept until the Finish, so
 //!   that calls pipelined on them fail with the very reason.
+//! - **Hints.** A call without promised references says `noPromisePipelining`; of the results of
+//!   such a call nothing is kept but what its Finish may give back. References in parameters are
+//!   given back by Release when they are no longer needed: a Return of ours never does so.
+//! - **Tail calls.** A call that goes on to a reference of its caller leaves its results there, if
+//!   the caller said that it will not pipeline on it. Otherwise the vat in between could be given a
+//!   reference inside results that it never sees, and which would never resolve for it. Only vats
+//!   get tail calls unless [`ConnOptions::tail_calls`] says otherwise: capnp-rpc 0.27 never returns
+//!   them. When a peer answers our call with one of its own to us, the question stays as it is until
+//!   the results are here.
+//! - **Calls for pipelining only** have question ids from 2^31 on. A peer that returns one does not
+//!   know the hint, and gets ordinary calls from then on.
 //! - **Tribble rule.** What a peer was told that a promise or answer *is*, stays so for what the
 //!   peer sends there: the node is *pinned* to its place on that connection.
 //! - **Embargoes.** If a reference that was pipelined on comes back as one of ours, the promise and
-//!   the reference in the results both wait for the Disembargo: there is no way around it.
+//!   the reference in the results both wait for the Disembargo: there is no way around it. What the
+//!   peer named may have become the peer's and come home again; then calls go out another time, and
+//!   so does a Disembargo behind them. Something of ours that the peer gives us waits in the same
+//!   way for what the peer sent there.
+//! - **A Disembargo** to a reference that is broken comes back at once: nothing can be overtaken. To
+//!   a promise it waits like a call. To anything else that does not point back to its sender it ends
+//!   the connection.
+//! - **Exceptions** keep kind, details and trace through any number of vats; each vat that passes one
+//!   on adds one line to the trace, up to 4 KiB. "remote exception:" in front of a reason is taken
+//!   off. What breaks because the peer aborted the connection has the trace and details of the
+//!   peer's reason.
+//! - **Streams.** The bytes of [streaming](LocalCall::is_streaming) calls on a reference are counted
+//!   from the send to the answer, which comes from the end of the chain; the window is fixed
+//!   ([`Config::stream_window`]). The engine tells whether there is room and holds nothing back.
+//! - **Idle connections** are the driver's business: [`Engine::is_idle`] tells. Closing one sends
+//!   nothing. Only the side that dialled should, as the other has nobody to call through it.
+//! - **Unimplemented.** An echo of something that every peer must know ends the connection. Of a
+//!   Return only results and exceptions are such: capnp-rpc echoes other forms when it no longer
+//!   waits for them.
 //! - **A promise that becomes another promise** which the peer does not know yet keeps its export;
 //!   no Resolve is sent until there is something to say.
 //! - **Broken references** travel as promises that are resolved with the exception right after the
