@@ -43,6 +43,10 @@ pub(crate) struct Connection<H: Host> {
     /// Descriptors of the message that has begun to arrive.
     pub(crate) fds: Vec<OwnedFd>,
     pub(crate) outbound: Transmit,
+    /// Whether it is in the engine's list of those that have something to transmit.
+    pub(crate) dirty: bool,
+    /// Bytes that the transport has taken.
+    pub(crate) transmitted: u64,
     pub(crate) limits: Limits,
     /// The same limits for what we send, lowered to what the peer said it accepts.
     pub(crate) send_bytes: usize,
@@ -132,6 +136,8 @@ impl<H: Host> Connection<H> {
             framer: Framer::default(),
             fds: Vec::new(),
             outbound: Transmit::new(),
+            dirty: false,
+            transmitted: 0,
             send_bytes: limits.message_bytes,
             send_caps: limits.caps_per_message,
             send_fds: limits.fds_per_message,
@@ -273,11 +279,16 @@ impl<H: Host> Connections<H> {
         }
     }
 
-    /// The connection, if it is open.
-    pub(crate) fn get(&self, id: ConnId) -> Option<&Connection<H>> {
+    /// The same.
+    pub(crate) fn any_ref(&self, id: ConnId) -> Option<&Connection<H>> {
         let row = self.rows.get(id.index())?;
         let connection = row.connection.as_deref()?;
-        (row.generation == id.generation() && !connection.closed).then_some(connection)
+        (row.generation == id.generation()).then_some(connection)
+    }
+
+    /// The connection, if it is open.
+    pub(crate) fn get(&self, id: ConnId) -> Option<&Connection<H>> {
+        self.any_ref(id).filter(|connection| !connection.closed)
     }
 
     /// The connection, if it is open.

@@ -1,6 +1,6 @@
 //! The engine: all connections of one vat, and all its references.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -78,8 +78,10 @@ pub struct Engine<H: Host> {
     /// What is still to be done before a method returns. A queue, so that no peer can make us
     /// recurse.
     work: VecDeque<Work<H>>,
-    /// Connections with something to transmit.
-    dirty: BTreeSet<ConnId>,
+    /// Connections that have come to have something to transmit.
+    dirty: VecDeque<ConnId>,
+    /// Room for what connections transmit, which those that are idle gave back.
+    spare: Vec<Vec<u8>>,
     /// Connections whose peer does not read.
     stuck: Vec<ConnId>,
     /// Connections at which calls wait for room, in turn.
@@ -376,7 +378,8 @@ impl<H: Host> Engine<H> {
             connections: Connections::new(),
             outputs: VecDeque::new(),
             work: VecDeque::new(),
-            dirty: BTreeSet::new(),
+            dirty: VecDeque::new(),
+            spare: Vec::new(),
             stuck: Vec::new(),
             holding: VecDeque::new(),
             peers: BTreeMap::new(),
@@ -690,6 +693,15 @@ impl<H: Host> Engine<H> {
         self.settle();
     }
 
+    /// Closes a connection whose peer did not do something in time: "read what it was sent". The
+    /// engine has no clock; whoever has one decides. The peer is told.
+    pub fn time_out(&mut self, conn: ConnId, what: &'static str) {
+        if self.connections.get(conn).is_some() {
+            self.abort(conn, PeerMisbehaved::TooSlow(what));
+        }
+        self.settle();
+    }
+
     // ---- outputs
 
     /// The next thing for the vat to do. Calls that had to wait for room come when everything else
@@ -710,29 +722,67 @@ impl<H: Host> Engine<H> {
         Some(output)
     }
 
-    /// Whether calls wait for room at any connection: when there may be some again, because calls
-    /// were answered or bytes were transmitted, poll the outputs.
+    /// Whether [`poll_output`](Self::poll_output) may have something: there are outputs, or calls
+    /// wait for room, of which there may be some since bytes were transmitted.
     #[must_use]
-    pub fn has_held(&self) -> bool {
-        !self.holding.is_empty()
+    pub fn may_have_output(&self) -> bool {
+        !self.outputs.is_empty() || !self.holding.is_empty()
     }
 
-    /// A connection that has something to transmit.
-    #[must_use]
-    pub fn pending_transmit(&self) -> Option<ConnId> {
-        self.dirty.first().copied()
+    /// A connection that has come to have something to transmit since it had nothing; it is named
+    /// once.
+    pub fn pending_transmit(&mut self) -> Option<ConnId> {
+        loop {
+            let conn = self.dirty.pop_front()?;
+            if let Some(row) = self.connections.any(conn) {
+                row.dirty = false;
+                return Some(conn);
+            }
+        }
     }
 
-    /// Moves everything the connection has to send to the end of `out`. Returns whether that was
-    /// anything.
+    /// The next run of bytes that a connection has to send, and the file descriptors that go with
+    /// its first byte; see [`Transmit::head`]. Also of a connection that has closed, until
+    /// [`handle_closed`](Self::handle_closed).
+    #[must_use]
+    pub fn transmit_head(&self, conn: ConnId) -> Option<(&[u8], &[Rc<OwnedFd>])> {
+        self.connections.any_ref(conn)?.outbound.head()
+    }
+
+    /// Says that the transport took `count` bytes of the head, and its descriptors if `count` is
+    /// not 0.
+    ///
+    /// What the transport does not take stays here and is counted: beyond
+    /// [`Limits::outbound_soft`], calls wait; beyond [`Limits::outbound_bytes`], the peer does not
+    /// read, and the connection is aborted.
+    pub fn transmit_advance(&mut self, conn: ConnId, count: usize) {
+        let Some(row) = self.connections.any(conn) else {
+            return;
+        };
+        row.outbound.advance(count);
+        row.transmitted += count as u64;
+        if row.outbound.is_empty()
+            && let Some(room) = row.outbound.take_room()
+            && self.spare.len() < SPARE
+        {
+            self.spare.push(room);
+        }
+        self.bury(conn);
+    }
+
+    /// Moves everything the connection has to send to the end of `out`, for a transport without
+    /// limits of its own, such as a simulated one. Returns whether that was anything.
     ///
     /// Leave in `out` what the transport does not take yet. If that and what is new are more than
     /// [`Limits::outbound_bytes`], the peer does not read, and the connection is aborted.
     pub fn poll_transmit(&mut self, conn: ConnId, out: &mut Transmit) -> bool {
-        self.dirty.remove(&conn);
         let Some(row) = self.connections.any(conn) else {
             return false;
         };
+        if std::mem::take(&mut row.dirty) {
+            self.dirty.retain(|dirty| *dirty != conn);
+        }
+        row.transmitted += row.outbound.len() as u64;
         let some = out.append(&mut row.outbound);
         if !row.closed && out.len() > row.limits.outbound_bytes {
             self.abort(conn, PeerMisbehaved::NotReading(out.len()));
@@ -758,10 +808,20 @@ impl<H: Host> Engine<H> {
             call_bytes: row.call_bytes,
             kept_bytes: row.kept_bytes,
             outbound_bytes: row.outbound.len(),
+            transmitted: row.transmitted,
+            receiving: row.framer.arrived(),
             received: row.received,
             sent: row.sent,
             round_trips: row.round_trips,
         })
+    }
+
+    /// Whether a message has begun to arrive and is not complete.
+    #[must_use]
+    pub fn is_receiving_message(&self, conn: ConnId) -> bool {
+        self.connections
+            .get(conn)
+            .is_some_and(|row| row.framer.arrived().is_some())
     }
 
     /// What the peer said of itself in its hello; `None` if none has come, or if the connection is
@@ -814,6 +874,9 @@ impl<H: Host> Engine<H> {
     }
 }
 
+/// Buffers kept for the next connections that transmit.
+const SPARE: usize = 4;
+
 /// First guess of the size of results, in words.
 const RESULT_WORDS: u32 = 16;
 
@@ -840,6 +903,10 @@ pub struct Stats {
     pub kept_bytes: usize,
     /// Bytes waiting to be polled for transmission.
     pub outbound_bytes: usize,
+    /// Bytes that the transport has taken.
+    pub transmitted: u64,
+    /// Bytes that have arrived of a message that is not complete; `None` between messages.
+    pub receiving: Option<usize>,
     /// Messages received.
     pub received: u64,
     /// Messages sent.

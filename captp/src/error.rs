@@ -97,6 +97,9 @@ pub enum PeerMisbehaved {
     /// The peer does not know a message that every implementation must know.
     #[error("a required message is not implemented by the peer: {0}")]
     RequiredUnimplemented(&'static str),
+    /// The peer did not do something within the time that it has.
+    #[error("the peer did not {0} in time")]
+    TooSlow(&'static str),
     /// The peer does not read what we send.
     #[error("{0} bytes wait to be read")]
     NotReading(usize),

@@ -11,7 +11,7 @@ use std::rc::Rc;
 /// File descriptors must be passed with the first byte of the run that they head, in a call that
 /// carries nothing but this run; a short write is continued without them. [`advance`](Self::advance)
 /// keeps account of that.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Transmit {
     bytes: Vec<u8>,
     /// How many bytes have been sent.
@@ -76,6 +76,27 @@ impl Transmit {
         self.sent = 0;
     }
 
+    /// Adds messages that are complete already, with the file descriptors that belong to the first
+    /// of them.
+    pub fn queue(&mut self, messages: &[u8], fds: &[Rc<OwnedFd>]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(messages);
+        self.mark(start, fds);
+    }
+
+    /// The room for bytes, if there is any worth keeping and nothing is in it.
+    pub(crate) fn take_room(&mut self) -> Option<Vec<u8>> {
+        let worth = self.bytes.is_empty() && self.bytes.capacity() > IDLE_BYTES;
+        worth.then(|| std::mem::take(&mut self.bytes))
+    }
+
+    /// Room for bytes, if it is more than there is already.
+    pub(crate) fn give_room(&mut self, room: Vec<u8>) {
+        if self.bytes.is_empty() && self.bytes.capacity() < room.capacity() {
+            self.bytes = room;
+        }
+    }
+
     /// Bytes not yet sent.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -137,6 +158,10 @@ impl Transmit {
         for segment in segments {
             self.bytes.extend_from_slice(segment);
         }
+        self.mark(start, fds);
+    }
+
+    fn mark(&mut self, start: usize, fds: &[Rc<OwnedFd>]) {
         if !fds.is_empty() {
             self.marks.push_back(Mark {
                 start,
@@ -174,6 +199,15 @@ impl Transmit {
     }
 }
 
+impl std::fmt::Debug for Transmit {
+    /// Shows how much there is, never what: messages may contain secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Transmit({} bytes)", self.len())
+    }
+}
+
+/// Most capacity that a connection keeps while it has nothing to send.
+const IDLE_BYTES: usize = 512;
 /// Capacity that an emptied buffer keeps.
 const KEEP_BYTES: usize = 64 << 10;
 

@@ -86,6 +86,16 @@ impl Framer {
         }
     }
 
+    /// Bytes that have arrived of a message that is not complete; `None` between two messages.
+    pub(crate) fn arrived(&self) -> Option<usize> {
+        match &self.state {
+            State::Table(table) if table.is_empty() => None,
+            State::Table(table) => Some(table.len()),
+            State::Body(body) => Some(body.filled),
+            State::Lost => None,
+        }
+    }
+
     /// Whether the stream stands between two messages.
     pub(crate) fn is_between(&self) -> bool {
         matches!(&self.state, State::Table(table) if table.is_empty())

@@ -257,7 +257,6 @@ impl<H: Host> Engine<H> {
             .is_some_and(|row| row.closed && row.outbound.is_empty());
         if done {
             self.connections.remove(conn);
-            self.dirty.remove(&conn);
         }
     }
 }

@@ -440,7 +440,12 @@ impl<H: Host> Engine<H> {
             return;
         };
         if row.outbound.is_empty() {
-            self.dirty.insert(conn);
+            if let Some(room) = self.spare.pop() {
+                row.outbound.give_room(room);
+            }
+            if !std::mem::replace(&mut row.dirty, true) {
+                self.dirty.push_back(conn);
+            }
         }
         push(&mut row.outbound);
         row.sent += 1;

@@ -29,7 +29,7 @@ pub use reference::{Identity, Interface, Ref};
 pub use results::Results;
 pub use turn::{Cx, Turn};
 pub(crate) use turn::{Effect, Work};
-#[cfg(test)]
+
 pub(crate) use vat::VatHost;
 pub use vat::{Shared, Vat, VatConfig};
 pub(crate) use vat::Dial;

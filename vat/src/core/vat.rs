@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -105,14 +104,15 @@ impl Vat {
     }
 
     /// Gives all of these bytes to a connection, and runs the vat in between.
-    pub(crate) fn feed(&self, conn: ConnId, bytes: &[u8], mut fds: Vec<OwnedFd>) {
+    #[cfg(test)]
+    pub(crate) fn feed(&self, conn: ConnId, bytes: &[u8], mut fds: Vec<std::os::fd::OwnedFd>) {
         let mut rest = bytes;
         while !rest.is_empty() {
             let given = std::mem::take(&mut fds);
             let taken = self.engine(|engine| engine.handle_bytes(conn, rest, given));
             rest = rest.get(taken..).unwrap_or_default();
             if !rest.is_empty() {
-                self.run(TURNS_BETWEEN_CALLS);
+                self.run(32);
             }
         }
     }
@@ -175,9 +175,6 @@ impl Vat {
         &self.0.name
     }
 }
-
-/// Most pieces of work that run before the next call of a peer comes in.
-const TURNS_BETWEEN_CALLS: usize = 32;
 
 /// The vat ends. Tasks, queue and states are taken out, as they may hold the vat itself or each
 /// other; whoever waits for something of it is told.

@@ -22,6 +22,8 @@ pub(super) fn receive(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize,
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut iov = [IoSliceMut::new(bytes)];
+    #[cfg(test)]
+    count::RECEIVES.with(|count| count.set(count.get() + 1));
     let message = recvmsg(socket, &mut iov, &mut control, RecvFlags::CMSG_CLOEXEC)?;
 
     let mut descriptors = Vec::new();
@@ -55,7 +57,7 @@ pub(super) fn receive_plain(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<u
 /// Sends some of the bytes, and all descriptors along with the first of them.
 pub(super) fn send(
     socket: impl AsFd,
-    bytes: &[IoSlice<'_>],
+    bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
@@ -64,7 +66,21 @@ pub(super) fn send(
     if !fits {
         return Err(invalid("too many descriptors in one message"));
     }
-    Ok(sendmsg(socket, bytes, &mut control, SendFlags::NOSIGNAL)?)
+    #[cfg(test)]
+    count::SENDS.with(|count| count.set(count.get() + 1));
+    let bytes = [IoSlice::new(bytes)];
+    Ok(sendmsg(socket, &bytes, &mut control, SendFlags::NOSIGNAL)?)
+}
+
+/// System calls of this thread.
+#[cfg(test)]
+pub(super) mod count {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(in crate::net) static SENDS: Cell<usize> = const { Cell::new(0) };
+        pub(in crate::net) static RECEIVES: Cell<usize> = const { Cell::new(0) };
+    }
 }
 
 fn invalid(what: &'static str) -> io::Error {

@@ -15,7 +15,6 @@ mod handoff;
 mod handshake;
 mod listener;
 mod peers;
-mod send_queue;
 mod socket;
 mod stream;
 #[cfg(test)]
@@ -28,8 +27,7 @@ pub use self::{
     handshake::{HANDSHAKE_TIMEOUT, HandshakeError},
     listener::Listener,
     peers::{PeerError, Peers, Reached},
-    send_queue::QueueError,
     socket::{Peer, Socket},
-    stream::{Progress, Received, Stream},
+    stream::{Received, Stream},
     tls::{Acceptor, Connector, Credentials, PeerInfo},
 };

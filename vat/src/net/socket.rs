@@ -145,10 +145,14 @@ impl AsyncRead for Socket {
         match &mut self.kind {
             Kind::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
             Kind::Unix(socket) => {
+                let room = buf.remaining();
                 let receive = |socket: &UnixStream| {
                     descriptor::receive_plain(socket, buf.initialize_unfilled())
                 };
                 let count = ready!(poll_io(socket, cx, Interest::READABLE, receive))?;
+                if count > 0 && count < room {
+                    nothing_left(socket);
+                }
                 buf.advance(count);
                 Poll::Ready(Ok(()))
             }
@@ -234,6 +238,13 @@ pub(super) fn poll_io<T>(
             result => return Poll::Ready(result),
         }
     }
+}
+
+/// Remembers that all that was there has been received, which spares the system call that would find
+/// out. What arrives later makes the socket readable again.
+pub(super) fn nothing_left(socket: &UnixStream) {
+    let none = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+    drop(socket.try_io(Interest::READABLE, none));
 }
 
 /// The family of a connected TCP or Unix stream socket.

@@ -1,11 +1,12 @@
-//! One connection of a vat: bytes and descriptors in, batches of messages out.
+//! One connection of a vat: bytes and descriptors in and out.
 
 use std::{
     fmt,
     future::poll_fn,
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,24 +20,22 @@ use tokio::{
 use tokio_rustls::TlsStream;
 
 use super::{
-    Acceptor, Connector, HandshakeError, Peer, PeerInfo, QueueError, Socket, descriptor, handshake,
+    Acceptor, Connector, HandshakeError, MAX_DESCRIPTORS, Peer, PeerInfo, Socket, descriptor,
+    handshake,
     handshake::HANDSHAKE_TIMEOUT,
-    send_queue::SendQueue,
-    socket::{check_connected, poll_io},
+    socket::{check_connected, nothing_left, poll_io},
 };
 use crate::sys;
 
 /// One connection of a vat.
 ///
-/// Both directions go on independently in one task: messages to send are [queued](Self::queue) and
-/// written by [`poll_flush`](Self::poll_flush), bytes received by [`poll_recv`](Self::poll_recv), or
-/// both at once by [`progress`](Self::progress). It keeps how far it got itself, so that every
-/// method is cancel safe.
+/// Both directions go on independently in one task: bytes are sent with
+/// [`poll_send`](Self::poll_send) and received with [`poll_recv`](Self::poll_recv). It has no queue:
+/// what is not sent yet stays with whoever has it.
 ///
 /// After an error the stream is of no further use and should be dropped.
 pub struct Stream {
     transport: Transport,
-    queue: SendQueue,
     /// Set while the kernel has too many descriptors under way to take more.
     pause: Option<Pin<Box<Sleep>>>,
     /// The transport holds bytes that are not on their way yet.
@@ -61,16 +60,6 @@ pub struct Received {
     /// The descriptors that came with them, close-on-exec. They are input from the peer like any
     /// other: nothing is known about what they are.
     pub descriptors: Vec<OwnedFd>,
-}
-
-/// What [`Stream::progress`] achieved.
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "a stream does two things")]
-pub enum Progress {
-    /// Something arrived, or the peer sends no more.
-    Received(Received),
-    /// All that was queued is sent.
-    Flushed,
 }
 
 impl Stream {
@@ -171,26 +160,9 @@ impl Stream {
     fn on(transport: Transport) -> Self {
         Self {
             transport,
-            queue: SendQueue::default(),
             pause: None,
             needs_flush: false,
         }
-    }
-
-    /// Adds a message, or several ones in a row, to what is to be sent.
-    ///
-    /// Nothing is sent before the stream is flushed; everything queued until then is written
-    /// together. `descriptors` travel with the first of the bytes, and belong to the message that
-    /// begins there: queue such a message by itself.
-    ///
-    /// # Errors
-    ///
-    /// See [`QueueError`]; nothing is queued then.
-    pub fn queue(&mut self, bytes: Vec<u8>, descriptors: Vec<OwnedFd>) -> Result<(), QueueError> {
-        if !descriptors.is_empty() && !self.passes_descriptors() {
-            return Err(QueueError::NoDescriptors);
-        }
-        self.queue.push(bytes, descriptors)
     }
 
     /// Receives what is there into `buffer`, which must not be empty.
@@ -207,9 +179,14 @@ impl Stream {
     ) -> Poll<io::Result<Received>> {
         match &mut self.transport {
             Transport::Descriptors(socket) => {
+                let room = buffer.len();
                 let receive = |socket: &UnixStream| descriptor::receive(socket, &mut *buffer);
                 let (bytes, descriptors) =
                     ready!(poll_io(socket, cx, Interest::READABLE, receive))?;
+                // The kernel ends a piece early behind descriptors only.
+                if bytes > 0 && bytes < room && descriptors.is_empty() {
+                    nothing_left(socket);
+                }
                 Poll::Ready(Ok(Received { bytes, descriptors }))
             }
             Transport::Plain(socket) => poll_read(socket, cx, buffer),
@@ -224,20 +201,72 @@ impl Stream {
         }
     }
 
-    /// Sends what is queued, and is ready when all of it is sent.
+    /// Sends some of `bytes`, which must not be empty, and all of `descriptors` along with the first
+    /// of them; says how many bytes were taken, at least one. The descriptors belong to the message
+    /// that begins there, and the bytes must end with that message.
+    ///
+    /// # Errors
+    ///
+    /// When the connection failed. [`io::ErrorKind::InvalidInput`] for descriptors on a stream that
+    /// passes none, and for more than [`MAX_DESCRIPTORS`]; nothing was sent then.
+    pub fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        descriptors: &[Rc<OwnedFd>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        let most = match self.passes_descriptors() {
+            true => MAX_DESCRIPTORS,
+            false => 0,
+        };
+        if descriptors.len() > most {
+            let what = format!("at most {most} descriptors can be passed with a message here");
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidInput, what)));
+        }
+        let sent = match &mut self.transport {
+            Transport::Descriptors(socket) => {
+                let borrowed: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
+                let send = |socket: &UnixStream| descriptor::send(socket, bytes, &borrowed);
+                match ready!(poll_io(socket, cx, Interest::WRITABLE, send)) {
+                    Err(error) if is_too_many_references(&error) => return self.pause(cx),
+                    result => result,
+                }
+            }
+            Transport::Plain(socket) => ready!(Pin::new(socket).poll_write(cx, bytes)),
+            Transport::Tls(stream) => {
+                self.needs_flush = true;
+                ready!(Pin::new(stream).poll_write(cx, bytes))
+            }
+        };
+        match sent {
+            Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            sent => Poll::Ready(sent),
+        }
+    }
+
+    /// Descriptors under way count against the user, and are not read fast enough. No event tells
+    /// when there are fewer.
+    fn pause(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut pause = Box::pin(sleep(REFERENCES_PAUSE));
+        // A new timer must be polled once before it wakes anybody.
+        let pending = pause.as_mut().poll(cx).is_pending();
+        self.pause = Some(pause);
+        if !pending {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Sends what TLS still holds of the bytes that were taken, and is ready when all of it is sent.
     ///
     /// # Errors
     ///
     /// When the connection failed.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.queue.is_empty() {
-            let count = ready!(self.poll_send(cx))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.queue.advance(count);
-            self.needs_flush = true;
-        }
         if self.needs_flush {
             if let Transport::Tls(stream) = &mut self.transport {
                 ready!(Pin::new(stream).poll_flush(cx))?;
@@ -247,7 +276,7 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// Receives the next piece. Nothing is sent meanwhile; see [`Self::progress`].
+    /// Receives the next piece.
     ///
     /// # Errors
     ///
@@ -260,41 +289,7 @@ impl Stream {
         poll_fn(|cx| self.poll_recv(cx, buffer)).await
     }
 
-    /// Sends all that is queued. Nothing is received meanwhile, so that two peers that both only
-    /// send may wait for each other; see [`Self::progress`].
-    ///
-    /// # Errors
-    ///
-    /// When the connection failed.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves the rest in the queue.
-    pub async fn flush(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_flush(cx)).await
-    }
-
-    /// Sends and receives at the same time until a piece has arrived or, if there was something to
-    /// send, all of it is sent.
-    ///
-    /// # Errors
-    ///
-    /// See [`Self::poll_recv`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing.
-    pub async fn progress(&mut self, buffer: &mut [u8]) -> io::Result<Progress> {
-        poll_fn(|cx| {
-            if self.has_unsent() && self.poll_flush(cx)?.is_ready() {
-                return Poll::Ready(Ok(Progress::Flushed));
-            }
-            self.poll_recv(cx, buffer).map_ok(Progress::Received)
-        })
-        .await
-    }
-
-    /// Sends all that is queued and tells the peer that no more follows.
+    /// Tells the peer that no more follows.
     ///
     /// # Errors
     ///
@@ -304,7 +299,7 @@ impl Stream {
     ///
     /// Dropping the future closes the connection.
     pub async fn close(mut self) -> io::Result<()> {
-        self.flush().await?;
+        poll_fn(|cx| self.poll_flush(cx)).await?;
         poll_fn(|cx| match &mut self.transport {
             Transport::Descriptors(socket) => Pin::new(socket).poll_shutdown(cx),
             Transport::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
@@ -317,49 +312,6 @@ impl Stream {
     pub fn passes_descriptors(&self) -> bool {
         matches!(self.transport, Transport::Descriptors(_))
     }
-
-    /// Bytes that are queued and not sent yet.
-    pub fn queued_bytes(&self) -> usize {
-        self.queue.bytes()
-    }
-
-    /// Whether flushing has anything to do.
-    pub fn has_unsent(&self) -> bool {
-        !self.queue.is_empty() || self.needs_flush
-    }
-
-    /// Does one system call's worth of sending.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let Some(pause) = &mut self.pause {
-            ready!(pause.as_mut().poll(cx));
-            self.pause = None;
-        }
-        let batch = self.queue.batch();
-        match &mut self.transport {
-            Transport::Descriptors(socket) => {
-                let send = |socket: &UnixStream| {
-                    descriptor::send(socket, batch.slices(), &batch.descriptors)
-                };
-                match ready!(poll_io(socket, cx, Interest::WRITABLE, send)) {
-                    // Descriptors under way count against the user, and are not read fast enough.
-                    // No event tells when there are fewer.
-                    Err(error) if is_too_many_references(&error) => {
-                        let mut pause = Box::pin(sleep(REFERENCES_PAUSE));
-                        // A new timer must be polled once before it wakes anybody.
-                        let pending = pause.as_mut().poll(cx).is_pending();
-                        self.pause = Some(pause);
-                        if !pending {
-                            cx.waker().wake_by_ref();
-                        }
-                        Poll::Pending
-                    }
-                    result => Poll::Ready(result),
-                }
-            }
-            Transport::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, batch.slices()),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, batch.slices()),
-        }
-    }
 }
 
 impl fmt::Debug for Stream {
@@ -371,7 +323,6 @@ impl fmt::Debug for Stream {
         };
         f.debug_struct("Stream")
             .field("kind", &kind)
-            .field("queue", &self.queue)
             .finish_non_exhaustive()
     }
 }

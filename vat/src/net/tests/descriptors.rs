@@ -12,8 +12,8 @@ use std::{
 use proptest::prelude::*;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
-use super::{passing_pair, plain_pair, socket_pair};
-use crate::net::{MAX_DESCRIPTORS, Progress, QueueError, Received, Socket, Stream};
+use super::{Progress, Queued, passing_pair, plain_pair, socket_pair};
+use crate::net::{MAX_DESCRIPTORS, Received, Socket, Stream};
 
 /// A file that only `number` is in.
 fn numbered(number: u32) -> OwnedFd {
@@ -122,9 +122,7 @@ async fn run(messages: Vec<Message>, flush: Vec<bool>, sizes: Vec<usize>) {
     let send = async move {
         for (message, flush) in messages.into_iter().zip(flush.into_iter().cycle()) {
             let descriptors = (0..message.descriptors).map(|i| numbered(message.number + i));
-            sender
-                .queue(message.encode(), descriptors.collect())
-                .unwrap();
+            sender.queue(&message.encode(), descriptors.collect());
             if flush {
                 sender.flush().await.unwrap();
             }
@@ -182,7 +180,7 @@ proptest! {
 #[tokio::test]
 async fn received_descriptors_are_close_on_exec() {
     let (mut sender, mut receiver) = passing_pair();
-    sender.queue(vec![1], vec![numbered(7)]).unwrap();
+    sender.queue(&vec![1], vec![numbered(7)]);
     sender.flush().await.unwrap();
     let received = receiver.recv(&mut [0; 10]).await.unwrap();
     let flags = rustix::io::fcntl_getfd(&received.descriptors[0]).unwrap();
@@ -233,17 +231,14 @@ async fn a_descriptor_beside_a_first_tls_message_ends_the_connection() {
 async fn only_passing_streams_take_descriptors_to_send() {
     let (mut plain, _) = plain_pair();
     assert!(!plain.passes_descriptors());
-    assert_eq!(
-        plain.queue(vec![1], vec![numbered(1)]),
-        Err(QueueError::NoDescriptors)
-    );
+    plain.queue(&[1], vec![numbered(1)]);
+    let error = plain.flush().await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     let (mut passing, _) = passing_pair();
     assert!(passing.passes_descriptors());
-    let many = (0..17).map(numbered).collect();
-    assert_eq!(
-        passing.queue(vec![1], many),
-        Err(QueueError::TooManyDescriptors)
-    );
+    passing.queue(&[1], (0..17).map(numbered).collect());
+    let error = passing.flush().await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
 }
 
 #[tokio::test]
@@ -256,8 +251,7 @@ async fn dropped_futures_lose_nothing() {
         } else {
             Vec::new()
         };
-        left.queue(vec![1; i as usize * 100 + 1], descriptors)
-            .unwrap();
+        left.queue(&vec![1; i as usize * 100 + 1], descriptors);
     }
     let mut buffer = vec![0; 1 << 20];
     let mut small = [0; 10];
@@ -326,12 +320,12 @@ async fn what_is_no_connected_socket_is_refused() {
 #[tokio::test]
 async fn a_peer_that_closes_is_seen_after_its_last_bytes() {
     let (left, right) = UnixStream::pair().unwrap();
-    let mut stream = Stream::from_socketpair(left.into()).unwrap();
+    let mut stream = Queued::from(Stream::from_socketpair(left.into()).unwrap());
     (&right).write_all(b"last").unwrap();
     drop(right);
     assert_eq!(stream.recv(&mut [0; 10]).await.unwrap().bytes, 4);
     assert_eq!(stream.recv(&mut [0; 10]).await.unwrap().bytes, 0);
-    stream.queue(vec![1], Vec::new()).unwrap();
+    stream.queue(&vec![1], Vec::new());
     let error = stream.flush().await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
 }

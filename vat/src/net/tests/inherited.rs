@@ -2,7 +2,7 @@
 
 use std::{os::unix::net::UnixStream, process::Command};
 
-use super::drain;
+use super::{Queued, drain};
 use crate::net::Stream;
 
 const ROLE: &str = "VAT_TEST_INHERITS";
@@ -32,7 +32,7 @@ async fn the_inherited_socket_is_taken_once_and_only_if_it_is_one() {
     };
     let (own, inherited) = UnixStream::pair().unwrap();
     let child = start("socket", std::os::fd::OwnedFd::from(inherited).into());
-    let mut stream = Stream::from_socketpair(own.into()).unwrap();
+    let mut stream = Queued::from(Stream::from_socketpair(own.into()).unwrap());
     assert_eq!(drain(&mut stream).await.unwrap(), b"from the child");
     let output = child.wait_with_output().unwrap();
     assert!(
@@ -57,11 +57,9 @@ async fn inherit(is_socket: bool) {
         assert!(error.to_string().contains("vat run"), "{error}");
         return;
     }
-    let mut stream = Stream::inherited().unwrap();
+    let mut stream = Queued::from(Stream::inherited().unwrap());
     assert!(Stream::inherited().is_err(), "taken twice");
     assert!(stream.passes_descriptors());
-    stream
-        .queue(b"from the child".to_vec(), Vec::new())
-        .unwrap();
+    stream.queue(b"from the child", Vec::new());
     stream.close().await.unwrap();
 }

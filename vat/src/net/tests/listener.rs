@@ -88,10 +88,13 @@ async fn a_local_caller_of_the_same_user_is_known_by_the_kernel() {
     let own = rustix::process::geteuid().as_raw();
     assert_eq!(socket.peer().unwrap(), Peer::User(own));
     socket.check_same_user().unwrap();
-    let mut stream = Stream::plain(socket).unwrap();
+    let stream = Stream::plain(socket).unwrap();
     rustix::io::write(&dialled, b"hello").unwrap();
     drop(dialled);
-    assert_eq!(drain(&mut stream).await.unwrap(), b"hello");
+    assert_eq!(
+        drain(&mut super::Queued::from(stream)).await.unwrap(),
+        b"hello"
+    );
 }
 
 #[tokio::test]

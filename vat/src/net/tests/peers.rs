@@ -293,11 +293,12 @@ fn a_connection_on_which_nobody_answers_gives_way_to_a_new_one() {
             let staying = Node::tcp(staying).await;
             let socket = std::net::TcpStream::connect(socket_address(&staying)).unwrap();
             let connector = credentials(silent).connector(staying.id());
-            let (mut dead, _) = Stream::connect_tls(socket.into(), &connector)
+            let (dead, _) = Stream::connect_tls(socket.into(), &connector)
                 .await
                 .unwrap();
+            let mut dead = super::Queued::from(dead);
             if staying.id() < one.max(other) {
-                dead.queue(hello(), Vec::new()).unwrap();
+                dead.queue(&hello(), Vec::new());
                 dead.flush().await.unwrap();
             }
             until("it is there", || {

@@ -7,7 +7,7 @@ use std::{
 
 use data_encoding::{BASE64, HEXLOWER};
 
-use super::{credentials, identity};
+use super::{Queued, credentials, identity};
 use crate::{
     net::{HandshakeError, Listener, PeerInfo, Stream},
     sturdy::{Address, Seed},
@@ -83,12 +83,11 @@ async fn call(
     let answer = async {
         let socket = listener.accept().await.unwrap().into_descriptor().unwrap();
         let acceptor = credentials(1).acceptor();
-        let (mut stream, peer) = Stream::accept_tls(socket, Vec::new(), &acceptor).await?;
+        let (stream, peer) = Stream::accept_tls(socket, Vec::new(), &acceptor).await?;
+        let mut stream = Queued::from(stream);
         let mut buffer = [0; 100];
         let count = stream.recv(&mut buffer).await.unwrap().bytes;
-        stream
-            .queue(buffer[..count].to_ascii_uppercase(), Vec::new())
-            .unwrap();
+        stream.queue(&buffer[..count].to_ascii_uppercase(), Vec::new());
         stream.close().await.unwrap();
         Ok(peer)
     };

@@ -66,10 +66,10 @@ async fn no_debug_output_shows_a_secret() {
     let sturdy_ref = SturdyRef::new(identity().id(), swiss.clone(), [address]).unwrap();
     let uri = sturdy_ref.to_uri_with_secret();
     let (mut passing, _passing) = passing_pair();
-    passing.queue(uri.as_bytes().to_vec(), Vec::new()).unwrap();
-    passing.queue(SEED.to_vec(), Vec::new()).unwrap();
+    passing.queue(uri.as_bytes(), Vec::new());
+    passing.queue(&SEED, Vec::new());
     let ((mut tls, peer), _other) = tls_pair().await;
-    tls.queue(uri.as_bytes().to_vec(), Vec::new()).unwrap();
+    tls.queue(uri.as_bytes(), Vec::new());
     tls.flush().await.unwrap();
 
     let seed = Seed::from_bytes(SEED);

@@ -1,0 +1,274 @@
+//! Rounds: input in turn, turns of the vat, then one write per connection.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use captp::ConnId;
+use tokio::sync::Notify;
+
+use super::link::Link;
+use crate::core::Vat;
+use crate::net::handoff;
+
+/// Most turns that run before the next call of a peer comes in, and that one step of a round takes.
+const TURNS: usize = 32;
+/// Most steps of one round: what a peer can make another one wait for.
+const STEPS: usize = 256;
+/// Steps between two looks at the clock.
+const CLOCK: usize = 8;
+/// About how long a round may take; a turn that is longer is not interrupted.
+const ROUND: Duration = Duration::from_millis(1);
+/// Bytes received at once, at most.
+const PIECE: usize = 64 << 10;
+/// Buffers kept for the next connections that receive something.
+const BUFFERS: usize = 2;
+
+/// What the handles of a driver and its tasks share.
+pub(super) struct Inner {
+    pub(super) vat: Vat,
+    /// There is something to do.
+    pub(super) wake: Arc<Notify>,
+    pub(super) links: RefCell<BTreeMap<ConnId, Rc<Link>>>,
+    /// Connections with input, in turn.
+    ready: RefCell<VecDeque<Rc<Link>>>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    /// A connection has sent everything, or is gone.
+    pub(super) progress: Notify,
+    clock: handoff::Clock,
+    /// Wakes the watch.
+    pub(super) alarm: Rc<Notify>,
+    /// The watch looks again soon by itself.
+    pub(super) watching: Cell<bool>,
+}
+
+/// Whether a round left something for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    Nothing,
+    Some,
+}
+
+/// What reading brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Some bytes, and maybe there are more.
+    Some,
+    /// All that was there.
+    All,
+    /// The peer sends no more.
+    End,
+}
+
+impl Inner {
+    pub(super) fn new(vat: Vat, wake: Arc<Notify>) -> Self {
+        Self {
+            vat,
+            wake,
+            links: RefCell::default(),
+            ready: RefCell::default(),
+            buffers: RefCell::default(),
+            progress: Notify::new(),
+            clock: handoff::Clock::new(),
+            alarm: Rc::default(),
+            watching: Cell::new(false),
+        }
+    }
+
+    /// One round.
+    pub(super) fn serve(&self) -> Left {
+        let begun = Instant::now();
+        self.clock.tick(&self.vat, &self.wake);
+        let mut left = Left::Some;
+        for step in 1..=STEPS {
+            let ran = self.vat.run(TURNS);
+            let next = self.ready.borrow_mut().pop_front();
+            match next {
+                Some(link) => self.feed(link),
+                None if ran < TURNS => {
+                    left = Left::Nothing;
+                    break;
+                }
+                None => {}
+            }
+            if (ran == TURNS || step % CLOCK == 0) && begun.elapsed() > ROUND {
+                break;
+            }
+        }
+        self.end_closed();
+        let sent = self.send_all();
+        // What was sent made room for calls that had to wait.
+        match sent && self.vat.engine(|engine| engine.may_have_output()) {
+            true => Left::Some,
+            false => left,
+        }
+    }
+
+    /// Gives the engine the next call of a connection's input.
+    fn feed(&self, link: Rc<Link>) {
+        let mut input = link.input.borrow_mut();
+        if link.closed.get() {
+            input.start = input.end;
+        }
+        let descriptors = std::mem::take(&mut input.descriptors);
+        let bytes = input.buffer.get(input.start..input.end);
+        let bytes = bytes.unwrap_or_default();
+        let taken = match bytes {
+            [] => 0,
+            bytes => self
+                .vat
+                .engine(|engine| engine.handle_bytes(link.conn, bytes, descriptors)),
+        };
+        input.start = (input.start + taken).min(input.end);
+        if !input.is_empty() {
+            drop(input);
+            return self.ready.borrow_mut().push_back(link);
+        }
+        self.give_buffer(std::mem::take(&mut input.buffer));
+        if self
+            .vat
+            .engine(|engine| engine.is_receiving_message(link.conn))
+        {
+            self.rouse_watch();
+        }
+        if !link.serving.get() {
+            link.wake();
+        }
+    }
+
+    fn end_closed(&self) {
+        for (conn, reason) in self.vat.take_closed() {
+            tracing::debug!(%conn, err = %reason, "connection closed");
+            if let Some(link) = self.links.borrow().get(&conn) {
+                link.reason.replace(Some(reason.to_string().into()));
+                link.closed.set(true);
+                link.wake();
+            }
+        }
+        handoff::answer_dials(&self.vat, &self.wake);
+    }
+
+    /// Writes what the turns said. Whether that was anything.
+    fn send_all(&self) -> bool {
+        let mut any = false;
+        while let Some(conn) = self.vat.engine(|engine| engine.pending_transmit()) {
+            let Some(link) = self.links.borrow().get(&conn).cloned() else {
+                continue;
+            };
+            any = true;
+            if let Poll::Ready(Err(error)) = self.send_from_round(&link) {
+                link.failed.replace(Some(error));
+                link.wake();
+            }
+        }
+        any
+    }
+
+    fn send_from_round(&self, link: &Link) -> Poll<io::Result<()>> {
+        let waker = link.waker.borrow();
+        let Some(waker) = &*waker else {
+            return Poll::Pending; // the task has not run yet; it begins with this
+        };
+        self.send(link, &mut Context::from_waker(waker))
+    }
+
+    /// Writes as much as the transport takes; ready when that is everything.
+    pub(super) fn send(&self, link: &Link, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut stream = link.stream.borrow_mut();
+        let Some(stream) = &mut *stream else {
+            return Poll::Ready(Ok(()));
+        };
+        let sent = loop {
+            let sent = self.vat.engine(|engine| {
+                let (run, descriptors) = engine.transmit_head(link.conn)?;
+                let sent = stream.poll_send(cx, run, descriptors);
+                if let Poll::Ready(Ok(count)) = sent {
+                    engine.transmit_advance(link.conn, count);
+                }
+                Some(sent.map_ok(|_| ()))
+            });
+            match sent {
+                Some(Poll::Ready(Ok(()))) => {}
+                Some(Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
+                Some(Poll::Pending) => break Poll::Pending,
+                None => break stream.poll_flush(cx),
+            }
+        };
+        link.unsent.set(sent.is_pending());
+        match &sent {
+            Poll::Pending => self.rouse_watch(),
+            Poll::Ready(_) => self.progress.notify_waiters(),
+        }
+        sent
+    }
+
+    /// Receives what is there into a buffer that the connection keeps until it is used up.
+    pub(super) fn receive(&self, link: &Rc<Link>, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        let mut stream = link.stream.borrow_mut();
+        let Some(stream) = &mut *stream else {
+            return Poll::Ready(Ok(Read::End));
+        };
+        let mut buffer = self.take_buffer();
+        let received = stream.poll_recv(cx, &mut buffer);
+        match received {
+            Poll::Ready(Ok(received)) if received.bytes > 0 => {
+                let all = received.bytes < buffer.len() && received.descriptors.is_empty();
+                let mut input = link.input.borrow_mut();
+                input.buffer = buffer;
+                input.start = 0;
+                input.end = received.bytes;
+                input.descriptors = received.descriptors;
+                drop(input);
+                self.ready.borrow_mut().push_back(link.clone());
+                Poll::Ready(Ok(if all { Read::All } else { Read::Some }))
+            }
+            other => {
+                self.give_buffer(buffer);
+                other.map_ok(|_| Read::End)
+            }
+        }
+    }
+
+    fn take_buffer(&self) -> Vec<u8> {
+        let kept = self.buffers.borrow_mut().pop();
+        kept.unwrap_or_else(|| vec![0; PIECE])
+    }
+
+    fn give_buffer(&self, buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < BUFFERS && !buffer.is_empty() {
+            buffers.push(buffer);
+        }
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        let links = self.links.borrow();
+        self.vat.engine(|engine| {
+            links
+                .values()
+                .all(|link| engine.transmit_head(link.conn).is_none() && !link.unsent.get())
+        })
+    }
+
+    /// The watch has to look at a connection soon.
+    pub(super) fn rouse_watch(&self) {
+        if !self.watching.replace(true) {
+            self.alarm.notify_one();
+        }
+    }
+}
+
+impl Drop for Inner {
+    /// Lets the tasks see that the driver is gone.
+    fn drop(&mut self) {
+        self.wake.notify_one();
+        self.alarm.notify_one();
+        for link in self.links.get_mut().values() {
+            link.wake();
+        }
+    }
+}

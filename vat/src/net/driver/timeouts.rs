@@ -1,0 +1,92 @@
+//! How slow a peer may be.
+
+use std::time::Duration;
+
+/// How slow a peer may be. Each time ends the connection that exceeds it, and no other one; `None`
+/// is without end. They are kept to within a quarter of the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// How long the peer may take nothing of what waits to be sent to it. Default 30 s.
+    pub stall: Option<Duration>,
+    /// How long a message may arrive for; and a second more for each KiB of it that has arrived, so
+    /// that a large one may take longer if it keeps coming. Default 30 s.
+    pub message: Option<Duration>,
+    /// How long it may take until the first message is complete. Default 10 s.
+    pub first_message: Option<Duration>,
+    /// How long a connection may stay on which nobody holds a reference and no call is under way.
+    /// Default 60 s; it is closed after once to twice the time.
+    pub idle: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            stall: Some(Duration::from_secs(30)),
+            message: Some(Duration::from_secs(30)),
+            first_message: Some(Duration::from_secs(10)),
+            idle: Some(Duration::from_secs(60)),
+        }
+    }
+}
+
+impl Timeouts {
+    /// No limits.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            stall: None,
+            message: None,
+            first_message: None,
+            idle: None,
+        }
+    }
+
+    /// Towards a vat that we have called, which need not say anything before we do.
+    #[must_use]
+    pub fn caller() -> Self {
+        Self {
+            first_message: None,
+            ..Self::default()
+        }
+    }
+
+    /// Between launcher and child, and between siblings: a child may be starting, or be busy with
+    /// one turn, and the connection stays as long as both live.
+    #[must_use]
+    pub fn sibling() -> Self {
+        Self {
+            first_message: None,
+            idle: None,
+            ..Self::default()
+        }
+    }
+
+    /// Sets [`stall`](Self::stall).
+    #[must_use]
+    pub const fn with_stall(mut self, limit: Option<Duration>) -> Self {
+        self.stall = limit;
+        self
+    }
+
+    /// Sets [`message`](Self::message).
+    #[must_use]
+    pub const fn with_message(mut self, limit: Option<Duration>) -> Self {
+        self.message = limit;
+        self
+    }
+
+    /// Sets [`first_message`](Self::first_message).
+    #[must_use]
+    pub const fn with_first_message(mut self, limit: Option<Duration>) -> Self {
+        self.first_message = limit;
+        self
+    }
+
+    /// Sets [`idle`](Self::idle).
+    #[must_use]
+    pub const fn with_idle(mut self, limit: Option<Duration>) -> Self {
+        self.idle = limit;
+        self
+    }
+}

@@ -1,0 +1,166 @@
+//! The watch: ends connections whose peers are too slow.
+//!
+//! Nothing is timed where messages go by. The watch compares counters from time to time, and sleeps
+//! as long as there is nothing that could become too late.
+
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use captp::Stats;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::link::Link;
+use super::round::Inner;
+
+/// What a connection looked like.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// When the watch first saw it.
+    opened: Option<Instant>,
+    transmitted: u64,
+    /// Since when nothing of what waits was taken; `None` if nothing waits.
+    stalled: Option<Instant>,
+    received: u64,
+    /// Since when the same message is incomplete.
+    incomplete: Option<Instant>,
+    sent: u64,
+    /// Since when nothing happens and nobody holds anything.
+    idle: Option<Instant>,
+}
+
+/// How many bytes of a message give it one second more.
+const BYTES_PER_SECOND: usize = 1 << 10;
+
+/// Looks at a time are this much finer than the time.
+const FINER: u32 = 4;
+
+pub(super) async fn run(inner: Weak<Inner>, alarm: Rc<Notify>) {
+    loop {
+        let next = match inner.upgrade() {
+            Some(inner) => inner.look(Instant::now()),
+            None => return,
+        };
+        match next {
+            Some(pause) => drop(timeout(pause, alarm.notified()).await), // or earlier
+            None => alarm.notified().await,
+        }
+    }
+}
+
+impl Inner {
+    /// Ends the connections that are too slow. Returns when to look again.
+    fn look(&self, now: Instant) -> Option<Duration> {
+        self.watching.set(false);
+        let links: Vec<_> = self.links.borrow().values().cloned().collect();
+        let mut next: Option<Duration> = None;
+        for link in links {
+            let Some(stats) = self.vat.engine(|engine| engine.stats(link.conn)) else {
+                continue;
+            };
+            let drained = self.vat.engine(|engine| engine.is_drained(link.conn));
+            let looked = link.look(&stats, drained, now);
+            match looked.verdict {
+                Some(Verdict::Idle) => self.vat.engine(|engine| engine.close(link.conn, None)),
+                Some(Verdict::Late(what)) => {
+                    self.vat.engine(|engine| engine.time_out(link.conn, what));
+                }
+                None => {}
+            }
+            if looked.verdict.is_some() {
+                self.wake.notify_one();
+            }
+            if looked.soon {
+                self.watching.set(true);
+            }
+            next = [next, looked.next].into_iter().flatten().min();
+        }
+        next
+    }
+}
+
+/// What a look at one connection says.
+#[derive(Default)]
+struct Looked {
+    verdict: Option<Verdict>,
+    /// When to look again.
+    next: Option<Duration>,
+    /// Whether that is because of something that is under way.
+    soon: bool,
+}
+
+enum Verdict {
+    /// Nobody needs the connection.
+    Idle,
+    /// The peer did not do this in time.
+    Late(&'static str),
+}
+
+impl Looked {
+    /// Something began at `since` and may take `limit`.
+    fn may_take(&mut self, now: Instant, since: Instant, limit: Duration, what: &'static str) {
+        if now.duration_since(since) >= limit {
+            self.verdict = Some(Verdict::Late(what));
+        }
+        self.again(limit / FINER);
+        self.soon = true;
+    }
+
+    fn again(&mut self, after: Duration) {
+        self.next = Some(self.next.map_or(after, |next| next.min(after)));
+    }
+}
+
+impl Link {
+    fn look(&self, stats: &Stats, drained: bool, now: Instant) -> Looked {
+        let mut looked = Looked::default();
+        let mut seen = self.seen.get();
+        let limits = &self.timeouts;
+        let opened = *seen.opened.get_or_insert(now);
+        let quiet = (stats.received, stats.sent) == (seen.received, seen.sent);
+
+        let waits = stats.outbound_bytes > 0 || self.unsent.get();
+        seen.stalled = match seen.stalled {
+            Some(since) if waits && stats.transmitted == seen.transmitted => Some(since),
+            _ => waits.then_some(now),
+        };
+        if let (Some(since), Some(limit)) = (seen.stalled, limits.stall) {
+            looked.may_take(now, since, limit, "read what it was sent");
+        }
+
+        // While we do not read, the peer cannot complete anything.
+        let incomplete = stats.receiving.filter(|_| self.input.borrow().is_empty());
+        seen.incomplete = match seen.incomplete {
+            Some(since) if incomplete.is_some() && stats.received == seen.received => Some(since),
+            _ => incomplete.map(|_| now),
+        };
+        if let (Some(since), Some(arrived), Some(limit)) =
+            (seen.incomplete, incomplete, limits.message)
+        {
+            let more = Duration::from_secs((arrived / BYTES_PER_SECOND) as u64);
+            looked.may_take(now, since, limit + more, "complete a message");
+        }
+
+        if let (0, Some(limit)) = (stats.received, limits.first_message) {
+            looked.may_take(now, opened, limit, "send a first message");
+        }
+
+        seen.idle = match seen.idle {
+            Some(since) if drained && quiet && !waits => Some(since),
+            _ => (drained && !waits).then_some(now),
+        };
+        if let Some(limit) = limits.idle {
+            match seen.idle {
+                Some(since) if now.duration_since(since) >= limit => {
+                    looked.verdict = looked.verdict.or(Some(Verdict::Idle));
+                }
+                _ => looked.again(limit),
+            }
+        }
+
+        seen.transmitted = stats.transmitted;
+        (seen.received, seen.sent) = (stats.received, stats.sent);
+        self.seen.set(seen);
+        looked
+    }
+}
