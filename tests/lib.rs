@@ -1,1 +1,78 @@
-//! Nothing here: this package exists for its test binary, `it`.
+//! What programs of the tests and the test binary, `it`, have in common.
+
+use vat::power::{Network, NetworkRef, Stream, StreamRef};
+use vat::prelude::*;
+use vat::sturdy::SturdyRef;
+
+/// Adds up.
+#[vat::interface]
+#[expect(clippy::missing_errors_doc, reason = "it says what went wrong")]
+pub trait Tally {
+    /// Adds `by` and returns the total.
+    fn add(&mut self, turn: &Turn, by: u64) -> Result<u64>;
+}
+
+/// A program that tries to get out.
+#[vat::interface]
+#[expect(clippy::missing_errors_doc, reason = "it says what went wrong")]
+pub trait Dialler {
+    /// Adds to the tally that the URI names, through the power that it was granted, if any.
+    fn add(&self, turn: &Turn, uri: String, by: u64) -> Result<Promise<u64>>;
+    /// The same through a `Network` of its own making.
+    fn forge(&self, turn: &Turn, uri: String) -> Result<Promise<u64>>;
+    /// Asks the power for a stream, and says where it leads.
+    async fn dial(this: Near<Self>, cx: &Cx, vat: String, address: String) -> Result<()>;
+    /// Asks the kernel for a connection to `host:port` or to a path.
+    fn connect(&self, turn: &Turn, address: String) -> Result<()>;
+}
+
+/// What [`Dialler`] holds.
+#[derive(Clone, Debug, vat::Object)]
+pub struct Granted(pub Option<NetworkRef>);
+
+impl Dialler for Granted {
+    fn add(&self, _turn: &Turn, uri: String, by: u64) -> Result<Promise<u64>> {
+        let sturdy = SturdyRef::parse(&uri).map_err(Error::of)?;
+        let tally = TallyRef::from(self.power()?.enliven(&sturdy));
+        Ok(tally.add(by))
+    }
+
+    fn forge(&self, turn: &Turn, uri: String) -> Result<Promise<u64>> {
+        let sturdy = SturdyRef::parse(&uri).map_err(Error::of)?;
+        let network = NetworkRef::new(turn, Forged);
+        Ok(TallyRef::from(network.enliven(&sturdy)).add(1))
+    }
+
+    async fn dial(this: Near<Self>, cx: &Cx, vat: String, address: String) -> Result<()> {
+        let network = this.read(cx, Self::power)??;
+        Ref::from(network.dial(vat, address)).settled().await
+    }
+
+    fn connect(&self, _turn: &Turn, address: String) -> Result<()> {
+        let connected = if address.starts_with('/') {
+            std::os::unix::net::UnixStream::connect(address).map(drop)
+        } else {
+            std::net::TcpStream::connect(address).map(drop)
+        };
+        connected.map_err(Error::of)
+    }
+}
+
+impl Granted {
+    fn power(&self) -> Result<NetworkRef> {
+        let none = || Error::failed("no Network was granted");
+        self.0.clone().ok_or_else(none)
+    }
+}
+
+/// A power out of nothing: its streams lead nowhere.
+#[derive(Clone, vat::Object)]
+struct Forged;
+
+impl Network for Forged {
+    async fn dial(_: Near<Self>, cx: &Cx, _vat: String, _address: String) -> Result<StreamRef> {
+        Ok(StreamRef::new(cx, Self))
+    }
+}
+
+impl Stream for Forged {}

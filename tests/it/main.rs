@@ -15,4 +15,5 @@ mod hostile_run;
 mod interop;
 mod launcher;
 mod main_job;
+mod network;
 mod readme;

@@ -75,7 +75,8 @@ It is a TOML file, by convention <name>.vat.toml. Paths in it start from its own
   # confinement = \"L3\"             # the least level it may run at; default \"L2\"
 
   [use.notes]                      # a slot: what the program needs
-  type   = \"Directory\"             # Directory, File, LogSink, Clock, or package::Trait
+  type   = \"Directory\"             # Directory, File, LogSink, Clock, Network,
+                                   # or package::Trait
   rights = [\"read\", \"write\"]       # default [\"read\"]
   [use.log]
   type     = \"LogSink\"
@@ -90,7 +91,9 @@ It is a TOML file, by convention <name>.vat.toml. Paths in it start from its own
 
   [run.grants]                     # who starts it by hand fills its slots here
   notes = { dir = \"./notes\" }      # also: rights = [...], create = true
-  log   = \"launcher.log\"           # also: \"clock\", { ref = \"friend.cap\" }
+  log   = \"launcher.log\"           # also: \"clock\", { ref = \"friend.cap\" },
+                                   # { network = [\"any\"] }: may dial; or a list of hosts,
+                                   # host:port, prefixes (10.0.0.0/8), unix:/path
 
   [supervisor]                     # all of it optional; these are the defaults
   strategy  = \"one_for_one\"

@@ -10,6 +10,7 @@ use super::broker::log::LogSource;
 use super::broker::{self, WorkerLimits, Workers};
 use super::manifest::{Manifest, Power, Rights};
 use crate::Interface;
+use crate::net;
 use crate::net::client::{EnlivenError, Enlivened};
 use crate::net::driver::Driver;
 use crate::net::tls::CredentialsError;
@@ -50,6 +51,7 @@ pub(crate) async fn open(
                     .turn(|turn| Ok(broker::log_sink(turn, log.clone())))?,
             ),
             Power::Clock => typed(driver.vat().turn(|turn| Ok(broker::clock(turn)))?),
+            Power::Network { to } => typed(driver.vat().turn(|turn| Ok(net::network(turn, to)))?),
             // What it is shows when it is called; its own vat checks the interface.
             Power::Reference { path } => (0, enliven(driver, path).await?.reference),
         };

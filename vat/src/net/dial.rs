@@ -239,7 +239,7 @@ pub enum AttemptError {
 
 /// The first success of several attempts. Each starts when the one before has failed or
 /// [`HEAD_START`] is over; the others are dropped.
-async fn first_success<T, E>(
+pub(super) async fn first_success<T, E>(
     attempts: impl Iterator<Item = impl Future<Output = Result<T, E>>>,
 ) -> Result<T, Vec<E>> {
     let mut waiting = attempts.fuse();

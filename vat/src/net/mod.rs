@@ -9,10 +9,12 @@
 pub mod client;
 pub mod client_hello;
 mod descriptor;
+mod destination;
 mod dial;
 pub mod driver;
 mod handoff;
 mod handshake;
+mod host_network;
 mod listener;
 mod peers;
 mod socket;
@@ -21,10 +23,14 @@ mod stream;
 mod tests;
 pub mod tls;
 
+#[cfg(feature = "launch")]
+pub(crate) use self::host_network::network;
 pub use self::{
     descriptor::MAX_DESCRIPTORS,
+    destination::{Destination, DestinationError},
     dial::{AttemptError, ConnectError, DIAL_TIMEOUT, Dialing, dial},
     handshake::{HANDSHAKE_TIMEOUT, HandshakeError},
+    host_network::ambient_network,
     listener::Listener,
     peers::{PeerError, Peers, Reached},
     socket::{Peer, Socket},

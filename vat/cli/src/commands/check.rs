@@ -145,6 +145,10 @@ fn filled(manifest: &Manifest, slot: &Use) -> String {
             }
             Power::Log => "the launcher's log".to_owned(),
             Power::Clock => "the clock".to_owned(),
+            Power::Network { to } => {
+                let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+                format!("may dial {}", to.join(", "))
+            }
             Power::Reference { path } => format!("what {} names", path.display()),
             _ => "another power".to_owned(),
         },

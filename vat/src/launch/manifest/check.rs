@@ -15,6 +15,7 @@ use super::{
 };
 use crate::launch::build::package_folder;
 use crate::launch::places::Places;
+use crate::net::Destination;
 
 const READ_ONLY: Rights = Rights {
     read: true,
@@ -42,6 +43,7 @@ pub(super) fn check(
         fence.add_reference(grant);
     }
     let grants = check_grants(&draft, &folder, &fence, findings);
+    report_own_sockets(&draft, &exposes, places, findings);
     Some(Manifest {
         path: path.to_owned(),
         folder,
@@ -212,6 +214,7 @@ fn example(slot: &str, interface: &InterfaceName) -> String {
         Some(Builtin::Directory) => format!("{slot} = {{ dir = \"./{slot}\", create = true }}"),
         Some(Builtin::LogSink) => format!("{slot} = \"launcher.log\""),
         Some(Builtin::Clock) => format!("{slot} = \"clock\""),
+        Some(Builtin::Network) => format!("{slot} = {{ network = [\"any\"] }}"),
         Some(Builtin::File) | None => format!("{slot} = {{ ref = \"{slot}.cap\" }}"),
     }
 }
@@ -276,6 +279,7 @@ fn report_mismatch(interface: &At<InterfaceName>, power: &At<PowerDraft>, findin
         PowerDraft::Directory { .. } => Builtin::Directory,
         PowerDraft::Log => Builtin::LogSink,
         PowerDraft::Clock => Builtin::Clock,
+        PowerDraft::Network { .. } => Builtin::Network,
         PowerDraft::Reference { .. } => return,
     };
     let wanted = &interface.value;
@@ -350,6 +354,9 @@ fn check_power(
     match &power.value {
         PowerDraft::Log => Some(Power::Log),
         PowerDraft::Clock => Some(Power::Clock),
+        PowerDraft::Network { to } => Some(Power::Network {
+            to: to.iter().map(|at| at.value.clone()).collect(),
+        }),
         PowerDraft::Directory {
             path: written,
             create,
@@ -369,6 +376,41 @@ fn check_power(
             files::check_reference(&path, &written.span, findings);
             Some(Power::Reference { path })
         }
+    }
+}
+
+/// Sockets of the ensemble itself: the launcher's, and those of exposed references.
+fn report_own_sockets(draft: &Draft, exposes: &[Expose], places: &Places, findings: &mut Findings) {
+    let of_launcher = draft
+        .name
+        .as_ref()
+        .map(|name| places.runtime(name.as_str()));
+    let of_launcher = of_launcher.map(|folder| files::canonical(&folder));
+    let exposed: Vec<_> = exposes
+        .iter()
+        .filter_map(|expose| expose.socket.as_deref())
+        .map(files::canonical)
+        .collect();
+    for at in draft.grants.iter().flat_map(destinations) {
+        let Destination::Unix(path) = &at.value else {
+            continue;
+        };
+        let path = files::canonical(path.as_path());
+        let is_own = of_launcher
+            .as_ref()
+            .is_some_and(|own| path.starts_with(own));
+        if is_own || exposed.contains(&path) {
+            findings
+                .error(Code::OwnSocket, "the grant leads back to its own launcher")
+                .label(&at.span, "a socket of this ensemble");
+        }
+    }
+}
+
+fn destinations(grant: &GrantDraft) -> &[At<Destination>] {
+    match grant.power.as_ref().map(|at| &at.value) {
+        Some(PowerDraft::Network { to }) => to,
+        _ => &[],
     }
 }
 

@@ -109,8 +109,8 @@ newer version.";
     Contradiction = 106, "contradiction",
 "Two keys exclude each other, or a value allows nothing at all. A program is
 named either by `exec` (a file) or by `cargo` (a target that vat builds); a
-Cargo target is either a `bin` or an `example`; a grant is either a `dir` or a
-`ref`; a list of rights names at least one right.";
+Cargo target is either a `bin` or an `example`; a grant is a `dir`, a `ref` or a
+`network`; a list of rights names at least one right.";
     /// A number or duration outside of what is allowed.
     OutOfRange = 107, "value out of range",
 "A number or a duration is outside of what is allowed for its key. The message
@@ -135,8 +135,8 @@ characters. In Rust:
 "An interface is named by its package and its trait: `hello::Greeter` is the
 trait Greeter of the package hello. Modules are not part of the name.
 
-Four interfaces of the system have short names: Directory, File, LogSink,
-Clock. Any other interface of the system is written with its package, as in
+Five interfaces of the system have short names: Directory, File, LogSink,
+Clock, Network. Any other interface of the system is written with its package, as in
 `vat::Supervisor`.";
     /// Not one of the words allowed here.
     UnknownWord = 203, "unknown word",
@@ -186,6 +186,18 @@ Listen on the address that others will dial.";
 system call filter) and L3 (namespaces, an empty root and the filter)
 withstand the same attacks in our tests. Weaker levels are not offered: `vat
 doctor` shows what this machine can enforce.";
+    /// Not a destination to dial.
+    BadDestination = 211, "malformed destination",
+"A Network is granted with a list of the destinations it may dial:
+
+    net = { network = [\"any\"] }                      # every TCP address but special ones
+    net = { network = [\"example.net\", \"10.0.0.7:7447\"] }    # any port, or this one
+    net = { network = [\"10.0.0.0/8\"] }               # a prefix
+    net = { network = [\"unix:/run/peer/vat.sock\"] }  # a Unix socket, absolute
+
+Loopback and link-local addresses are special, and so are Unix sockets: what
+answers there often trusts everybody who can reach it. They are reached only
+where they are named themselves.";
     /// A slot that nobody fills.
     Unfilled = 301, "unfilled slot",
 "The program declares a slot in [use], but nothing in [run.grants] fills it. It
@@ -207,8 +219,9 @@ over.";
     TypeMismatch = 303, "type mismatch",
 "What is granted has another interface than the slot declares. A directory
 fills a slot of type Directory, \"launcher.log\" one of type LogSink,
-\"clock\" one of type Clock. A reference file can fill a slot of any type: its
-interface is compared when the program is launched.";
+\"clock\" one of type Clock, { network = [...] } one of type Network. A
+reference file can fill a slot of any type: its interface is compared when the
+program is launched.";
     /// A grant that allows more than the slot asks for.
     TooBroad = 304, "grant broader than the use declares",
 "The grant allows more than the program says it needs. Either the program's
@@ -331,6 +344,12 @@ or name the package in the manifest, and vat builds it so:
 
 A program with code that is writable, or with an executable stack, is refused
 too: it would be easier to take over.";
+    /// A grant that leads to the ensemble's own sockets.
+    OwnSocket = 414, "a grant that leads back to the launcher",
+"A Network grant names a socket of this very ensemble: the launcher's own, or
+one at which an exposed reference is offered to local programs. They trust
+whoever may open them, and the launcher dials in your name; it refuses to dial
+itself in any case. The program needs no network to reach what it exposes.";
 }
 
 impl Code {

@@ -6,6 +6,7 @@ use super::diagnostic::Findings;
 use super::document::{path_of, read_rights};
 use super::table::{At, Entry, Known, Later, Table};
 use super::{Code, Rights};
+use crate::net::Destination;
 
 #[derive(Debug)]
 pub(super) struct GrantDraft {
@@ -24,6 +25,9 @@ pub(super) enum PowerDraft {
     },
     Log,
     Clock,
+    Network {
+        to: Vec<At<Destination>>,
+    },
     Reference {
         path: At<String>,
     },
@@ -45,10 +49,19 @@ const REFERENCE_GRANT: Known = Known {
     }],
 };
 
+const NETWORK_GRANT: Known = Known {
+    keys: &["network"],
+    later: &[Later {
+        key: "attenuate",
+        what: "attenuated grants",
+    }],
+};
+
 const DIRECTORY_EXAMPLE: &str =
     "a directory is granted as { dir = \"./notes\", rights = [\"read\", \"write\"] }";
 const GRANT_FORMS: &str = "a grant is { dir = \"./notes\", rights = [\"read\"] }, \
-                           \"launcher.log\", \"clock\" or { ref = \"friend.cap\" }";
+                           \"launcher.log\", \"clock\", { ref = \"friend.cap\" } \
+                           or { network = [\"any\"] }";
 
 /// Reads one entry of `[run.grants]`.
 pub(super) fn read(entry: &Entry<'_, '_>, findings: &mut Findings) -> GrantDraft {
@@ -71,34 +84,73 @@ fn read_power(
     findings: &mut Findings,
 ) -> Option<PowerDraft> {
     let bare = Table::with_names(table, &entry.path, entry.span.clone());
-    match (bare.entry("dir"), bare.entry("ref")) {
-        (Some(_), None) => read_directory(&entry.table(DIRECTORY_GRANT, findings)?, findings),
-        (None, Some(_)) => {
+    let given = ["dir", "ref", "network"].map(|key| bare.entry(key));
+    match given {
+        [Some(_), None, None] => read_directory(&entry.table(DIRECTORY_GRANT, findings)?, findings),
+        [None, Some(_), None] => {
             let grant = entry.table(REFERENCE_GRANT, findings)?;
             let path = path_of(&grant.entry("ref")?, findings)?;
             Some(PowerDraft::Reference { path })
         }
-        (Some(dir), Some(reference)) => {
-            findings
-                .error(
-                    Code::Contradiction,
-                    "a grant is a directory or a reference, not both",
-                )
-                .label(&reference.key.span, "one of the two has to go")
-                .label(&dir.key.span, "the other one");
-            None
+        [None, None, Some(_)] => {
+            let grant = entry.table(NETWORK_GRANT, findings)?;
+            read_network(&grant.entry("network")?, findings)
         }
-        (None, None) => {
+        [None, None, None] => {
             findings
                 .error(
                     Code::UnknownGrant,
                     format!("`{}` does not say what is granted", entry.path),
                 )
-                .label(&entry.span, "needs `dir` or `ref`")
+                .label(&entry.span, "needs `dir`, `ref` or `network`")
                 .help(GRANT_FORMS);
             None
         }
+        several => {
+            let what = "a grant is a directory, a reference or a network, and only one of them";
+            let finding = findings.error(Code::Contradiction, what);
+            for entry in several.iter().flatten() {
+                finding.label(&entry.key.span, "only one can stay");
+            }
+            None
+        }
     }
+}
+
+fn read_network(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<PowerDraft> {
+    let texts = entry.texts(findings)?;
+    if texts.is_empty() {
+        findings
+            .error(
+                Code::Contradiction,
+                "an empty list of destinations allows nothing",
+            )
+            .label(&entry.span, "name at least one")
+            .help("[\"any\"] allows every TCP address but special ones");
+        return None;
+    }
+    let mut to: Vec<At<Destination>> = Vec::new();
+    for text in &texts {
+        match text.value.parse::<Destination>() {
+            Ok(value) => match to.iter().find(|other| other.value == value) {
+                Some(first) => {
+                    findings
+                        .error(Code::Duplicate, format!("{value} is given twice"))
+                        .label(&text.span, "the same destination again")
+                        .label(&first.span, "given here first");
+                }
+                None => to.push(At::new(value, text.span.clone())),
+            },
+            Err(error) => {
+                findings
+                    .error(Code::BadDestination, "this is not a destination to dial")
+                    .label(&text.span, error.to_string())
+                    .help("as \"any\", \"example.net:7447\", \"10.0.0.0/8\" or \"unix:/path\"");
+            }
+        }
+    }
+    // Fewer than were meant is not what was meant.
+    (to.len() == texts.len()).then_some(PowerDraft::Network { to })
 }
 
 fn read_directory(grant: &Table<'_, '_>, findings: &mut Findings) -> Option<PowerDraft> {

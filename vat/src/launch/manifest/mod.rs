@@ -36,7 +36,7 @@
 //! [run.grants]
 //! notes = { dir = "./notes", rights = ["read", "write"], create = true }
 //! log   = "launcher.log"
-//! # clock = "clock", friend = { ref = "friend.cap" }
+//! # clock = "clock", friend = { ref = "friend.cap" }, net = { network = ["any"] }
 //!
 //! [supervisor]
 //! strategy  = "one_for_one"
@@ -73,6 +73,7 @@ pub use units::{DurationError, HumanDuration, parse_duration};
 
 use super::confine::Level;
 use super::places::Places;
+use crate::net::Destination;
 use diagnostic::Findings;
 
 /// Largest manifest that is read, in bytes. A larger one is refused with `V0003`.
@@ -228,6 +229,11 @@ pub enum Power {
     Log,
     /// The time of day and timers.
     Clock,
+    /// The right to dial out. The launcher connects, and passes the stream.
+    Network {
+        /// Where it leads.
+        to: Vec<Destination>,
+    },
     /// The object that a reference file names. The launcher enlivens it; the program never sees
     /// the file's content.
     Reference {

@@ -130,11 +130,19 @@ pub enum Builtin {
     LogSink,
     /// The time of day and timers: `vat::Clock`.
     Clock,
+    /// The right to reach other vats: `vat::Network`.
+    Network,
 }
 
 impl Builtin {
     /// Every one of them.
-    pub const ALL: [Self; 4] = [Self::Directory, Self::File, Self::LogSink, Self::Clock];
+    pub const ALL: [Self; 5] = [
+        Self::Directory,
+        Self::File,
+        Self::LogSink,
+        Self::Clock,
+        Self::Network,
+    ];
 
     /// The trait's name.
     #[must_use]
@@ -144,6 +152,7 @@ impl Builtin {
             Self::File => "File",
             Self::LogSink => "LogSink",
             Self::Clock => "Clock",
+            Self::Network => "Network",
         }
     }
 

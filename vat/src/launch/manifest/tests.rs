@@ -329,6 +329,39 @@ fn slots_must_be_filled_by_the_right_things() {
 }
 
 #[test]
+fn a_network_is_granted_with_its_destinations() {
+    let bench = Bench::new();
+    let text = |grant: &str| {
+        let slot = "[use.net]\ntype = \"Network\"\n[run.grants]\n";
+        with(&format!("{slot}net = {{ network = {grant} }}\n"))
+    };
+    let manifest = bench.manifest(&text(
+        "[\"any\", \"127.0.0.1:7447\", \"unix:/run/peer.sock\"]",
+    ));
+    let Power::Network { to } = &manifest.grant("net").unwrap().power else {
+        panic!("{manifest:?}")
+    };
+    let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+    assert_eq!(to, ["any", "127.0.0.1:7447", "unix:/run/peer.sock"]);
+    let own = format!(
+        "[\"unix:{}\"]",
+        bench.path("vat/run/hello/vat.sock").display()
+    );
+    for (grant, codes) in [
+        ("[]", "9:19 V0106"),
+        ("\"any\"", "9:19 V0104"),
+        ("[\"any\", \"http://example.net\"]", "9:27 V0211"),
+        ("[\"any\", \"any\"]", "9:27 V0208"),
+        ("[\"any\"], dir = \"notes\"", "9:28 V0106"),
+        (&own, "9:20 V0414"),
+    ] {
+        assert_eq!(bench.findings(&text(grant)), [codes], "{grant}");
+    }
+    let slot = "[use.net]\ntype = \"Clock\"\n[run.grants]\nnet = { network = [\"any\"] }\n";
+    assert_eq!(bench.findings(&with(slot)), ["9:7 V0303"]);
+}
+
+#[test]
 fn rights_of_slot_and_grant_must_agree() {
     let bench = Bench::new();
     let text = |slot: &str, grant: &str| {

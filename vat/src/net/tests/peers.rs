@@ -15,7 +15,7 @@ use super::{credentials, identity};
 use crate::Vat;
 use crate::net::client::EnlivenError;
 use crate::net::driver::{Connection, Driver};
-use crate::net::{Dialing, Listener, PeerError, Peers, Reached, Stream};
+use crate::net::{Dialing, Listener, PeerError, Peers, Reached, Stream, ambient_network};
 use crate::prelude::*;
 use crate::sturdy::{Address, Exposures, RestorerRef, SturdyRef, SwissNumber, VatId};
 
@@ -418,6 +418,34 @@ fn a_vat_that_may_not_dial_uses_the_connection_of_who_called_it() {
         there.connect(&here).await;
         assert_eq!(here.tally(&there).await.add(1).await.unwrap(), 1);
         assert_eq!(there.accepted.get(), 0);
+    });
+}
+
+#[test]
+fn a_vat_enlivens_through_a_power_it_holds() {
+    run(async {
+        let (here, there) = (Node::tcp(1).await, Node::tcp(2).await);
+        here.peers.set_dialing(Dialing::nobody());
+        let network = here.driver.vat().turn(|turn| Ok(ambient_network(turn)));
+        let network = network.unwrap();
+        let sums = (0..50).map(|_| TallyRef::from(network.enliven(&there.sturdy())).add(1));
+        // Between different references there is no order.
+        let mut sums: Vec<u64> = join_all(sums)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        sums.sort_unstable();
+        assert_eq!(sums, (1..=50).collect::<Vec<_>>());
+        assert_eq!((there.accepted.get(), here.peers.connections()), (1, 1));
+        let failed = here.driver.vat().turn(|_| {
+            let tally = TallyRef::from(network.enliven(&there.sturdy()));
+            Err::<(), _>(Error::failed("rolled back").with_detail(0, vec![])).inspect_err(|_| {
+                tally.add(1).detach();
+            })
+        });
+        assert!(failed.is_err());
+        assert_eq!(here.tally(&there).await.add(0).await.unwrap(), 50);
     });
 }
 
