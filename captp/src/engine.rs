@@ -16,6 +16,7 @@ mod answering;
 mod check;
 mod closing;
 mod describe;
+mod detour;
 mod embargo;
 mod gate;
 mod handoff;

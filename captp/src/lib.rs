@@ -65,6 +65,9 @@
 //! - **Unimplemented.** An echo of something that every peer must know ends the connection. Of a
 //!   Return only results and exceptions are such: capnp-rpc echoes other forms when it no longer
 //!   waits for them.
+//! - **Answers end.** A place inside an answer is pinned until the Return says that it is an export
+//!   of the peer, which is pinned in its stead, or until nothing is on its way there any more. Two
+//!   vats that return references inside each other's answers would otherwise keep them for ever.
 //! - **A promise that becomes another promise** which the peer does not know yet keeps its export;
 //!   no Resolve is sent until there is something to say.
 //! - **Broken references** travel as promises that are resolved with the exception right after the

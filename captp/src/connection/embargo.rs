@@ -21,4 +21,6 @@ pub(crate) struct Embargo {
     pub(crate) target: NodeId,
     /// Under which name the peer has the target: what was sent along the old way goes there.
     pub(crate) named: Option<Target>,
+    /// The promise inside an answer whose old way it is. Not counted.
+    pub(crate) origin: Option<NodeId>,
 }

@@ -5,8 +5,9 @@
 //! 1. *Asked*. Return → 3, 4 or freed.
 //! 2. *Finished* early: our Finish is out, nobody here wants the results. Return → freed.
 //! 3. *Answered*, kept because exports or answers of the same connection still stand for a
-//!    reference inside the answer ([`Question::pins`]): calls that the peer sends there must go
-//!    back along the same way. Last pin gone → Finish, freed.
+//!    reference inside the answer that leads back to us ([`Question::pins`]): calls that the peer
+//!    sends there must go along the same way as those before. Last pin gone, or everything that
+//!    was sent there has arrived → Finish, freed.
 //!
 //! 4. *Taking*: the Return said that the results are those of a call that the peer made here. When
 //!    that is answered → 3 or freed. Until then everything stays as if there had been no Return, so

@@ -57,8 +57,12 @@ impl<H: Host> Engine<H> {
             if let Kind::Gift(gift) = &node.kind {
                 held.count(gift.vine);
             }
-            if let Kind::Link { to, .. } = &node.kind {
+            if let Kind::Link { to, far, .. } = &node.kind {
                 held.count(*to);
+                if let Some(via) = far.as_ref().and_then(|far| far.via) {
+                    let way = Way::Strict;
+                    held.pin(&Pin { node: via, way });
+                }
                 if matches!(
                     self.nodes.get(*to).map(|to| &to.kind),
                     None | Some(Kind::Link { .. })

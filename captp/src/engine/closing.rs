@@ -2,11 +2,11 @@
 
 use super::node::Kind;
 use super::{ConnOptions, Engine, Output};
-use crate::connection::Connection;
 use crate::connection::answer::{Answer, State};
 use crate::connection::framer::Framer;
 use crate::connection::handoff::Acceptor;
 use crate::connection::question::{Asker, Question};
+use crate::connection::{Connection, Pin, Way};
 use crate::contact::{self, MAX_ADDRESSES, VatKey};
 use crate::frame::Message;
 use crate::hello::AGENT_BYTES;
@@ -244,7 +244,14 @@ impl<H: Host> Engine<H> {
         };
         match &mut node.kind {
             Kind::Far(_) => self.become_broken(id, lost.clone()),
-            Kind::Link { far, .. } => *far = None,
+            Kind::Link { far, .. } => {
+                let Some(far) = far.take() else { return };
+                node.lose_place_on(far.conn);
+                if let Some(node) = far.via {
+                    let way = Way::Strict;
+                    self.drop_pin(far.conn, Pin { node, way });
+                }
+            }
             Kind::Object(_) | Kind::Promise | Kind::Broken(_) | Kind::Gift(_) => {}
         }
     }

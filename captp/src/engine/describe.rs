@@ -464,6 +464,10 @@ impl<H: Host> Engine<H> {
             return;
         };
         let Some(far) = far.take() else { return };
+        if let Some(node) = far.via {
+            let way = Way::Strict;
+            return self.drop_pin(conn, Pin { node, way });
+        }
         match far.place {
             Place::Import { id, .. } => self.release_import(conn, id),
             Place::Answer { question, .. } => self.unpin_question(conn, question),

@@ -45,9 +45,10 @@ impl<H: Host> Engine<H> {
             self.become_link(id, to);
             return to;
         }
-        match self.embargo(far.conn, &far.place, to, named) {
+        match self.embargo(far.conn, &far.place, to, named, Some(id)) {
             Ok(waiting) => {
                 self.become_link(id, waiting);
+                self.begin_detour(id);
                 waiting
             }
             Err(reason) => {
@@ -64,7 +65,7 @@ impl<H: Host> Engine<H> {
         let Some((place, next)) = self.next_round(conn, named) else {
             return node;
         };
-        let waiting = match self.embargo(conn, &place, node, Some(next)) {
+        let waiting = match self.embargo(conn, &place, node, Some(next), None) {
             Ok(waiting) => {
                 self.nodes.retain(waiting);
                 waiting
@@ -97,8 +98,16 @@ impl<H: Host> Engine<H> {
             waiting,
             target,
             named,
+            origin,
         } = embargo;
-        let next = named.and_then(|named| self.next_round(conn, &named));
+        let again = origin.and_then(|node| self.end_detour(conn, node));
+        let (next, origin) = match again {
+            Some(place) => (Some((place, named)), origin),
+            None => {
+                let next = named.and_then(|named| self.next_round(conn, &named));
+                (next.map(|(place, named)| (place, Some(named))), None)
+            }
+        };
         let Some((place, named)) = next else {
             self.become_link(waiting, target);
             self.drop_count(waiting);
@@ -110,7 +119,8 @@ impl<H: Host> Engine<H> {
             let id = row.embargoes.insert(Embargo {
                 waiting,
                 target,
-                named: Some(named),
+                named,
+                origin,
             });
             let built = encode::sender_loopback(&place, EmbargoId::new(id));
             self.transmit(conn, &built, &[]);
@@ -125,7 +135,8 @@ impl<H: Host> Engine<H> {
             self.drop_count(target.node);
             return None;
         }
-        let node = self.nodes.get(target.node).filter(|_| target.strict)?;
+        let at = self.at_place(target.node);
+        let node = self.nodes.get(at).filter(|_| target.strict)?;
         let Kind::Link { far: Some(far), .. } = &node.kind else {
             return None;
         };
@@ -143,6 +154,7 @@ impl<H: Host> Engine<H> {
         place: &Place,
         target: NodeId,
         named: Option<Target>,
+        origin: Option<NodeId>,
     ) -> std::result::Result<NodeId, Exception> {
         let waiting = self.nodes.insert(Kind::Promise);
         let Some(row) = self.connections.get_mut(conn) else {
@@ -159,6 +171,7 @@ impl<H: Host> Engine<H> {
             waiting,
             target,
             named,
+            origin,
         }));
         self.nodes.retain(target);
         self.transmit(conn, &encode::sender_loopback(place, id), &[]);

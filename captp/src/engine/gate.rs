@@ -97,6 +97,7 @@ impl<H: Host> Engine<H> {
             waiting,
             target: node,
             named: named.cloned(),
+            origin: None,
         };
         drop(self.hold_lift(conn, embargo));
         waiting

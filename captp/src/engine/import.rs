@@ -143,12 +143,7 @@ impl<H: Host> Engine<H> {
             id,
             settled: !promise,
         };
-        let node = self.nodes.insert(Kind::Far(Far {
-            conn,
-            place,
-            called: false,
-            pins: 0,
-        }));
+        let node = self.nodes.insert(Kind::Far(Far::new(conn, place)));
         row.imports.insert(
             id.raw(),
             Import {
@@ -198,11 +193,12 @@ impl<H: Host> Engine<H> {
     }
 
     pub(super) fn route_to(&mut self, target: TargetNode, item: Pending<H>) {
+        let at = self.at_place(target.node);
         if target.strict
-            && let Some(far) = self.nodes.get(target.node).and_then(|node| node.far())
+            && let Some(far) = self.nodes.get(at).and_then(|node| node.far())
         {
             let far = far.clone();
-            return self.pass_far(target.node, far, item);
+            return self.pass_far(at, far, item);
         }
         self.route(target.node, item);
     }

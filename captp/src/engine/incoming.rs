@@ -301,9 +301,10 @@ impl<H: Host> Engine<H> {
     /// How many references inside an answer are pinned to it.
     pub(super) fn count_pins(&self, pipelined: &[(Rc<[u16]>, NodeId)]) -> u32 {
         let pinned = pipelined.iter().filter(|(_, node)| {
-            self.nodes
-                .get(*node)
-                .is_some_and(|node| node.far().is_some_and(|far| far.pins > 0))
+            self.nodes.get(*node).is_some_and(|node| {
+                node.far()
+                    .is_some_and(|far| far.pins > 0 && far.via.is_none())
+            })
         });
         u32::try_from(pinned.count()).unwrap_or(u32::MAX)
     }
@@ -364,9 +365,17 @@ impl<H: Host> Engine<H> {
             let found = index.and_then(|at| Some((at, *payload.caps().get(at)?)));
             let Some((at, cap)) = found else {
                 self.become_link(*node, self.null);
+                self.end_pins(*node);
                 continue;
             };
-            let now = self.resolve_far(*node, cap, named(at, path));
+            let named = named(at, path);
+            let ours = named.is_some();
+            let now = self.resolve_far(*node, cap, named);
+            if !ours {
+                self.move_pins(*node, cap);
+            } else if now == self.nodes.terminal(cap) {
+                self.end_pins(*node);
+            }
             if now != self.nodes.terminal(cap)
                 && let Some(slot) = payload.caps_mut().get_mut(at)
             {
@@ -469,10 +478,14 @@ impl<H: Host> Engine<H> {
 
     /// How a Disembargo to a target goes back; `None` if the target does not point back.
     pub(super) fn way_back(&self, conn: ConnId, target: TargetNode) -> Option<Back> {
-        let node = self.nodes.get(target.node);
-        let place = node.and_then(|node| node.far());
+        let at = self.nodes.get(self.at_place(target.node));
+        let place = at.and_then(|node| node.far());
         if let Some(far) = place.filter(|far| target.strict && far.conn == conn) {
             return Some(Back::At(far.place.clone()));
+        }
+        let node = self.nodes.get(target.node);
+        if target.strict && node.is_some_and(|node| node.lost_place_on(conn)) {
+            return Some(Back::Nowhere);
         }
         let terminal = self.nodes.get(self.nodes.terminal(target.node));
         match terminal.map(|node| &node.kind) {
@@ -536,7 +549,7 @@ enum Outcome {
 pub(super) enum Back {
     /// To this place of its sender.
     At(Place),
-    /// The target is broken.
+    /// Nothing that was sent to the target is on its way to its sender.
     Nowhere,
     /// When the promise that it stands for resolves.
     Later,

@@ -68,6 +68,21 @@ pub(crate) struct Far {
     pub(crate) called: bool,
     /// How many exports and answers of the same connection stand for this very place.
     pub(crate) pins: u32,
+    /// The import that is pinned instead of this place inside an answer. Counted and pinned.
+    pub(crate) via: Option<NodeId>,
+}
+
+impl Far {
+    /// A place to which nothing was sent yet.
+    pub(crate) const fn new(conn: ConnId, place: Place) -> Self {
+        Self {
+            conn,
+            place,
+            called: false,
+            pins: 0,
+            via: None,
+        }
+    }
 }
 
 /// Where on the connection.
@@ -94,6 +109,8 @@ struct Cold<H: Host> {
     /// Under which ids the node is exported.
     exports: Vec<(ConnId, ExportId)>,
     fd: Option<Rc<OwnedFd>>,
+    /// The connection on which the node had a place that is still pinned.
+    lost_on: Option<ConnId>,
     /// The stream of calls on the node.
     stream: Option<u32>,
     /// Of a far node that has come home while it was pinned: under which name.
@@ -131,6 +148,7 @@ impl<H: Host> Node<H> {
                 followers: Vec::new(),
                 exports: Vec::new(),
                 fd: None,
+                lost_on: None,
                 stream: None,
                 named: None,
             })
@@ -255,6 +273,18 @@ impl<H: Host> Node<H> {
 
     pub(crate) fn set_fd(&mut self, fd: Rc<OwnedFd>) {
         self.cold().fd = Some(fd);
+    }
+
+    /// A pinned node has lost its place: nothing that was sent there is on its way back.
+    pub(crate) fn lose_place_on(&mut self, conn: ConnId) {
+        self.cold().lost_on = Some(conn);
+    }
+
+    /// Whether that has happened on this connection.
+    pub(crate) fn lost_place_on(&self, conn: ConnId) -> bool {
+        self.cold
+            .as_ref()
+            .is_some_and(|cold| cold.lost_on == Some(conn))
     }
 
     pub(crate) const fn far(&self) -> Option<&Far> {

@@ -230,12 +230,7 @@ impl<H: Host> Engine<H> {
             question,
             path: Rc::clone(&path),
         };
-        node.kind = Kind::Far(Far {
-            conn,
-            place,
-            called: false,
-            pins: 0,
-        });
+        node.kind = Kind::Far(Far::new(conn, place));
         if node.has_backlog() {
             self.work.push_back(Work::Drain(id));
         }

@@ -29,7 +29,7 @@ fn deliberate_faults_are_found() {
 
 #[test]
 fn many_seeds_hold() {
-    for seed in 0..100 {
+    for seed in 0..1_000 {
         if let Err(failed) = run_seed(seed, &Options::default()) {
             panic!("seed {seed}: {}\n{}", failed.1, failed.0);
         }
@@ -380,6 +380,392 @@ fn a_promise_that_became_a_gift_goes_back_as_the_vine() {
                 id: 68,
                 call: 14,
                 with: vec![(0, param(11, 3))],
+            },
+        ],
+    );
+}
+
+/// Each vat returned a reference inside the answer of the other, and neither could send its Finish.
+#[test]
+fn answers_that_hold_null_references_inside_each_other_end() {
+    holds(
+        Setup::new(3, &[(0, 2)]),
+        &[
+            Op::Bootstrap {
+                id: 1,
+                vat: 0,
+                peer: 2,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 2,
+                vat: 2,
+                peer: 0,
+                lane: 0,
+            },
+            Op::Call {
+                id: 9,
+                on: result(2, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Deliver {
+                from: 2,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 0,
+                lane: 0,
+            },
+            Op::Call {
+                id: 14,
+                on: result(1, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 2,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 20,
+                call: 9,
+                with: vec![(1, result(14, 0))],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 2,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 33,
+                call: 14,
+                with: vec![(1, result(9, 0))],
+            },
+        ],
+    );
+}
+
+/// The same when one of them turns out to be an object of who asked.
+#[test]
+fn answers_that_hold_references_inside_each_other_end() {
+    holds(
+        Setup::new(3, &[(0, 2)]),
+        &[
+            Op::Bootstrap {
+                id: 3,
+                vat: 0,
+                peer: 2,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 4,
+                vat: 2,
+                peer: 0,
+                lane: 0,
+            },
+            Op::Call {
+                id: 5,
+                on: result(3, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Call {
+                id: 6,
+                on: result(4, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 0,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 9,
+                call: 5,
+                with: vec![(0, result(4, 0)), (3, result(6, 0))],
+            },
+            Op::Deliver {
+                from: 2,
+                to: 0,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 10,
+                call: 6,
+                with: vec![(0, result(5, 0))],
+            },
+        ],
+    );
+}
+
+/// The peer was told that a reference is one inside its own answer; that call was cancelled, and then
+/// the peer's Disembargo came. The connection was aborted.
+#[test]
+fn a_disembargo_to_what_was_cancelled_is_answered() {
+    holds(
+        Setup::new(2, &[(0, 1)]),
+        &[
+            Op::Bootstrap {
+                id: 1,
+                vat: 0,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 2,
+                vat: 1,
+                peer: 0,
+                lane: 0,
+            },
+            Op::Call {
+                id: 3,
+                on: result(1, 0),
+                with: vec![],
+                ask: vec![1],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Call {
+                id: 4,
+                on: result(2, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Call {
+                id: 5,
+                on: result(3, 1),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Promise { id: 8, vat: 1 },
+            Op::Resolve {
+                promise: 8,
+                to: result(4, 0),
+            },
+            Op::Answer {
+                id: 14,
+                call: 3,
+                with: vec![(1, result(8, 0))],
+            },
+            Op::Cancel { name: result(4, 0) },
+        ],
+    );
+}
+
+/// Vat 2 named to vat 1 a reference that it had been told is its own promise, which meanwhile had
+/// become an object of vat 1: vat 1 used the object at once, past a call of vat 2 that was still on
+/// its way to vat 2 and back.
+#[test]
+fn a_reflected_reference_waits_for_what_was_sent_there() {
+    holds(
+        Setup::new(4, &[(1, 2), (1, 3)]),
+        &[
+            Op::Bootstrap {
+                id: 8,
+                vat: 2,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 10,
+                vat: 3,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Promise { id: 15, vat: 2 },
+            Op::Call {
+                id: 17,
+                on: result(10, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Call {
+                id: 25,
+                on: result(17, 0),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Call {
+                id: 28,
+                on: result(8, 0),
+                with: vec![(1, result(15, 0))],
+                ask: vec![0],
+            },
+            Op::Resolve {
+                promise: 15,
+                to: result(8, 0),
+            },
+            Op::Deliver {
+                from: 3,
+                to: 1,
+                lane: 0,
+            },
+            Op::Call {
+                id: 33,
+                on: result(28, 0),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Call {
+                id: 41,
+                on: result(15, 0),
+                with: vec![(3, result(28, 0))],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 60,
+                call: 28,
+                with: vec![(0, param(28, 1))],
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 1,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 95,
+                call: 17,
+                with: vec![(0, param(41, 3))],
+            },
+            Op::Deliver {
+                from: 3,
+                to: 1,
+                lane: 0,
+            },
+        ],
+    );
+}
+
+/// A reference inside an answer turned out to be an export of the peer, which then broke.
+#[test]
+fn a_place_that_an_import_took_over_ends_with_the_import() {
+    holds(
+        Setup::new(2, &[(0, 1)]),
+        &[
+            Op::Bootstrap {
+                id: 2,
+                vat: 0,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Promise { id: 5, vat: 0 },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 9,
+                vat: 1,
+                peer: 0,
+                lane: 0,
+            },
+            Op::Break { promise: 5 },
+            Op::Call {
+                id: 14,
+                on: result(2, 0),
+                with: vec![(1, result(5, 0))],
+                ask: vec![0],
+            },
+            Op::Call {
+                id: 25,
+                on: result(9, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 40,
+                call: 14,
+                with: vec![(0, param(14, 1))],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 51,
+                call: 25,
+                with: vec![(0, result(14, 0))],
+            },
+            Op::Call {
+                id: 54,
+                on: result(25, 0),
+                with: vec![],
+                ask: vec![],
             },
         ],
     );
