@@ -586,6 +586,17 @@ impl<H: Host> Engine<H> {
         entry.is_some_and(|entry| entry.serial == answer.serial && entry.is_unwanted())
     }
 
+    /// Answers a call as [`answer`](Self::answer) does, with results that take about that many
+    /// words. A good guess saves a copy of large results; a bad one costs nothing else.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the right to answer ends here"
+    )]
+    pub fn answer_sized(&mut self, answer: AnswerToken, words: u32, write: WriteResults<'_>) {
+        self.answer_filled(&answer, words, &[], write);
+        self.settle();
+    }
+
     /// Cancels the call in whose [`Encoded::pipelined`](crate::Encoded::pipelined) this promise
     /// stands: the peer is told, the references inside the answer break, and the reply gets an
     /// exception. Returns whether there was anything to cancel; a call that has been answered, or

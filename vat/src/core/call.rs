@@ -32,6 +32,10 @@ pub trait Method: 'static {
 pub(crate) trait Call: Any {
     fn interface(&self) -> u64;
     fn method(&self) -> u16;
+    /// About how many words the parameters take when they are written.
+    fn size_hint(&self) -> u32 {
+        0
+    }
     fn name(&self) -> &'static str;
     /// It leaves the vat: the parameters become bytes and references, the rest waits.
     #[expect(clippy::type_complexity, reason = "what `LocalCall::encode` gives")]
@@ -58,6 +62,10 @@ impl LocalCall for Box<dyn Call> {
         (**self).method()
     }
 
+    fn size_hint(&self) -> u32 {
+        (**self).size_hint()
+    }
+
     fn encode(
         self,
         params: capnp::any_pointer::Builder<'_>,
@@ -79,6 +87,10 @@ impl<M: Method> Call for TypedCall<M> {
 
     fn method(&self) -> u16 {
         M::ORDINAL
+    }
+
+    fn size_hint(&self) -> u32 {
+        self.params.root_words()
     }
 
     fn name(&self) -> &'static str {

@@ -82,7 +82,7 @@ struct Core<T: Data> {
 }
 
 enum State<T: Data> {
-    Pending(Vec<Waiter<T>>),
+    Pending(Waiters<T>),
     /// The promise is a reference; the function gives the reference that `T` is.
     Reference(Ref, fn(T) -> Ref),
     /// Somebody in another vat waits.
@@ -100,11 +100,41 @@ enum Waiter<T: Data> {
     Task(Waker),
 }
 
+/// Who waits, in order. Mostly that is one task.
+struct Waiters<T: Data> {
+    first: Option<Waiter<T>>,
+    more: Vec<Waiter<T>>,
+}
+
+impl<T: Data> Waiters<T> {
+    const fn new() -> Self {
+        Self {
+            first: None,
+            more: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, waiter: Waiter<T>) {
+        match self.first {
+            None => self.first = Some(waiter),
+            Some(_) => self.more.push(waiter),
+        }
+    }
+
+    fn any(&self, is: impl Fn(&Waiter<T>) -> bool) -> bool {
+        self.first.iter().chain(&self.more).any(is)
+    }
+
+    fn into_iter(self) -> impl Iterator<Item = Waiter<T>> {
+        self.first.into_iter().chain(self.more)
+    }
+}
+
 type Callback<T> = Box<dyn FnOnce(&Rc<Shared>, Result<T>)>;
 
 impl<T: Data> Promise<T> {
     pub(crate) fn new(vat: &Rc<Shared>) -> (Self, Resolver<T>) {
-        let cell = Core::new(Rc::downgrade(vat), State::Pending(Vec::new()));
+        let cell = Core::new(Rc::downgrade(vat), State::Pending(Waiters::new()));
         if !T::Fields::PATHS.is_empty() {
             cell.fields();
         }
@@ -267,11 +297,23 @@ impl<T: Data> Core<T> {
         match state {
             State::Pending(waiters) => {
                 self.resolve_fields(vat, &result);
+                if !waiters.any(|waiter| !matches!(waiter, Waiter::Task(_))) {
+                    // Only tasks, which come for it: no copy of what may be large.
+                    if self.promises.get() > 0 {
+                        *self.state.borrow_mut() = State::Done(result);
+                    }
+                    for waiter in waiters.into_iter() {
+                        if let Waiter::Task(waker) = waiter {
+                            waker.wake();
+                        }
+                    }
+                    return;
+                }
                 if self.promises.get() > 0 {
                     *self.state.borrow_mut() = State::Done(result.clone());
                 }
                 let mut others = Vec::new();
-                for waiter in waiters {
+                for waiter in waiters.into_iter() {
                     match waiter {
                         Waiter::Task(waker) => waker.wake(),
                         other => others.push(other),
@@ -341,7 +383,8 @@ fn answer_wire<T: Data>(vat: &Rc<Shared>, answer: AnswerToken, result: Result<T>
                 write_leaving(Rc::as_ptr(vat), || results.write_root(to))
                     .map_err(|error| Exception::from(&error))
             };
-            vat.engine(|engine| engine.answer(answer, Ok(&mut write)));
+            let words = results.root_words();
+            vat.engine(|engine| engine.answer_sized(answer, words, &mut write));
         }
         Err(error) => vat.engine(|engine| engine.answer(answer, Err(Exception::from(&error)))),
     }
@@ -369,7 +412,7 @@ impl<T: Data> Future for Promise<T> {
                     Waiter::Task(waker) => waker.will_wake(cx.waker()),
                     Waiter::Later(_) | Waiter::Linked(_) => false,
                 };
-                if !waiters.iter().any(mine) {
+                if !waiters.any(mine) {
                     waiters.push(Waiter::Task(cx.waker().clone()));
                 }
                 Poll::Pending

@@ -38,6 +38,11 @@ impl<T: Data> Data for Results<T> {
     fn describe(types: &mut Registry) -> Type {
         types.record::<Self>()
     }
+
+    #[inline]
+    fn words(&self) -> usize {
+        <Self as Record>::LAYOUT.size.words() + self.value.words()
+    }
 }
 
 impl<T: Data> Record for Results<T> {

@@ -24,6 +24,10 @@ impl Data for String {
     fn describe(_: &mut Registry) -> Type {
         Type::Text
     }
+
+    fn words(&self) -> usize {
+        self.len() / 8 + 1
+    }
 }
 
 /// An absent one reads as zeros; one of another length is an error.
@@ -54,6 +58,10 @@ impl<const N: usize> Data for [u8; N] {
     fn describe(_: &mut Registry) -> Type {
         Type::Data
     }
+
+    fn words(&self) -> usize {
+        N.div_ceil(8)
+    }
 }
 
 impl<T: Data> Data for Vec<T> {
@@ -75,6 +83,10 @@ impl<T: Data> Data for Vec<T> {
     fn describe(types: &mut Registry) -> Type {
         const { must_be_listable::<T>() };
         T::describe_list(types)
+    }
+
+    fn words(&self) -> usize {
+        T::list_words(self)
     }
 
     fn refs(&mut self, visit: &mut dyn FnMut(&mut Ref)) {
@@ -115,6 +127,10 @@ impl<T: Data> Data for Box<T> {
 
     fn describe(types: &mut Registry) -> Type {
         T::describe(types)
+    }
+
+    fn words(&self) -> usize {
+        T::words(self)
     }
 
     fn refs(&mut self, visit: &mut dyn FnMut(&mut Ref)) {
@@ -160,6 +176,14 @@ impl<T: Data> Data for Option<T> {
         }
         let field = FieldShape::new::<T>("value", "", 0, ty.clone());
         types.helper("Optional", &[ty], Boxed::<T>::LAYOUT, vec![field])
+    }
+
+    fn words(&self) -> usize {
+        match self {
+            None => 0,
+            Some(value) if T::KIND == Kind::Pointer => value.words(),
+            Some(_) => Boxed::<T>::LAYOUT.size.words(),
+        }
     }
 
     fn refs(&mut self, visit: &mut dyn FnMut(&mut Ref)) {
@@ -225,6 +249,12 @@ impl<K: Data + Ord, V: Data> Data for BTreeMap<K, V> {
         ];
         let entry = types.helper("Entry", &[key, value], Entry::<K, V>::LAYOUT, fields);
         Type::List(Box::new(entry))
+    }
+
+    fn words(&self) -> usize {
+        let entry =
+            |(key, value): (&K, &V)| Entry::<K, V>::SIZE.words() + key.words() + value.words();
+        1 + self.iter().map(entry).sum::<usize>()
     }
 
     /// A key cannot hold references: they have no order.

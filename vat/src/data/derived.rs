@@ -95,6 +95,12 @@ fn everything() -> Everything {
 fn there_and_back<R: Record>(value: &R) -> R {
     let mut message = message::Builder::new_default();
     value.write_root(message.init_root()).unwrap();
+    let written = message.get_segments_for_output().concat().len() / 8;
+    assert_eq!(
+        written,
+        1 + value.root_words() as usize,
+        "the size is known before"
+    );
     R::read_root(message.get_root_as_reader().unwrap(), &[]).unwrap()
 }
 

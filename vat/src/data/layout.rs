@@ -69,6 +69,14 @@ pub struct Size {
     pub pointers: u16,
 }
 
+impl Size {
+    /// Words of both sections.
+    #[must_use]
+    pub const fn words(self) -> usize {
+        self.data as usize + self.pointers as usize
+    }
+}
+
 /// A struct's layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layout {

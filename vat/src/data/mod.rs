@@ -98,9 +98,27 @@ pub trait Data: Clone + Sized + 'static {
     /// Registers the type and what it reaches, and says how Cap'n Proto calls it.
     fn describe(types: &mut Registry) -> Type;
 
+    /// How many words the value takes behind its pointer when it is written, for a buffer of the
+    /// right size; nothing for what lies in its struct itself.
+    #[inline]
+    fn words(&self) -> usize {
+        0
+    }
+
     /// Visits the references inside the value, in a fixed order.
     fn refs(&mut self, visit: &mut dyn FnMut(&mut Ref)) {
         let _ = visit;
+    }
+
+    /// As [`words`](Self::words), for a list of values.
+    fn list_words(items: &[Self]) -> usize {
+        let behind = || items.iter().map(Self::words).sum::<usize>();
+        match Self::ELEMENT {
+            Element::Void | Element::None => 0,
+            Element::Bits(size) => (items.len() << size).div_ceil(64),
+            Element::Pointer => items.len() + behind(),
+            Element::Struct(_) => 1 + behind(),
+        }
     }
 
     /// Writes a list of values.
@@ -165,6 +183,12 @@ pub trait Record: Data {
     ///
     /// As [`Data::read`].
     fn read_fields(from: &Reader<'_>) -> Result<Self>;
+
+    /// How many words the value takes as the root of a message, the root pointer apart.
+    #[inline]
+    fn root_words(&self) -> u32 {
+        u32::try_from(self.words()).unwrap_or(u32::MAX)
+    }
 
     /// Writes the value as the root of a message.
     ///

@@ -30,6 +30,8 @@ fn there_and_back<T: Data + PartialEq + Debug>(value: T) {
     let source = Source::new(&[]);
     let reader = Reader::root(message.get_root_as_reader().unwrap(), &source).unwrap();
     assert_eq!(T::read(&reader, 0).unwrap(), value);
+    let written = message.get_segments_for_output().concat().len() / 8;
+    assert_eq!(written, 1 + size.words() + value.words(), "{value:?}");
 }
 
 #[test]

@@ -115,6 +115,7 @@ fn checks(record: &Record) -> TokenStream {
 fn data_of_record(record: &Record) -> TokenStream {
     let Record { ident, krate, .. } = record;
     let visits = visit_references(record);
+    let words = count_words(record);
     let promised = promised_types(record);
     quote! {
         impl #krate::data::Data for #ident {
@@ -141,6 +142,7 @@ fn data_of_record(record: &Record) -> TokenStream {
             }
 
             #visits
+            #words
         }
     }
 }
@@ -398,6 +400,46 @@ fn visit_references(record: &Record) -> TokenStream {
     }
 }
 
+/// `words`: the size of a value that is written.
+fn count_words(record: &Record) -> TokenStream {
+    let krate = &record.krate;
+    let count = |field: &Field, value: TokenStream| {
+        let ty = &field.ty;
+        quote!(words += <#ty as #krate::data::Data>::words(#value);)
+    };
+    let body = match &record.shape {
+        Shape::Struct(fields) => {
+            let counts = fields.iter().map(|field| {
+                let member = &field.member;
+                count(field, quote!(&self.#member))
+            });
+            quote!(#(#counts)*)
+        }
+        Shape::Union(variants) => {
+            let arms = variants.iter().map(|variant| {
+                let ident = &variant.ident;
+                let members = variant.fields().iter().map(|field| &field.member);
+                let locals = locals(variant.fields().len());
+                let counts = variant
+                    .fields()
+                    .iter()
+                    .zip(&locals)
+                    .map(|(field, local)| count(field, local.to_token_stream()));
+                quote!(Self::#ident { #(#members: #locals),* } => { #(#counts)* })
+            });
+            quote!(match self { #(#arms)* })
+        }
+    };
+    quote! {
+        #[allow(unused_mut, reason = "a struct may have no fields")]
+        fn words(&self) -> usize {
+            let mut words = <Self as #krate::data::Record>::LAYOUT.size.words();
+            #body
+            words
+        }
+    }
+}
+
 /// The associated types that say what a caller gets at once.
 fn promised_types(record: &Record) -> TokenStream {
     let krate = &record.krate;
@@ -583,6 +625,10 @@ fn expand_transparent(transparent: &Transparent) -> TokenStream {
 
                 fn describe(types: &mut #krate::schema::Registry) -> #krate::schema::Type {
                     #data::describe(types)
+                }
+
+                fn words(&self) -> usize {
+                    #data::words(&self.0)
                 }
 
                 fn refs(&mut self, visit: &mut dyn ::core::ops::FnMut(&mut #krate::Ref)) {
