@@ -16,7 +16,10 @@ use crate::hook::{cap_index, index_table};
 ///
 /// Whoever is given a payload owns one count of each of its references and gives them back with
 /// [`Engine::release`](crate::Engine::release). Dropping a payload does not do that.
-pub struct Payload {
+pub struct Payload(Box<Inner>);
+
+/// In a box: a payload goes from hand to hand, and copying this each time costs more.
+struct Inner {
     message: Message,
     place: Place,
     caps: Vec<NodeId>,
@@ -37,12 +40,12 @@ pub(crate) enum Place {
 impl Payload {
     pub(crate) fn new(message: Message, place: Place, caps: Vec<NodeId>) -> Self {
         let table = index_table(caps.len());
-        Self {
+        Self(Box::new(Inner {
             message,
             place,
             caps,
             table,
-        }
+        }))
     }
 
     /// The parameters or results struct. A capability pointer in it yields a hook whose
@@ -52,15 +55,15 @@ impl Payload {
     /// If the peer sent a malformed message, or if it has been read too often: a message can be
     /// read a limited multiple of its own size.
     pub fn content(&self) -> Result<any_pointer::Reader<'_>, capnp::Error> {
-        let mut content = content_in(&self.message, self.place)?;
-        content.imbue(&self.table);
+        let mut content = content_in(&self.0.message, self.0.place)?;
+        content.imbue(&self.0.table);
         Ok(content)
     }
 
     /// The references in the payload, by index. They keep their counts.
     #[must_use]
     pub fn caps(&self) -> &[NodeId] {
-        &self.caps
+        &self.0.caps
     }
 
     /// Takes the references, and with them their counts, out of the payload.
@@ -68,17 +71,17 @@ impl Payload {
     /// Capability pointers in the content still read as the same indexes.
     #[must_use]
     pub fn take_caps(&mut self) -> Vec<NodeId> {
-        std::mem::take(&mut self.caps)
+        std::mem::take(&mut self.0.caps)
     }
 
     /// Size of the message that it came in, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.message.get_segments().bytes()
+        self.0.message.get_segments().bytes()
     }
 
     pub(crate) fn caps_mut(&mut self) -> &mut [NodeId] {
-        &mut self.caps
+        &mut self.0.caps
     }
 
     /// The index of the reference at the end of `path`; `None` if there is a null pointer.
@@ -140,9 +143,9 @@ fn is_null_pointer(error: &capnp::Error) -> bool {
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Payload")
-            .field("place", &self.place)
+            .field("place", &self.0.place)
             .field("bytes", &self.bytes())
-            .field("caps", &self.caps)
+            .field("caps", &self.0.caps)
             .finish_non_exhaustive()
     }
 }

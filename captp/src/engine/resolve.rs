@@ -76,15 +76,15 @@ impl<H: Host> Engine<H> {
             return;
         };
         // Calls to a promise that nobody can resolve any more have nowhere to go.
-        let reason = match &node.kind {
-            Kind::Broken(reason) => reason.clone(),
-            _ => Exception::failed("the promise was dropped without being resolved"),
-        };
-        for item in node.take_backlog() {
-            self.work.push_back(Work::Fail(item, reason.clone()));
-        }
-        for item in node.take_waiters() {
-            self.work.push_back(Work::Fail(item, reason.clone()));
+        let (backlog, waiters) = (node.take_backlog(), node.take_waiters());
+        if !backlog.is_empty() || !waiters.is_empty() {
+            let reason = match &node.kind {
+                Kind::Broken(reason) => reason.clone(),
+                _ => Exception::failed("the promise was dropped without being resolved"),
+            };
+            for item in backlog.into_iter().chain(waiters) {
+                self.work.push_back(Work::Fail(item, reason.clone()));
+            }
         }
         match node.kind {
             Kind::Object(key) => self.outputs.push_back(Output::Dropped(key)),
