@@ -17,6 +17,7 @@ mod peers;
 mod report;
 
 /// Generated from `bench.capnp`.
+#[cfg(feature = "peers")]
 #[allow(clippy::all, unused_qualifications, reason = "generated")]
 pub mod bench_capnp {
     include!(concat!(env!("OUT_DIR"), "/bench_capnp.rs"));
@@ -25,7 +26,9 @@ pub mod bench_capnp {
 use count::Counting;
 use load::{Amount, lanes, measured};
 use measure::Outcome;
-use peers::{Client, Peer, References, capnp, floor, raw_tls, tarpc, tonic, vat};
+use peers::{Client, Peer, References, floor, raw_tls, vat};
+#[cfg(feature = "peers")]
+use peers::{capnp, tarpc, tonic};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -106,6 +109,7 @@ fn server(options: &Options) {
         floor::serve(&listener, connections);
     } else {
         block_on(async {
+            #[cfg(feature = "peers")]
             if options.peer == Peer::Tarpc {
                 println!("ready"); // the client tries again
                 return tarpc::serve(path, connections).await;
@@ -115,10 +119,12 @@ fn server(options: &Options) {
             match options.peer {
                 Peer::Vat => vat::serve(listener, connections, false).await,
                 Peer::VatTls => vat::serve(listener, connections, true).await,
+                #[cfg(feature = "peers")]
                 Peer::Capnp => capnp::serve(listener, connections).await,
+                #[cfg(feature = "peers")]
                 Peer::Tonic => tonic::serve(listener).await,
                 Peer::RawTls => raw_tls::serve(listener, connections).await,
-                Peer::Tarpc | Peer::Floor => unreachable!("served above"),
+                other => panic!("{other} is served elsewhere, or not built in"),
             }
         });
     }
@@ -136,11 +142,14 @@ fn client(options: &Options) {
         let outcome = match options.peer {
             Peer::Vat => with_references::<vat::Caller<false>>(options).await,
             Peer::VatTls => with_references::<vat::Caller<true>>(options).await,
+            #[cfg(feature = "peers")]
             Peer::Capnp => with_references::<capnp::Caller>(options).await,
+            #[cfg(feature = "peers")]
             Peer::Tarpc => plain::<tarpc::Caller>(options).await,
+            #[cfg(feature = "peers")]
             Peer::Tonic => plain::<tonic::Caller>(options).await,
             Peer::RawTls => plain::<raw_tls::Caller>(options).await,
-            Peer::Floor => unreachable!("done above"),
+            other => panic!("{other} is called elsewhere, or not built in"),
         };
         println!("{}", serde_json::to_string(&outcome).expect("JSON"));
     });

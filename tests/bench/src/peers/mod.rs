@@ -6,10 +6,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "peers")]
 pub mod capnp;
 pub mod floor;
 pub mod raw_tls;
+#[cfg(feature = "peers")]
 pub mod tarpc;
+#[cfg(feature = "peers")]
 pub mod tonic;
 pub mod vat;
 
