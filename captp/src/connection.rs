@@ -221,7 +221,7 @@ impl<H: Host> Connection<H> {
         self.questions.iter().chain(self.pipelines.iter())
     }
 
-    pub(crate) const fn questions_len(&self) -> usize {
+    pub(crate) fn questions_len(&self) -> usize {
         self.questions.len() + self.pipelines.len()
     }
 

@@ -65,39 +65,39 @@ impl<T> Slab<T> {
 }
 
 /// A table whose ids the peer chooses. Well-behaved peers choose small numbers, which are looked up
-/// by index; any others cost a search, and never more memory than there are entries.
+/// by index; any others cost a search. Memory goes with the number of entries, and for the small
+/// numbers a few bytes each.
 #[derive(Debug)]
 pub(crate) struct PeerTable<T> {
-    dense: Vec<Option<T>>,
+    /// Where the entry of each small id is: a place in `slots` plus one, or 0.
+    index: Vec<u32>,
+    slots: Slab<T>,
     sparse: BTreeMap<u32, T>,
-    len: usize,
 }
 
 impl<T> Default for PeerTable<T> {
     fn default() -> Self {
         Self {
-            dense: Vec::new(),
+            index: Vec::new(),
+            slots: Slab::default(),
             sparse: BTreeMap::new(),
-            len: 0,
         }
     }
 }
 
-/// Ids below this always get an indexed place.
-const FIRST_IDS: usize = 16;
+/// Ids below this always get an indexed place: 16 KiB at most.
+const FIRST_IDS: usize = 4096;
 
 impl<T> PeerTable<T> {
     /// Adds an entry; the id must be free.
     pub(crate) fn insert(&mut self, id: u32, value: T) {
-        let index = id as usize;
-        // An index table at most a few times larger than what it holds.
-        if index >= self.dense.len() && index < FIRST_IDS + 4 * self.len {
-            self.dense
-                .resize_with((index + 1).next_power_of_two(), || None);
+        let at = id as usize;
+        // Beyond, an index at most a few times larger than what it holds.
+        if at >= self.index.len() && at < FIRST_IDS + 4 * self.len() {
+            self.index.resize((at + 1).next_power_of_two(), 0);
         }
-        self.len += 1;
-        match self.dense.get_mut(index) {
-            Some(slot) => *slot = Some(value),
+        match self.index.get_mut(at) {
+            Some(place) => *place = self.slots.insert(value).saturating_add(1),
             None => {
                 self.sparse.insert(id, value);
             }
@@ -105,45 +105,52 @@ impl<T> PeerTable<T> {
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<&T> {
-        match self.dense.get(id as usize) {
-            Some(Some(value)) => Some(value),
+        match self.index.get(id as usize) {
+            Some(place) if *place > 0 => self.slots.get(*place - 1),
+            _ if self.sparse.is_empty() => None,
             _ => self.sparse.get(&id),
         }
     }
 
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut T> {
-        match self.dense.get_mut(id as usize) {
-            Some(Some(value)) => Some(value),
+        match self.index.get(id as usize) {
+            Some(place) if *place > 0 => self.slots.get_mut(*place - 1),
+            _ if self.sparse.is_empty() => None,
             _ => self.sparse.get_mut(&id),
         }
     }
 
     pub(crate) fn remove(&mut self, id: u32) -> Option<T> {
-        let value = match self.dense.get_mut(id as usize).and_then(Option::take) {
-            Some(value) => value,
-            None => self.sparse.remove(&id)?,
-        };
-        self.len -= 1;
-        Some(value)
+        match self.index.get_mut(id as usize) {
+            Some(place) if *place > 0 => {
+                let slot = std::mem::take(place);
+                self.slots.remove(slot - 1)
+            }
+            _ => self.sparse.remove(&id),
+        }
     }
 
-    pub(crate) const fn len(&self) -> usize {
-        self.len
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() + self.sparse.len()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let dense = (0u32..)
-            .zip(&self.dense)
-            .filter_map(|(id, slot)| Some((id, slot.as_ref()?)));
-        dense.chain(self.sparse.iter().map(|(id, value)| (*id, value)))
+        let small = (0u32..).zip(&self.index).filter_map(|(id, place)| {
+            let slot = place.checked_sub(1)?;
+            Some((id, self.slots.get(slot)?))
+        });
+        small.chain(self.sparse.iter().map(|(id, value)| (*id, value)))
     }
 
+    /// Takes everything out, in the order of the ids but for those that are searched for.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (u32, T)> + use<T> {
         let taken = std::mem::take(self);
-        let dense = (0u32..)
-            .zip(taken.dense)
-            .filter_map(|(id, slot)| Some((id, slot?)));
-        dense.chain(taken.sparse)
+        let mut slots = taken.slots;
+        let small = (0u32..).zip(taken.index).filter_map(move |(id, place)| {
+            let slot = place.checked_sub(1)?;
+            Some((id, slots.remove(slot)?))
+        });
+        small.chain(taken.sparse)
     }
 }
 
@@ -171,7 +178,7 @@ mod tests {
         for id in [u32::MAX, 1 << 31, 1_000_000, 3] {
             table.insert(id, id);
         }
-        assert!(table.dense.len() <= 64);
+        assert!(table.index.len() <= 64);
         assert_eq!(table.len(), 4);
         for id in [u32::MAX, 1 << 31, 1_000_000, 3] {
             assert_eq!(table.get(id), Some(&id));
@@ -184,12 +191,16 @@ mod tests {
     #[test]
     fn an_entry_stays_found_when_the_index_grows_past_it() {
         let mut table = PeerTable::default();
-        table.insert(40, 'x');
-        for id in 0..30 {
+        table.insert(4_100, 'x');
+        assert!(table.index.is_empty());
+        for id in 0..4_000 {
             table.insert(id, 'y');
         }
-        assert_eq!(table.get(40), Some(&'x'));
-        assert_eq!(table.remove(40), Some('x'));
-        assert_eq!(table.len(), 30);
+        table.insert(5_000, 'z');
+        assert!(table.index.len() > 4_100);
+        assert_eq!(table.get(4_100), Some(&'x'));
+        assert_eq!(table.remove(4_100), Some('x'));
+        assert_eq!(table.remove(5_000), Some('z'));
+        assert_eq!(table.len(), 4_000);
     }
 }

@@ -40,6 +40,9 @@ impl<H: Host> Engine<H> {
         table: &CapTable,
         caps: &[NodeId],
     ) -> Result<Vec<Option<NodeId>>, Exception> {
+        if table.is_empty() {
+            return Ok(Vec::new());
+        }
         table
             .iter()
             .map(|hook| {

@@ -31,6 +31,9 @@ impl<H: Host> Engine<H> {
         descriptors: &[Descriptor],
         fds: &mut Fds,
     ) -> Result<(Vec<NodeId>, Vec<Option<Target>>)> {
+        if descriptors.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
         let mut nodes = Vec::with_capacity(descriptors.len());
         let mut ours = Vec::with_capacity(descriptors.len());
         for descriptor in descriptors {

@@ -12,7 +12,7 @@ use capnp::{OutputSegments, Word, any_pointer};
 use crate::Exception;
 
 /// Words of the stack that a small content takes.
-const ROOM_WORDS: usize = 64;
+const ROOM_WORDS: usize = 32;
 /// Most words that are taken by a guess.
 const GUESS_WORDS: u32 = 1 << 20;
 
