@@ -862,17 +862,17 @@ impl<H: Host> Engine<H> {
     }
 
     /// Whether a connection is open and of no use at the moment: it [holds nothing](Self::is_drained),
-    /// nothing is to be sent, no message has arrived in part, and the hello that was expected is
-    /// there. [Closing](Self::close) it without a reason loses nothing and sends no message.
+    /// nothing is to be sent, and no message has arrived in part. [Closing](Self::close) it without a
+    /// reason loses nothing and sends no message.
     ///
     /// What the peer sends at that very moment is lost with it, and the peer learns of its call that
-    /// it may have run. So only the side that dialled should close an idle connection: the other one
-    /// holds no reference through it, and has nobody to call.
+    /// it may have run. That can only be a call to the bootstrap reference, as it holds no other: the
+    /// side that makes such calls, usually the one that dialled, should close first.
     #[must_use]
     pub fn is_idle(&self, conn: ConnId) -> bool {
         self.connections.get(conn).is_some_and(|row| {
             let quiet = row.outbound.is_empty() && row.framer.is_between() && row.held.is_empty();
-            row.is_drained() && quiet && !row.awaits_hello
+            row.is_drained() && quiet
         })
     }
 

@@ -61,7 +61,7 @@
 //!   from the send to the answer, which comes from the end of the chain; the window is fixed
 //!   ([`Config::stream_window`]). The engine tells whether there is room and holds nothing back.
 //! - **Idle connections** are the driver's business: [`Engine::is_idle`] tells. Closing one sends
-//!   nothing. Only the side that dialled should, as the other has nobody to call through it.
+//!   nothing.
 //! - **Unimplemented.** An echo of something that every peer must know ends the connection. Of a
 //!   Return only results and exceptions are such: capnp-rpc echoes other forms when it no longer
 //!   waits for them.

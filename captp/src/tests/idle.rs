@@ -2,7 +2,7 @@
 
 use super::hostile::Victim;
 use super::net::{Event, Net, pair, take};
-use crate::{CloseReason, ConnOptions, Limits};
+use crate::{CloseReason, Limits};
 
 fn idle(net: &Net) -> [bool; 2] {
     [0, 1].map(|end| net.vats[end].engine.is_idle(net.conn(0, end)))
@@ -28,16 +28,11 @@ fn a_connection_is_idle_only_with_empty_tables_and_nothing_under_way() {
 }
 
 #[test]
-fn a_message_that_has_begun_and_a_hello_that_is_due_are_waited_for() {
+fn a_message_that_has_begun_is_waited_for() {
     let mut victim = Victim::new(Limits::default());
     let conn = victim.conn;
     assert!(victim.net.vats[0].engine.is_idle(conn));
     victim.bytes(&[0, 0, 0]);
-    assert!(!victim.net.vats[0].engine.is_idle(conn));
-    let options = ConnOptions::default().with_hello(true);
-    let conn = victim.net.vats[0].engine.open(options);
-    let mut out = crate::Transmit::new();
-    victim.net.vats[0].engine.poll_transmit(conn, &mut out);
     assert!(!victim.net.vats[0].engine.is_idle(conn));
 }
 

@@ -58,8 +58,8 @@ impl Inner {
             let Some(stats) = self.vat.engine(|engine| engine.stats(link.conn)) else {
                 continue;
             };
-            let drained = self.vat.engine(|engine| engine.is_drained(link.conn));
-            let looked = link.look(&stats, drained, now);
+            let idle = self.vat.engine(|engine| engine.is_idle(link.conn));
+            let looked = link.look(&stats, idle, now);
             match looked.verdict {
                 Some(Verdict::Idle) => self.vat.engine(|engine| engine.close(link.conn, None)),
                 Some(Verdict::Late(what)) => {
@@ -112,7 +112,7 @@ impl Looked {
 }
 
 impl Link {
-    fn look(&self, stats: &Stats, drained: bool, now: Instant) -> Looked {
+    fn look(&self, stats: &Stats, idle: bool, now: Instant) -> Looked {
         let mut looked = Looked::default();
         let mut seen = self.seen.get();
         let limits = &self.timeouts;
@@ -146,8 +146,8 @@ impl Link {
         }
 
         seen.idle = match seen.idle {
-            Some(since) if drained && quiet && !waits => Some(since),
-            _ => (drained && !waits).then_some(now),
+            Some(since) if idle && quiet && !waits => Some(since),
+            _ => (idle && !waits).then_some(now),
         };
         if let Some(limit) = limits.idle {
             match seen.idle {
