@@ -294,7 +294,6 @@ impl<H: Host> Engine<H> {
         if let Some(question) = self.question_mut(conn, id) {
             question.state = question::State::Answered;
         }
-        self.finish_if_over(conn, id);
         Ok(())
     }
 

@@ -111,6 +111,39 @@ fn what_is_behind_an_embargo_may_have_become_something_of_the_peer_and_come_home
     given.assert_drained(&[promise, object]);
 }
 
+/// What the peer sent to a reference of ours before it gave it to us arrives before what we send.
+#[test]
+fn a_reference_of_ours_that_the_peer_gives_back_waits_for_what_the_peer_sent_there() {
+    let mut made = Vec::new();
+    let mut given = given(
+        |net| {
+            made = vec![net.vats[0].engine.promise(), net.vats[0].object(9)];
+            made.clone()
+        },
+        1,
+    );
+    given.resolve(0, made[0], given.held[0]);
+    given.resolve(1, given.own[0], given.theirs[1]);
+    given.net.deliver(0, 0, "resolve");
+    // Vat 1 does not know yet that the promise of vat 0 has become its own.
+    given.net.vats[1].send(given.theirs[0], 0, &[]);
+    given.net.vats[1].send(given.theirs[1], 500, &[given.theirs[0]]);
+    given.net.deliver(0, 0, "call");
+    given.net.deliver(0, 0, "call");
+    let back = take!(given.net.vats[0], Event::Call { number: 500, caps, respond, .. } => {
+        given.net.vats[0].answer(respond, 0, &[]);
+        caps[0]
+    });
+    given.net.vats[0].send(back, 1, &[]);
+    given.net.run();
+    given.net.vats[0].send(back, 2, &[]);
+    assert_eq!(given.numbers(), [0, 1, 2]);
+    given.held.push(back);
+    given.net.run();
+    given.net.vats[1].events.clear();
+    given.assert_drained(&made);
+}
+
 /// What comes home may itself point back to the peer: then the peer's object gets the calls, and in
 /// order too, although the new way is shorter.
 #[test]

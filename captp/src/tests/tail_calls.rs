@@ -490,6 +490,20 @@ fn a_call_pipelined_on_a_redirected_call_fails_alone() {
 }
 
 #[test]
+fn a_second_return_of_a_redirected_call_ends_the_connection() {
+    let (mut victim, theirs) = acquainted();
+    victim.net.vats[0].ask(theirs, 1, &[]);
+    for (question, other) in [(0, 50), (0, 51)] {
+        victim.message(|to| keep_call(to, other));
+        victim.message(|to| take_from(to, question, other));
+    }
+    assert_eq!(
+        victim.fault(),
+        PeerMisbehaved::UnknownQuestion(crate::QuestionId::new(0))
+    );
+}
+
+#[test]
 fn cancelling_a_call_that_the_peer_redirected_cancels_the_callee_once() {
     for finished_first in [false, true] {
         let (mut victim, theirs) = acquainted();
