@@ -2,10 +2,12 @@
 
 #![cfg(test)]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use captp::testing::Fault;
 
 use crate::oracle::script::{answered, param, result};
-use crate::oracle::{Op, Options, Setup, holds, run_seed};
+use crate::oracle::{Failure, Op, Options, Script, Setup, holds, run_seed, shrink};
 
 /// The first seed that finds a fault.
 fn found(fault: Fault) -> Option<u64> {
@@ -27,23 +29,40 @@ fn deliberate_faults_are_found() {
     }
 }
 
-#[test]
-fn many_seeds_hold() {
-    for seed in 0..1_000 {
-        if let Err(failed) = run_seed(seed, &Options::default()) {
-            panic!("seed {seed}: {}\n{}", failed.1, failed.0);
+/// Runs seeds on all processors; gives the failure with the smallest seed.
+fn run_all(seeds: u64, options: &Options) -> Option<(u64, Script, Failure)> {
+    let next = AtomicU64::new(0);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return None;
+            }
+            if let Err(failed) = run_seed(seed, options) {
+                next.store(seeds, Ordering::Relaxed);
+                return Some((seed, failed.0, failed.1));
+            }
         }
+    };
+    let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|threads| {
+        let running: Vec<_> = (0..jobs).map(|_| threads.spawn(work)).collect();
+        let found = running.into_iter().map(|thread| thread.join().unwrap());
+        found.flatten().min_by_key(|(seed, ..)| *seed)
+    })
+}
+
+fn hold(seeds: u64, options: &Options) {
+    if let Some((seed, script, failure)) = run_all(seeds, options) {
+        let (script, _) = shrink(&script);
+        panic!("seed {seed}: {failure}\n\n{script}");
     }
 }
 
 #[test]
-fn many_seeds_with_handoff_hold() {
-    let options = Options::default().with_handoff(true);
-    for seed in 0..100 {
-        if let Err(failed) = run_seed(seed, &options) {
-            panic!("seed {seed}: {}\n{}", failed.1, failed.0);
-        }
-    }
+fn ten_thousand_seeds_hold() {
+    hold(8_000, &Options::default());
+    hold(2_000, &Options::default().with_handoff(true));
 }
 
 #[test]

@@ -293,14 +293,13 @@ impl World {
         let (vat, number) = (waiting.vat, waiting.call);
         let (mut caps, mut given) = self.gather(vat, with);
         let results = self.calls.get(&number)?.results;
+        let waiting = self.waiting.remove(&call)?;
+        // One after the other: what one slot becomes may close a circle with the next.
         for ((gift, cap), shadow) in given.iter_mut().zip(&mut caps).zip(&results) {
             if gift.is_some_and(|(what, _)| self.depends(what, *shadow)) {
                 *gift = None;
                 *cap = None;
             }
-        }
-        let waiting = self.waiting.remove(&call)?;
-        for (gift, shadow) in given.iter().zip(&results) {
             let state = match gift {
                 Some((to, fork)) => self.becomes(*shadow, *to, *fork),
                 None => State::Broken(None),
