@@ -174,7 +174,10 @@ pub(super) enum Event {
     Cancelled(AnswerToken),
     Dropped(u64),
     Dial(DialId, VatKey),
-    Closed(ConnId, CloseReason),
+    Closed(
+        #[expect(dead_code, reason = "shown when a script fails")] ConnId,
+        CloseReason,
+    ),
 }
 
 pub(super) struct Vat {

@@ -603,6 +603,7 @@ fn a_disembargo_to_what_was_cancelled_is_answered() {
 /// become an object of vat 1: vat 1 used the object at once, past a call of vat 2 that was still on
 /// its way to vat 2 and back.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a run as it was recorded")]
 fn a_reflected_reference_waits_for_what_was_sent_there() {
     holds(
         Setup::new(4, &[(1, 2), (1, 3)]),
