@@ -260,10 +260,6 @@ impl Message {
 
     /// The parameters, still to be decoded, and who gets the answer. Gives the message back if it is
     /// a local call of another method.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the message itself, which the caller answers"
-    )]
     pub(crate) fn open<M: Method>(
         self,
         vat: &Rc<Shared>,
