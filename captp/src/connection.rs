@@ -7,7 +7,11 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 use crate::contact::VatKey;
-use crate::{ConnId, ExportId, Features, Host, Limits, NodeId, PeerHello, QuestionId, Transmit};
+use crate::frame::Frame;
+use crate::{
+    ConnId, ExportId, Features, Host, Limits, NodeId, PeerHello, PeerMisbehaved, QuestionId,
+    Transmit,
+};
 
 pub(crate) mod answer;
 pub(crate) mod embargo;
@@ -45,6 +49,10 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) outbound: Transmit,
     /// Whether it is in the engine's list of those that have something to transmit.
     pub(crate) dirty: bool,
+    /// What was last counted as in flight here.
+    pub(crate) weighed: usize,
+    /// The peer's calls that wait for promises.
+    pub(crate) queued: usize,
     /// Bytes that the transport has taken.
     pub(crate) transmitted: u64,
     pub(crate) limits: Limits,
@@ -73,6 +81,8 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) parked: usize,
     /// Whether the first message, a hello, is still to come.
     pub(crate) awaits_hello: bool,
+    /// Whether the first message has not even arrived.
+    pub(crate) expects_hello: bool,
     /// Closed, with bytes left to transmit.
     pub(crate) closed: bool,
     /// Bytes of the peer's calls that have no answer yet.
@@ -137,6 +147,8 @@ impl<H: Host> Connection<H> {
             fds: Vec::new(),
             outbound: Transmit::new(),
             dirty: false,
+            weighed: 0,
+            queued: 0,
             transmitted: 0,
             send_bytes: limits.message_bytes,
             send_caps: limits.caps_per_message,
@@ -153,6 +165,7 @@ impl<H: Host> Connection<H> {
             provisions: 0,
             parked: 0,
             awaits_hello: false,
+            expects_hello: false,
             closed: false,
             call_bytes: 0,
             kept_bytes: 0,
@@ -223,6 +236,29 @@ impl<H: Host> Connection<H> {
 
     pub(crate) fn questions_len(&self) -> usize {
         self.questions.len() + self.pipelines.len()
+    }
+
+    /// The next message that `bytes` completes.
+    pub(crate) fn next_frame(
+        &mut self,
+        bytes: &mut &[u8],
+    ) -> Result<Option<Frame>, PeerMisbehaved> {
+        if !self.expects_hello {
+            return self.framer.next(bytes, &self.limits);
+        }
+        let most = self.limits.hello_bytes.min(self.limits.message_bytes);
+        let limits = self.limits.clone().with_message_bytes(most);
+        let frame = self.framer.next(bytes, &limits)?;
+        self.expects_hello = frame.is_none();
+        Ok(frame)
+    }
+
+    /// Bytes of calls, of kept results and of what waits to be transmitted.
+    pub(crate) fn in_flight(&self) -> usize {
+        match self.closed {
+            true => self.outbound.len(),
+            false => self.call_bytes + self.kept_bytes + self.outbound.len(),
+        }
     }
 
     pub(crate) fn is_drained(&self) -> bool {

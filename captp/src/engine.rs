@@ -22,6 +22,7 @@ mod gate;
 mod handoff;
 mod import;
 mod incoming;
+mod load;
 pub(crate) mod node;
 mod outgoing;
 mod pipeline;
@@ -76,6 +77,8 @@ pub struct Engine<H: Host> {
     nodes: Nodes<H>,
     connections: Connections<H>,
     outputs: VecDeque<Output<H>>,
+    /// Bytes in flight on all connections, as they were last weighed.
+    in_flight: usize,
     /// What is still to be done before a method returns. A queue, so that no peer can make us
     /// recurse.
     work: VecDeque<Work<H>>,
@@ -126,6 +129,10 @@ pub struct Config {
     /// Bytes of streaming calls on one reference that may be under way before the host should wait:
     /// see [`Engine::has_stream_room`]. Default 64 KiB.
     pub stream_window: usize,
+    /// Most bytes in flight on all connections together: calls without an answer, results that are
+    /// kept for a peer, and what waits to be transmitted. Default 256 MiB; beyond it the connection
+    /// that has most is aborted.
+    pub in_flight_bytes: usize,
 }
 
 impl Default for Config {
@@ -135,11 +142,19 @@ impl Default for Config {
             identity: None,
             rendezvous: Duration::from_secs(10),
             stream_window: 64 << 10,
+            in_flight_bytes: 256 << 20,
         }
     }
 }
 
 impl Config {
+    /// Sets [`in_flight_bytes`](Self::in_flight_bytes).
+    #[must_use]
+    pub const fn with_in_flight_bytes(mut self, bytes: usize) -> Self {
+        self.in_flight_bytes = bytes;
+        self
+    }
+
     /// Sets [`agent`](Self::agent).
     #[must_use]
     pub fn with_agent(mut self, agent: impl Into<String>) -> Self {
@@ -378,6 +393,7 @@ impl<H: Host> Engine<H> {
             nodes,
             connections: Connections::new(),
             outputs: VecDeque::new(),
+            in_flight: 0,
             work: VecDeque::new(),
             dirty: VecDeque::new(),
             spare: Vec::new(),
@@ -689,6 +705,7 @@ impl<H: Host> Engine<H> {
         if let Some(row) = self.connections.any(conn) {
             row.outbound.clear();
         }
+        self.weigh(conn);
         self.bury(conn);
         self.settle();
     }
@@ -779,6 +796,7 @@ impl<H: Host> Engine<H> {
         {
             self.spare.push(room);
         }
+        self.weigh(conn);
         self.bury(conn);
     }
 
@@ -796,6 +814,10 @@ impl<H: Host> Engine<H> {
         }
         row.transmitted += row.outbound.len() as u64;
         let some = out.append(&mut row.outbound);
+        self.weigh(conn);
+        let Some(row) = self.connections.any(conn) else {
+            return some;
+        };
         if !row.closed && out.len() > row.limits.outbound_bytes {
             self.abort(conn, PeerMisbehaved::NotReading(out.len()));
             self.settle();

@@ -1,9 +1,40 @@
 //! How much one connection may use, and what happens beyond it.
 
-/// What a connection may use of this vat. The engine enforces all of them.
+/// What a connection may use of this vat.
 ///
-/// Beyond a *soft* limit the one call in question fails as overloaded; beyond a *hard* one the
-/// connection is aborted with the reason. No limit affects any other connection.
+/// Beyond a *soft* limit a call waits or fails, and everything else goes on; beyond a *hard* one the
+/// connection is aborted and the peer told why. No limit of a connection affects another one. What
+/// waits keeps its order, and Returns, Resolves, Finishes and Releases are handled at once, so that
+/// two vats which are both full do not wait for each other.
+///
+/// | Limit | Default | Enforced | Beyond it |
+/// |---|---|---|---|
+/// | [`message_bytes`](Self::message_bytes) | 8 MiB | on arrival, by the declared length; when sending | abort; the call or answer fails |
+/// | [`hello_bytes`](Self::hello_bytes) | 4 KiB | on arrival of the first message | abort |
+/// | [`segments`](Self::segments) | 512 | on arrival | abort |
+/// | [`nesting`](Self::nesting) | 64 | by the reader | an error; abort in the envelope |
+/// | [`traversal_factor`](Self::traversal_factor) | 8 times the message | by the reader | an error; abort in the envelope |
+/// | [`caps_per_message`](Self::caps_per_message) | 64 | on arrival; when sending | abort; the call or answer fails |
+/// | [`fds_per_message`](Self::fds_per_message) | 16 | on arrival; when sending | abort; the call or answer fails |
+/// | [`answers_soft`](Self::answers_soft) | 4,096 calls | before a call reaches an object | calls wait |
+/// | [`answers`](Self::answers) | 16,384 calls, waiting ones too | on arrival | abort |
+/// | [`call_bytes_soft`](Self::call_bytes_soft) | 8 MiB | before a call reaches an object | calls wait |
+/// | [`call_bytes`](Self::call_bytes) | 16 MiB, waiting ones too | on arrival | abort |
+/// | [`kept_bytes`](Self::kept_bytes) | 16 MiB | when answering | the call fails as overloaded |
+/// | [`questions`](Self::questions) | 16,384 calls | when sending | the call fails as overloaded |
+/// | [`exports`](Self::exports) | 10,000 | when sending | the call or answer fails as overloaded |
+/// | [`imports`](Self::imports) | 10,000 | on arrival | abort |
+/// | [`embargoes`](Self::embargoes) | 4,096 | on arrival | the reference breaks |
+/// | [`pipeline_depth`](Self::pipeline_depth) | 256 calls for one promise | on arrival | the call fails as overloaded |
+/// | [`pipelined_calls`](Self::pipelined_calls) | 1,024 calls for promises | on arrival | the call fails as overloaded |
+/// | [`outbound_soft`](Self::outbound_soft) | 1 MiB | before a call reaches an object | calls wait |
+/// | [`outbound_bytes`](Self::outbound_bytes) | 16 MiB | when sending | from three quarters on, calls and results fail as overloaded; abort |
+///
+/// All connections together: [`Config::in_flight_bytes`](crate::Config::in_flight_bytes), 256 MiB;
+/// beyond it the connection that has most is aborted. The engine has no clock: how long a peer may
+/// take is for who drives it ([`Engine::time_out`](crate::Engine::time_out)).
+///
+/// Nothing is allocated by a length that a peer declares: memory is taken as bytes arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -11,6 +42,9 @@ pub struct Limits {
     /// aborts the connection as soon as its length is known; a larger one to be sent is not sent,
     /// and its call or answer fails.
     pub message_bytes: usize,
+    /// Largest hello. Default 4 KiB. A larger first message aborts the connection as soon as its
+    /// length is known, where one is expected.
+    pub hello_bytes: usize,
     /// Most segments in one arriving message. Default 512. More: abort.
     pub segments: usize,
     /// Deepest nesting of pointers in an arriving message, and longest path of a pipelined call.
@@ -60,11 +94,15 @@ pub struct Limits {
     pub accepts: usize,
     /// Most calls from the wire that wait for one unresolved promise. Default 256 (soft).
     pub pipeline_depth: usize,
+    /// Most calls of the peer that wait for promises, all together. Default 1,024 (soft): a further
+    /// call fails.
+    pub pipelined_calls: usize,
     /// Most bytes waiting to be transmitted while calls go on. Default 1 MiB (soft): beyond it,
     /// calls wait.
     pub outbound_soft: usize,
-    /// Most bytes waiting to be transmitted. Default 8 MiB over the largest message (hard): the
-    /// peer does not read.
+    /// Most bytes waiting to be transmitted. Default 16 MiB (hard): the peer does not read. Calls and
+    /// results that would fill more than three quarters fail (soft); the rest is for messages that
+    /// cannot.
     pub outbound_bytes: usize,
 }
 
@@ -72,6 +110,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 8 << 20,
+            hello_bytes: 4 << 10,
             segments: 512,
             nesting: 64,
             traversal_factor: 8,
@@ -90,6 +129,7 @@ impl Default for Limits {
             provisions: 4_096,
             accepts: 128,
             pipeline_depth: 256,
+            pipelined_calls: 1_024,
             outbound_soft: 1 << 20,
             outbound_bytes: 16 << 20,
         }
@@ -150,6 +190,10 @@ setters! {
     with_accepts accepts usize;
     /// Sets [`pipeline_depth`](Self::pipeline_depth).
     with_pipeline_depth pipeline_depth usize;
+    /// Sets [`pipelined_calls`](Self::pipelined_calls).
+    with_pipelined_calls pipelined_calls usize;
+    /// Sets [`hello_bytes`](Self::hello_bytes).
+    with_hello_bytes hello_bytes usize;
     /// Sets [`outbound_soft`](Self::outbound_soft).
     with_outbound_soft outbound_soft usize;
     /// Sets [`outbound_bytes`](Self::outbound_bytes).

@@ -39,6 +39,8 @@ pub(crate) struct Answer {
     pub(crate) bytes: usize,
     /// Whether an object of this vat has the call.
     pub(crate) delivered: bool,
+    /// Whether the call waits for a promise.
+    pub(crate) queued: bool,
     /// Whether Finish has come early.
     pub(crate) finished: bool,
     /// References inside the coming answer that were named so far. Counted.
@@ -103,6 +105,7 @@ impl Answer {
             results_to,
             bytes,
             delivered: false,
+            queued: false,
             finished: false,
             pipeline: Vec::new(),
             taker: None,

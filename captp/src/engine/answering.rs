@@ -208,6 +208,7 @@ impl<H: Host> Engine<H> {
         if let Some(row) = self.connections.get_mut(token.conn) {
             row.kept_bytes += bytes;
         }
+        self.weigh(token.conn);
     }
 
     /// A reference inside an answer that was named before the answer was there.
@@ -322,18 +323,15 @@ impl<H: Host> Engine<H> {
 
     /// The call no longer counts as under way.
     pub(super) fn end_call(&mut self, token: &AnswerToken) {
+        self.uncount_delivered(token);
         let Some(entry) = self.answer_mut(token) else {
             return;
         };
         let bytes = std::mem::take(&mut entry.bytes);
-        let delivered = std::mem::take(&mut entry.delivered);
         if let Some(row) = self.connections.get_mut(token.conn) {
             row.call_bytes = row.call_bytes.saturating_sub(bytes);
-            if delivered {
-                row.delivered = row.delivered.saturating_sub(1);
-                row.delivered_bytes = row.delivered_bytes.saturating_sub(bytes);
-            }
         }
+        self.weigh(token.conn);
     }
 
     fn remove_answer(&mut self, token: &AnswerToken) {
@@ -376,6 +374,7 @@ impl<H: Host> Engine<H> {
                     }
                 }
                 self.free_answer(conn, entry, release_results);
+                self.weigh(conn);
             }
             return Ok(());
         }

@@ -39,6 +39,10 @@ impl<H: Host> Engine<H> {
     /// What does not fit, in words.
     pub fn check(&self) -> Result<(), String> {
         let mut held = Held::default();
+        let weights = self.connections.iter().map(|(_, row)| row.in_flight());
+        if weights.sum::<usize>() != self.in_flight {
+            return Err(format!("{} bytes are said to be in flight", self.in_flight));
+        }
         held.count(self.null);
         for (conn, row) in self.connections.iter() {
             if row.closed {
@@ -277,7 +281,7 @@ fn check_answers<H: Host>(
     held: &mut Held,
 ) -> Result<(), String> {
     let (mut bytes, mut kept, mut pipelined) = (0, 0, 0);
-    let mut delivered = (0, 0);
+    let (mut delivered, mut queued) = ((0, 0), 0);
     for (_, entry) in row.answers.iter() {
         match &entry.state {
             AnswerState::Returned(_) => kept += entry.bytes,
@@ -287,6 +291,7 @@ fn check_answers<H: Host>(
             | AnswerState::Provision(_)
             | AnswerState::Accepting(_) => bytes += entry.bytes,
         }
+        queued += usize::from(entry.queued);
         if entry.delivered {
             delivered = (delivered.0 + 1, delivered.1 + entry.bytes);
         }
@@ -299,6 +304,12 @@ fn check_answers<H: Host>(
                 held.pin(pin);
             }
         }
+    }
+    if queued != row.queued {
+        return Err(format!(
+            "{conn:?} counts {} calls that wait for promises, not {queued}",
+            row.queued
+        ));
     }
     if pipelined != row.pipelined {
         return Err(format!(

@@ -28,6 +28,7 @@ impl<H: Host> Engine<H> {
         let mut row = Connection::new(options.limits);
         row.descriptors = options.descriptors;
         row.awaits_hello = options.hello;
+        row.expects_hello = options.hello;
         row.tail_calls = options.tail_calls.unwrap_or(options.hello);
         row.features = options.features;
         row.hello = options.hello;
@@ -139,6 +140,10 @@ impl<H: Host> Engine<H> {
         let exports: Vec<_> = row.exports.drain().collect();
         let imports: Vec<_> = row.imports.drain().collect();
         let embargoes: Vec<_> = row.embargoes.drain().collect();
+        self.weigh(conn);
+        let Some(row) = self.connections.any(conn) else {
+            return;
+        };
         let held = std::mem::take(&mut row.held);
         let bootstrap = row.bootstrap.take();
         let peer = row.peer;

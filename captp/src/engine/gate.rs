@@ -261,26 +261,41 @@ impl<H: Host> Engine<H> {
         };
         let (new, bytes) = (!entry.delivered, entry.bytes);
         entry.delivered = true;
+        let queued = std::mem::take(&mut entry.queued);
         // A Finish came while the call waited.
         let cancelled = entry.is_unwanted();
-        if new && let Some(row) = self.connections.get_mut(token.conn) {
-            row.delivered += 1;
-            row.delivered_bytes += bytes;
+        if let Some(row) = self.connections.get_mut(token.conn) {
+            row.queued -= usize::from(queued);
+            row.delivered += usize::from(new);
+            row.delivered_bytes += if new { bytes } else { 0 };
         }
         if cancelled {
             self.outputs.push_back(Output::Cancelled(token));
         }
     }
 
-    /// The object no longer has the call.
+    /// The call waits for a promise.
+    pub(super) fn count_queued(&mut self, token: &AnswerToken) {
+        let Some(entry) = self.answer_mut(token) else {
+            return;
+        };
+        let new = !std::mem::replace(&mut entry.queued, true);
+        if let Some(row) = self.connections.get_mut(token.conn) {
+            row.queued += usize::from(new);
+        }
+    }
+
+    /// The object no longer has the call, and no promise.
     pub(super) fn uncount_delivered(&mut self, token: &AnswerToken) {
         let Some(entry) = self.answer_mut(token) else {
             return;
         };
         let (was, bytes) = (std::mem::take(&mut entry.delivered), entry.bytes);
-        if was && let Some(row) = self.connections.get_mut(token.conn) {
-            row.delivered = row.delivered.saturating_sub(1);
-            row.delivered_bytes = row.delivered_bytes.saturating_sub(bytes);
+        let queued = std::mem::take(&mut entry.queued);
+        if let Some(row) = self.connections.get_mut(token.conn) {
+            row.queued -= usize::from(queued);
+            row.delivered -= usize::from(was);
+            row.delivered_bytes -= if was { bytes } else { 0 };
         }
     }
 

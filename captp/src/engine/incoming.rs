@@ -85,21 +85,26 @@ impl<H: Host> Engine<H> {
 
     /// A call of the peer goes to its target, unless too many wait there for a promise.
     pub(super) fn deliver(&mut self, conn: ConnId, target: TargetNode, call: WireCall) {
-        let limit = self
-            .connections
-            .get(conn)
-            .map_or(0, |row| row.limits.pipeline_depth);
-        let waiting = match self.nodes.get(self.nodes.terminal(target.node)) {
-            Some(node) if matches!(node.kind, Kind::Promise | Kind::Gift(_)) => {
-                node.waiting_wire_calls()
-            }
-            _ => 0,
-        };
-        if waiting < limit {
+        let node = self.nodes.get(self.nodes.terminal(target.node));
+        let waits = node.filter(|node| matches!(node.kind, Kind::Promise | Kind::Gift(_)));
+        let Some(node) = waits else {
             return self.route_to(target, Pending::Wire(call));
-        }
+        };
+        let waiting = node.waiting_wire_calls();
+        let over = self.connections.get(conn).and_then(|row| {
+            let (one, all) = (row.limits.pipeline_depth, row.limits.pipelined_calls);
+            match (waiting >= one, row.queued >= all) {
+                (true, _) => Some((one, "one promise")),
+                (false, true) => Some((all, "promises")),
+                (false, false) => None,
+            }
+        });
+        let Some((limit, what)) = over else {
+            self.count_queued(&call.answer);
+            return self.route_to(target, Pending::Wire(call));
+        };
         let reason = Exception::overloaded(format!(
-            "limit of {limit} calls that wait for one promise reached; try again later"
+            "limit of {limit} calls that wait for {what} reached; try again later"
         ));
         self.refuse(call, &reason);
     }
@@ -135,6 +140,7 @@ impl<H: Host> Engine<H> {
         let serial = row.next_serial();
         row.answers
             .insert(id.raw(), Answer::new(serial, results_to, bytes));
+        self.weigh(conn);
         Ok(AnswerToken {
             conn,
             answer: id,

@@ -399,6 +399,13 @@ impl<H: Host> Engine<H> {
                 "message of {bytes} bytes is above the limit of {limit}; send it in pieces"
             )));
         }
+        // The last quarter is for messages that cannot fail, which are small.
+        let room = row.limits.outbound_bytes / 4 * 3;
+        if row.outbound.len().saturating_add(bytes) > room {
+            return Err(Exception::overloaded(format!(
+                "the peer has {room} bytes to read already"
+            )));
+        }
         Ok(())
     }
 
@@ -447,6 +454,7 @@ impl<H: Host> Engine<H> {
         if row.outbound.len() > row.limits.outbound_bytes {
             self.stuck.push(conn);
         }
+        self.weigh(conn);
     }
 
     /// Gives all counts of an import back to the peer.

@@ -37,7 +37,7 @@ impl<H: Host> Engine<H> {
     fn receive_plain(&mut self, conn: ConnId, bytes: &[u8]) -> Result<usize> {
         let mut rest = bytes;
         while let Some(row) = self.connections.get_mut(conn) {
-            let Some(frame) = row.framer.next(&mut rest, &row.limits)? else {
+            let Some(frame) = row.next_frame(&mut rest)? else {
                 return Ok(bytes.len());
             };
             self.on_frame(conn, frame, Vec::new())?;
@@ -64,7 +64,7 @@ impl<H: Host> Engine<H> {
         let mut frames: Vec<(Frame, Vec<OwnedFd>)> = Vec::new();
         let mut rest = bytes;
         let fault = loop {
-            match row.framer.next(&mut rest, &row.limits) {
+            match row.next_frame(&mut rest) {
                 Ok(Some(frame)) => frames.push((frame, std::mem::take(&mut held))),
                 Ok(None) => break None,
                 Err(fault) => break Some(fault),

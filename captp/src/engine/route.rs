@@ -34,7 +34,13 @@ impl<H: Host> Engine<H> {
                     Work::Accept(gift) => self.accept_gift(gift),
                 }
             }
-            let Some(conn) = self.stuck.pop() else { return };
+            let Some(conn) = self.stuck.pop() else {
+                if self.is_overweight() {
+                    self.shed();
+                    continue;
+                }
+                return;
+            };
             let waiting = self.connections.get(conn).map(|row| row.outbound.len());
             if let Some(bytes) = waiting {
                 self.abort(conn, PeerMisbehaved::NotReading(bytes));

@@ -15,6 +15,7 @@ mod hints;
 mod hostile;
 mod idle;
 mod layout;
+mod limits;
 mod promises;
 mod random;
 mod rare;

@@ -3,7 +3,17 @@
 use std::time::Duration;
 
 /// How slow a peer may be. Each time ends the connection that exceeds it, and no other one; `None`
-/// is without end. They are kept to within a quarter of the time.
+/// is without end. They are kept to within a quarter of the time. How much a peer may use says
+/// [`captp::Limits`].
+///
+/// | Time | Default | [`sibling`](Self::sibling) | Enforced by | Beyond it |
+/// |---|---|---|---|---|
+/// | [`stall`](Self::stall) | 30 s | 30 s | the driver | abort |
+/// | [`message`](Self::message) | 30 s, and 1 s for each KiB | the same | the driver | abort |
+/// | [`first_message`](Self::first_message) | 10 s | none | the driver | abort |
+/// | [`idle`](Self::idle) | 120 s, 60 s where we called | none | the driver | closed without a word |
+/// | [`HANDSHAKE_TIMEOUT`](crate::net::HANDSHAKE_TIMEOUT) | 5 s | no handshake | the stream | closed |
+/// | [`client_hello`](crate::net::client_hello) | 4 KiB, 5 s | no handshake | the launcher | closed |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
@@ -15,7 +25,8 @@ pub struct Timeouts {
     /// How long it may take until the first message is complete. Default 10 s.
     pub first_message: Option<Duration>,
     /// How long a connection may stay on which nobody holds a reference and no call is under way.
-    /// Default 60 s; it is closed after once to twice the time.
+    /// Default 120 s, and 60 s where we called, as the side that called loses nothing by closing; it
+    /// is closed after once to twice the time.
     pub idle: Option<Duration>,
 }
 
@@ -25,7 +36,7 @@ impl Default for Timeouts {
             stall: Some(Duration::from_secs(30)),
             message: Some(Duration::from_secs(30)),
             first_message: Some(Duration::from_secs(10)),
-            idle: Some(Duration::from_secs(60)),
+            idle: Some(Duration::from_secs(120)),
         }
     }
 }
@@ -47,6 +58,7 @@ impl Timeouts {
     pub fn caller() -> Self {
         Self {
             first_message: None,
+            idle: Some(Duration::from_secs(60)),
             ..Self::default()
         }
     }
