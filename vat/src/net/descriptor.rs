@@ -72,6 +72,10 @@ pub(super) fn send(
     Ok(sendmsg(socket, &bytes, &mut control, SendFlags::NOSIGNAL)?)
 }
 
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
 /// System calls of this thread.
 #[cfg(test)]
 pub(super) mod count {
@@ -81,8 +85,4 @@ pub(super) mod count {
         pub(in crate::net) static SENDS: Cell<usize> = const { Cell::new(0) };
         pub(in crate::net) static RECEIVES: Cell<usize> = const { Cell::new(0) };
     }
-}
-
-fn invalid(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }

@@ -180,7 +180,7 @@ proptest! {
 #[tokio::test]
 async fn received_descriptors_are_close_on_exec() {
     let (mut sender, mut receiver) = passing_pair();
-    sender.queue(&vec![1], vec![numbered(7)]);
+    sender.queue(&[1], vec![numbered(7)]);
     sender.flush().await.unwrap();
     let received = receiver.recv(&mut [0; 10]).await.unwrap();
     let flags = rustix::io::fcntl_getfd(&received.descriptors[0]).unwrap();
@@ -325,7 +325,7 @@ async fn a_peer_that_closes_is_seen_after_its_last_bytes() {
     drop(right);
     assert_eq!(stream.recv(&mut [0; 10]).await.unwrap().bytes, 4);
     assert_eq!(stream.recv(&mut [0; 10]).await.unwrap().bytes, 0);
-    stream.queue(&vec![1], Vec::new());
+    stream.queue(&[1], Vec::new());
     let error = stream.flush().await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
 }
