@@ -184,9 +184,15 @@ pub(super) async fn connect(
     let attempts = addresses.iter().map(|address| async move {
         let attempt = async {
             let socket = dialing.dial(vat, address).await?;
-            handshake::connect(socket, connector, HANDSHAKE_TIMEOUT)
-                .await
-                .map_err(AttemptError::Handshake)
+            let connected = handshake::connect(socket, connector, HANDSHAKE_TIMEOUT).await;
+            let connected = match (connected, connector.with_certificates()) {
+                (Err(error), Some(connector)) if error.wants_certificates() => {
+                    let socket = dialing.dial(vat, address).await?;
+                    handshake::connect(socket, &connector, HANDSHAKE_TIMEOUT).await
+                }
+                (connected, _) => connected,
+            };
+            connected.map_err(AttemptError::Handshake)
         };
         attempt.await.map_err(|error| (address.clone(), error))
     });

@@ -3,11 +3,11 @@
 use std::{io, time::Duration};
 
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
 use super::{
     Acceptor, Connector, PeerInfo, Socket, Stream,
-    tls::{CertificateError, certificate_error},
+    tls::{CertificateError, certificate_error, wants_certificates},
 };
 
 /// Most time that a handshake may take, from the first byte on; a slower peer is dropped.
@@ -40,6 +40,16 @@ pub enum HandshakeError {
     Io(io::Error),
 }
 
+impl HandshakeError {
+    /// Whether the same peer may answer a call with certificates instead of raw keys.
+    pub fn wants_certificates(&self) -> bool {
+        match self {
+            Self::Refused(error) | Self::Protocol(error) => wants_certificates(error),
+            _ => false,
+        }
+    }
+}
+
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
@@ -62,7 +72,11 @@ pub(super) async fn accept(
     acceptor: &Acceptor,
     limit: Duration,
 ) -> Result<(Stream, PeerInfo), HandshakeError> {
-    let accepting = TlsAcceptor::from(acceptor.config()).accept(socket);
+    let accepting = async {
+        let started = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
+        let config = acceptor.config_for(&started.client_hello());
+        started.into_stream(config).await
+    };
     let stream = timeout(limit, accepting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;

@@ -135,6 +135,10 @@ impl Stream {
     /// Calls a vat: TLS as `connector` on a connected TCP or Unix socket. It takes at most
     /// [`HANDSHAKE_TIMEOUT`].
     ///
+    /// The keys are shown raw. A peer that knows certificates only refuses that
+    /// ([`HandshakeError::wants_certificates`]), and has to be called again, on another socket, with
+    /// [`Connector::with_certificates`]; [`Stream::connect`] does so by itself.
+    ///
     /// That it succeeds shows who the peer is. Whether the peer takes *our* key is known with the
     /// first byte that it sends.
     ///

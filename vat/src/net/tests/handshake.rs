@@ -82,18 +82,21 @@ async fn both_directions_go_on_while_both_send_more_than_the_buffers_hold() {
 #[tokio::test]
 async fn another_vat_at_the_address_is_refused_by_the_caller() {
     // Vat 3 answers in the place of vat 1, with its own key, and does not mind the name.
-    let (left, right) = socket_pair();
-    let connector = credentials(2).connector(identity(1).id());
-    let impostor = foreign_server(3);
-    let (_, refused) = tokio::join!(
-        impostor.accept(Socket::from_descriptor(left).unwrap()),
-        Stream::connect_tls(right, &connector),
-    );
-    let error = refused.unwrap_err();
-    let HandshakeError::Certificate(CertificateError::WrongVat { expected, found }) = error else {
-        panic!("{error}")
-    };
-    assert_eq!((expected, found), (identity(1).id(), identity(3).id()));
+    let raw = credentials(2).connector(identity(1).id());
+    let connectors = [raw.with_certificates().unwrap(), raw];
+    for (connector, impostor) in connectors.iter().zip(foreign_servers(3)) {
+        let (left, right) = socket_pair();
+        let (_, refused) = tokio::join!(
+            impostor.accept(Socket::from_descriptor(left).unwrap()),
+            Stream::connect_tls(right, connector),
+        );
+        let error = refused.unwrap_err();
+        let HandshakeError::Certificate(CertificateError::WrongVat { expected, found }) = error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!((expected, found), (identity(1).id(), identity(3).id()));
+    }
 }
 
 #[tokio::test]
@@ -264,23 +267,30 @@ fn foreign_certificate(
     )
 }
 
-/// An answerer that shows the certificate of a vat whatever name the caller asks for.
-fn foreign_server(number: u8) -> tokio_rustls::TlsAcceptor {
-    let config = credentials(number).acceptor().config();
-    let mut config = (*config).clone();
-    config.cert_resolver = Arc::new(AnyName(number));
-    Arc::new(config).into()
+/// Answerers that show the key of a vat whatever name the caller asks for: in a certificate, and raw.
+fn foreign_servers(number: u8) -> [tokio_rustls::TlsAcceptor; 2] {
+    let mut raw = false;
+    credentials(number).acceptor().configs().map(|config| {
+        let mut config = (*config).clone();
+        config.cert_resolver = Arc::new(AnyName(number, raw));
+        raw = true;
+        Arc::new(config).into()
+    })
 }
 
 #[derive(Debug)]
-struct AnyName(u8);
+struct AnyName(u8, bool);
 
 impl rustls::server::ResolvesServerCert for AnyName {
     fn resolve(
         &self,
         _hello: rustls::server::ClientHello<'_>,
     ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        Some(credentials(self.0).certified())
+        Some(credentials(self.0).certified(self.1))
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.1
     }
 }
 

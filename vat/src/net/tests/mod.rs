@@ -13,6 +13,7 @@ mod inherited;
 mod listener;
 mod peers;
 mod python;
+mod raw_keys;
 mod redaction;
 
 use std::{

@@ -35,7 +35,7 @@ with socket.create_connection(("127.0.0.1", int(port))) as plain:
 "#;
 
 /// Writes the certificate and key of vat 2 as OpenSSL reads them.
-fn write_pem(directory: &Path) {
+pub(super) fn write_pem(directory: &Path) {
     let pem = |label: &str, der: &[u8]| {
         format!(
             "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",

@@ -1,4 +1,5 @@
-//! The envelope of a vat's key: making certificates, and taking the key out of a peer's one.
+//! The envelope of a vat's key: making certificates, and taking the key out of a peer's one; or the
+//! key without an envelope (RFC 7250).
 
 use std::fmt;
 
@@ -20,6 +21,27 @@ const SPKI_PREFIX: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
 
+/// In what a peer shows its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Envelope {
+    /// In a self-signed X.509 certificate.
+    Certificate,
+    /// In none: the 44 bytes of the key alone.
+    RawKey,
+}
+
+/// The key of `identity` by itself.
+pub(super) fn bare(identity: &Identity) -> CertifiedKey {
+    let id = identity.id();
+    let key = Key {
+        identity: identity.clone(),
+        id,
+    };
+    // This is the type in which the TLS library has both.
+    let envelope = CertificateDer::from(public_key(&id).to_vec());
+    CertifiedKey::new(vec![envelope], std::sync::Arc::new(key))
+}
+
 /// Makes the certificate of `identity`: no names, for all time, signed by itself.
 pub(super) fn certify(identity: &Identity) -> Result<CertifiedKey, CredentialsError> {
     let key = Key {
@@ -40,11 +62,30 @@ pub(super) fn certify(identity: &Identity) -> Result<CertifiedKey, CredentialsEr
     ))
 }
 
-/// The vat whose key is in the certificates that a peer sent.
-pub(super) fn peer_id(chain: &[CertificateDer<'_>]) -> Result<VatId, CertificateError> {
-    let [certificate] = chain else {
+/// The vat whose key a peer has shown, in whichever envelope. A key by itself cannot be taken for a
+/// certificate: it has no room for one.
+pub(super) fn any_peer_id(chain: &[CertificateDer<'_>]) -> Result<VatId, CertificateError> {
+    match chain {
+        [shown] if shown.starts_with(&SPKI_PREFIX) => peer_id(chain, Envelope::RawKey),
+        _ => peer_id(chain, Envelope::Certificate),
+    }
+}
+
+/// The vat whose key a peer has shown in this envelope.
+pub(super) fn peer_id(
+    chain: &[CertificateDer<'_>],
+    envelope: Envelope,
+) -> Result<VatId, CertificateError> {
+    let [shown] = chain else {
         return Err(CertificateError::NotOne);
     };
+    match envelope {
+        Envelope::Certificate => certified_id(shown),
+        Envelope::RawKey => key_id(shown),
+    }
+}
+
+fn certified_id(certificate: &CertificateDer<'_>) -> Result<VatId, CertificateError> {
     if certificate.len() > MAX_LEN {
         return Err(CertificateError::TooLong);
     }
@@ -53,8 +94,13 @@ pub(super) fn peer_id(chain: &[CertificateDer<'_>]) -> Result<VatId, Certificate
     if !rest.is_empty() {
         return Err(CertificateError::Malformed);
     }
+    key_id(certificate.public_key().raw)
+}
+
+/// The vat with this key, written as in a certificate.
+fn key_id(key: &[u8]) -> Result<VatId, CertificateError> {
     // The exact bytes, so that no parameters, padding or second encoding slip through.
-    let key = certificate.public_key().raw.strip_prefix(&SPKI_PREFIX);
+    let key = key.strip_prefix(&SPKI_PREFIX);
     let key = key.and_then(|key| <[u8; VatId::LEN]>::try_from(key).ok());
     VatId::from_bytes(key.ok_or(CertificateError::NotEd25519)?)
         .map_err(|_| CertificateError::WeakKey)

@@ -1,8 +1,13 @@
 //! TLS between vats: version 1.3 only, both sides show an ed25519 key, and the key is the vat's id.
 //!
-//! The certificate is only the envelope of the key, as widespread TLS libraries know no other. Of a
-//! peer's certificate the public key counts and nothing else; that the peer has the private key is
-//! shown by the handshake's signature. There are no session tickets and no early data, which could
+//! A key is shown by itself (a raw public key, RFC 7250) or in an X.509 certificate. The certificate
+//! is only the envelope of the key, as widespread TLS libraries know no other. Of a peer's
+//! certificate the public key counts and nothing else; that the peer has the private key is shown by
+//! the handshake's signature.
+//!
+//! Both are answered on the same port, each side's key as the caller's first message asks for it.
+//! Callers ask for raw keys, and call again with certificates where these are all that is known: the
+//! TLS library cannot offer both in one call. There are no session tickets and no early data, which could
 //! be replayed. The server name of a connection (SNI) is the text of the vat id, alone.
 
 mod certificate;
@@ -14,16 +19,17 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, CommonState, ConfigBuilder, ConfigSide, ServerConfig, WantsVerifier,
-    WantsVersions,
-    client::Resumption,
+    ClientConfig, CommonState, ConfigBuilder, ConfigSide, PeerIncompatible, ServerConfig,
+    WantsVerifier, WantsVersions,
+    client::{AlwaysResolvesClientRawPublicKeys, Resumption},
     crypto::{CryptoProvider, ring},
     pki_types::ServerName,
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    server::{CertificateType, ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
 };
 
+use self::certificate::Envelope;
 pub use self::certificate::{CertificateError, CredentialsError};
 use self::verifier::{AnyVat, ThisVat};
 use crate::sturdy::{Identity, VatId};
@@ -39,6 +45,7 @@ pub const VAT_PROTOCOL: &[u8] = b"vat/1";
 pub struct Credentials {
     identity: Identity,
     certified: Arc<CertifiedKey>,
+    bare: Arc<CertifiedKey>,
 }
 
 impl Credentials {
@@ -52,6 +59,7 @@ impl Credentials {
         Ok(Self {
             identity: identity.clone(),
             certified,
+            bare: Arc::new(certificate::bare(identity)),
         })
     }
 
@@ -74,43 +82,67 @@ impl Credentials {
     }
 
     #[cfg(test)]
-    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
-        self.certified.clone()
+    pub(super) fn certified(&self, raw: bool) -> Arc<CertifiedKey> {
+        match raw {
+            true => self.bare.clone(),
+            false => self.certified.clone(),
+        }
     }
 
     /// What answers calls to this vat. It takes callers with any key, but none without.
     pub fn acceptor(&self) -> Acceptor {
+        use Envelope::{Certificate, RawKey};
+        Acceptor {
+            id: self.id(),
+            certificates: self.answering(Certificate, Certificate),
+            raw_caller: self.answering(Certificate, RawKey),
+            raw_answerer: self.answering(RawKey, Certificate),
+            raw_keys: self.answering(RawKey, RawKey),
+        }
+    }
+
+    /// Answers with our key in one envelope, and wants the caller's in the other.
+    fn answering(&self, ours: Envelope, theirs: Envelope) -> Arc<ServerConfig> {
         let resolver = OwnName {
             id: self.id(),
-            certified: self.certified.clone(),
+            envelope: ours,
+            certified: match ours {
+                Envelope::Certificate => self.certified.clone(),
+                Envelope::RawKey => self.bare.clone(),
+            },
         };
         let mut config = tls13(ServerConfig::builder_with_provider(PROVIDER.clone()))
-            .with_client_cert_verifier(Arc::new(AnyVat))
+            .with_client_cert_verifier(Arc::new(AnyVat(theirs)))
             .with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![VAT_PROTOCOL.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
-        Acceptor {
-            id: self.id(),
-            config: Arc::new(config),
+        Arc::new(config)
+    }
+
+    /// What calls the vat `expected`, and accepts no other in its place. It asks for raw keys.
+    pub fn connector(&self, expected: VatId) -> Connector {
+        Connector {
+            expected,
+            config: self.calling(expected, Envelope::RawKey),
+            fallback: Some(self.calling(expected, Envelope::Certificate)),
         }
     }
 
-    /// What calls the vat `expected`, and accepts no other in its place.
-    pub fn connector(&self, expected: VatId) -> Connector {
-        let resolver = SingleCertAndKey::from(self.certified.clone());
-        let mut config = tls13(ClientConfig::builder_with_provider(PROVIDER.clone()))
+    /// Calls with both keys in this envelope.
+    fn calling(&self, expected: VatId, envelope: Envelope) -> Arc<ClientConfig> {
+        let config = tls13(ClientConfig::builder_with_provider(PROVIDER.clone()))
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(ThisVat(expected)))
-            .with_client_cert_resolver(Arc::new(resolver));
+            .with_custom_certificate_verifier(Arc::new(ThisVat(expected, envelope)));
+        let mut config = config.with_client_cert_resolver(match envelope {
+            Envelope::Certificate => Arc::new(SingleCertAndKey::from(self.certified.clone())),
+            Envelope::RawKey => Arc::new(AlwaysResolvesClientRawPublicKeys::new(self.bare.clone())),
+        });
         config.alpn_protocols = vec![VAT_PROTOCOL.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
-        Connector {
-            expected,
-            config: Arc::new(config),
-        }
+        Arc::new(config)
     }
 }
 
@@ -126,7 +158,12 @@ impl fmt::Debug for Credentials {
 #[derive(Clone)]
 pub struct Acceptor {
     id: VatId,
-    config: Arc<ServerConfig>,
+    certificates: Arc<ServerConfig>,
+    /// Only the caller shows a raw key.
+    raw_caller: Arc<ServerConfig>,
+    /// Only we do.
+    raw_answerer: Arc<ServerConfig>,
+    raw_keys: Arc<ServerConfig>,
 }
 
 impl Acceptor {
@@ -135,8 +172,26 @@ impl Acceptor {
         self.id
     }
 
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
-        self.config.clone()
+    /// How to answer this caller: raw keys where it knows them, certificates otherwise.
+    pub(super) fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let raw = |known: Option<&[CertificateType]>| {
+            known.is_some_and(|known| known.contains(&CertificateType::RawPublicKey))
+        };
+        let config = match (
+            raw(hello.server_cert_types()),
+            raw(hello.client_cert_types()),
+        ) {
+            (false, false) => &self.certificates,
+            (false, true) => &self.raw_caller,
+            (true, false) => &self.raw_answerer,
+            (true, true) => &self.raw_keys,
+        };
+        config.clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn configs(&self) -> [Arc<ServerConfig>; 2] {
+        [self.certificates.clone(), self.raw_keys.clone()]
     }
 }
 
@@ -153,12 +208,24 @@ impl fmt::Debug for Acceptor {
 pub struct Connector {
     expected: VatId,
     config: Arc<ClientConfig>,
+    /// Without raw keys, for vats that know certificates only.
+    fallback: Option<Arc<ClientConfig>>,
 }
 
 impl Connector {
     /// The vat that is called.
     pub fn expected(&self) -> VatId {
         self.expected
+    }
+
+    /// The same with certificates instead of raw keys; `None` if it is that already.
+    #[must_use]
+    pub fn with_certificates(&self) -> Option<Self> {
+        Some(Self {
+            expected: self.expected,
+            config: self.fallback.clone()?,
+            fallback: None,
+        })
     }
 
     pub(super) fn config(&self) -> Arc<ClientConfig> {
@@ -197,7 +264,7 @@ pub struct PeerInfo {
 impl PeerInfo {
     /// The peer of a completed handshake.
     pub(super) fn of(connection: &CommonState) -> Result<Self, CertificateError> {
-        let id = certificate::peer_id(connection.peer_certificates().unwrap_or_default())?;
+        let id = certificate::any_peer_id(connection.peer_certificates().unwrap_or_default())?;
         Ok(Self {
             id,
             vat_protocol: connection.alpn_protocol() == Some(VAT_PROTOCOL),
@@ -222,10 +289,21 @@ pub(super) fn certificate_error(error: &rustls::Error) -> Option<CertificateErro
     }
 }
 
-/// Shows the certificate to callers that ask for this vat, or that do not say for whom they ask.
+/// Whether a handshake failed because the other side does not know raw keys.
+pub(super) fn wants_certificates(error: &rustls::Error) -> bool {
+    use rustls::AlertDescription::{HandshakeFailure, UnsupportedCertificate};
+    matches!(
+        error,
+        rustls::Error::PeerIncompatible(PeerIncompatible::IncorrectCertificateTypeExtension)
+            | rustls::Error::AlertReceived(HandshakeFailure | UnsupportedCertificate)
+    )
+}
+
+/// Shows the key to callers that ask for this vat, or that do not say for whom they ask.
 #[derive(Debug)]
 struct OwnName {
     id: VatId,
+    envelope: Envelope,
     certified: Arc<CertifiedKey>,
 }
 
@@ -235,6 +313,10 @@ impl ResolvesServerCert for OwnName {
             .server_name()
             .is_none_or(|name| named_vat(name) == Some(self.id));
         asked_for_us.then(|| self.certified.clone())
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.envelope == Envelope::RawKey
     }
 }
 
