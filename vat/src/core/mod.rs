@@ -30,9 +30,9 @@ pub use results::Results;
 pub use turn::{Cx, Turn};
 pub(crate) use turn::{Effect, Work};
 
+pub(crate) use vat::Dial;
 pub(crate) use vat::VatHost;
 pub use vat::{Shared, Vat, VatConfig};
-pub(crate) use vat::Dial;
 
 /// Runs a program's own `Drop` or `Clone` code where a panic must not get further: in rollbacks and
 /// commits.
