@@ -155,6 +155,7 @@ mod transmit;
 #[cfg(feature = "testing")]
 pub mod testing {
     pub use crate::engine::testing::{Fault, Tables};
+    pub use crate::message::probe::read_stream;
 }
 
 #[allow(

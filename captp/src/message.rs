@@ -8,6 +8,8 @@ use crate::{AnswerId, EmbargoId, Exception, ExportId, ImportId, QuestionId};
 pub(crate) mod content;
 pub(crate) mod decode;
 pub(crate) mod encode;
+#[cfg(feature = "testing")]
+pub(crate) mod probe;
 pub(crate) mod quick;
 #[cfg(test)]
 mod tests;
