@@ -553,6 +553,9 @@ impl<H: Host> Engine<H> {
 
     /// Passes a call from another vat on to another reference; its answer follows by itself.
     pub fn forward(&mut self, target: NodeId, call: WireCall) {
+        // Until it reaches an object again it does not keep other calls of its caller waiting: what it
+        // waits for may be behind them.
+        self.uncount_delivered(&call.answer);
         self.route(target, Pending::Wire(call));
         self.settle();
     }

@@ -174,10 +174,7 @@ pub(super) enum Event {
     Cancelled(AnswerToken),
     Dropped(u64),
     Dial(DialId, VatKey),
-    Closed(
-        #[expect(dead_code, reason = "shown when a script fails")] ConnId,
-        CloseReason,
-    ),
+    Closed(ConnId, CloseReason),
 }
 
 pub(super) struct Vat {

@@ -19,6 +19,7 @@ Checks the protocol engine on random runs. A run that fails is made small and pr
   --steps N   most operations of a run (160)
   --jobs N    how many at a time (as many as there are processors)
   --handoff   three to five vats that have keys and hand references over
+  --narrow    room for one to three calls, so that most wait
   --all       go on after a failure, and count failures by kind";
 
 struct Arguments {
@@ -53,6 +54,7 @@ fn arguments() -> Result<Arguments, String> {
             "--vats" => parsed.options.vats = Some(size(number()?)?.max(2)),
             "--steps" => parsed.options.steps = size(number()?)?.max(1),
             "--all" => parsed.all = true,
+            "--narrow" => parsed.options.narrow = true,
             "--handoff" => parsed.options.handoff = true,
             "--jobs" => parsed.jobs = size(number()?)?.max(1),
             _ => return Err(format!("{word} is not known\n\n{USAGE}")),

@@ -1,7 +1,7 @@
 //! Vats and the network between them in one value, for scripts.
 
 use captp::testing::Tables;
-use captp::{ConnId, ConnOptions, Exception, NodeId, ObjectKey};
+use captp::{ConnId, ConnOptions, Exception, Limits, NodeId, ObjectKey};
 
 use crate::vat::key_of;
 use crate::{Delivered, End, Event, Kind, LinkId, Network, Vat};
@@ -18,6 +18,8 @@ pub struct Net {
     pub network: Network,
     /// Whether vats have keys, so that they can be introduced to each other.
     known: bool,
+    /// How many calls of a peer may be under way.
+    room: Option<usize>,
 }
 
 /// Most messages that [`Net::run`] delivers.
@@ -31,6 +33,7 @@ impl Net {
             vats: (0..vats).map(|_| Vat::new()).collect(),
             network: Network::new(),
             known: false,
+            room: None,
         }
     }
 
@@ -41,6 +44,7 @@ impl Net {
             vats: (0..vats).map(|vat| Vat::known(vat, 0)).collect(),
             network: Network::new(),
             known: true,
+            room: None,
         }
     }
 
@@ -101,8 +105,13 @@ impl Net {
         any
     }
 
+    /// How many calls of a peer may be under way on connections that are made from now on.
+    pub const fn set_room(&mut self, calls: Option<usize>) {
+        self.room = calls;
+    }
+
     fn open(&mut self, vat: usize, peer: usize, hello: bool) -> Option<ConnId> {
-        let known = self.known;
+        let (known, room) = (self.known, self.room);
         let vat = self.vats.get_mut(vat)?;
         let offered = vat.engine.object(ObjectKey(0));
         let mut options = ConnOptions::default()
@@ -110,6 +119,9 @@ impl Net {
             .with_hello(hello);
         if known {
             options = options.with_peer(key_of(peer));
+        }
+        if let Some(calls) = room {
+            options = options.with_limits(Limits::default().with_answers_soft(calls));
         }
         let conn = vat.engine.open(options);
         vat.release(offered);

@@ -63,6 +63,7 @@ fn hold(seeds: u64, options: &Options) {
 fn ten_thousand_seeds_hold() {
     hold(8_000, &Options::default());
     hold(2_000, &Options::default().with_handoff(true));
+    hold(2_000, &Options::default().with_narrow(true));
 }
 
 #[test]

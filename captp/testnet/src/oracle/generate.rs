@@ -20,6 +20,8 @@ pub struct Options {
     pub cancels: bool,
     /// Whether vats have keys and hand references over; three to five of them then.
     pub handoff: bool,
+    /// Whether only one to three calls of a peer may be under way, so that most wait.
+    pub narrow: bool,
     /// A deliberate mistake of all engines.
     pub fault: Option<captp::testing::Fault>,
 }
@@ -32,6 +34,7 @@ impl Default for Options {
             cuts: true,
             cancels: true,
             handoff: false,
+            narrow: false,
             fault: None,
         }
     }
@@ -70,6 +73,13 @@ impl Options {
     #[must_use]
     pub const fn with_handoff(mut self, handoff: bool) -> Self {
         self.handoff = handoff;
+        self
+    }
+
+    /// Sets [`narrow`](Self::narrow).
+    #[must_use]
+    pub const fn with_narrow(mut self, narrow: bool) -> Self {
+        self.narrow = narrow;
         self
     }
 
@@ -123,6 +133,7 @@ pub(super) fn setup(random: &mut impl Choose, options: &Options) -> Setup {
         links,
         hello: random.one_in(2) || keys,
         keys,
+        room: options.narrow.then(|| 1 + random.below(3)),
         fault: options.fault,
     }
 }

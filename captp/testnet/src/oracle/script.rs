@@ -128,6 +128,8 @@ pub struct Setup {
     pub hello: bool,
     /// Whether vats have keys, and hand references over to each other.
     pub keys: bool,
+    /// How many calls of a peer may be under way; the default of the engine if `None`.
+    pub room: Option<usize>,
     /// A deliberate mistake of all engines.
     pub fault: Option<Fault>,
 }
@@ -151,6 +153,7 @@ impl Setup {
             links: links.to_vec(),
             hello: false,
             keys: false,
+            room: None,
             fault: None,
         }
     }
@@ -166,6 +169,13 @@ impl Setup {
     #[must_use]
     pub const fn with_keys(mut self) -> Self {
         self.keys = true;
+        self
+    }
+
+    /// With room for few calls.
+    #[must_use]
+    pub const fn with_room(mut self, calls: usize) -> Self {
+        self.room = Some(calls);
         self
     }
 
@@ -237,6 +247,7 @@ impl fmt::Display for Script {
             links,
             hello,
             keys,
+            room,
             fault,
         } = &self.setup;
         writeln!(f, "#[test]\nfn found_by_a_seed() {{")?;
@@ -246,6 +257,9 @@ impl fmt::Display for Script {
         }
         if *keys {
             f.write_str(".with_keys()")?;
+        }
+        if let Some(calls) = room {
+            write!(f, ".with_room({calls})")?;
         }
         if let Some(fault) = fault {
             write!(f, ".with_fault(Fault::{fault:?})")?;

@@ -109,6 +109,7 @@ impl World {
         for vat in &mut net.vats {
             vat.engine.set_fault(setup.fault);
         }
+        net.set_room(setup.room);
         for (a, b) in &setup.links {
             net.link(*a, *b, setup.hello);
         }
