@@ -9,23 +9,19 @@ use captp::testing::Fault;
 use crate::oracle::script::{answered, param, result};
 use crate::oracle::{Failure, Op, Options, Script, Setup, holds, run_seed, shrink};
 
-/// The first seed that finds a fault.
-fn found(fault: Fault) -> Option<u64> {
-    let options = Options::default().with_fault(fault);
-    (0..1_000).find(|seed| run_seed(*seed, &options).is_err())
-}
-
 #[test]
 fn deliberate_faults_are_found() {
-    for fault in [
-        Fault::EmbargoIgnored,
-        Fault::ReleaseDropped,
-        Fault::QueueSwapped,
-        Fault::PinForgotten,
+    for (fault, shown_by) in [
+        (Fault::EmbargoIgnored, "arrives"),
+        (Fault::ReleaseDropped, "disagree on references"),
+        (Fault::QueueSwapped, "one is missing"),
+        (Fault::PinForgotten, "does not point back"),
     ] {
-        let seed = found(fault);
-        println!("{fault:?} is found by seed {seed:?}");
-        assert!(seed.is_some());
+        let options = Options::default().with_fault(fault);
+        let mut found = (0..1_000).filter_map(|seed| Some((seed, run_seed(seed, &options).err()?)));
+        let shown = found.find(|(_, failed)| failed.1.what.contains(shown_by));
+        let (seed, failed) = shown.unwrap_or_else(|| panic!("{fault:?} is not found"));
+        println!("{fault:?} is found by seed {seed}: {}", failed.1);
     }
 }
 
