@@ -49,7 +49,7 @@ fn swiss() -> SwissNumber {
 
 impl Node {
     /// The vat with key `number`, which exposes a `Sum` under [`swiss`].
-    async fn start(number: u8, listener: Listener) -> Self {
+    fn start(number: u8, listener: Listener) -> Self {
         let driver = Driver::new(Vat::new(crate::VatConfig::new(format!("node {number}"))));
         let restorer = driver.vat().turn(|turn| {
             let mut exposures = Exposures::default();
@@ -90,7 +90,7 @@ impl Node {
     }
 
     async fn tcp(number: u8) -> Self {
-        Self::start(number, tcp("127.0.0.1:0").await).await
+        Self::start(number, tcp("127.0.0.1:0").await)
     }
 
     /// Ends it as a process ends: without a word.
@@ -167,7 +167,7 @@ fn fifty_parallel_connects_make_one_connection() {
         };
         let answering = [
             Node::tcp(2).await,
-            Node::start(3, Listener::bind_unix(&path).unwrap()).await,
+            Node::start(3, Listener::bind_unix(&path).unwrap()),
         ];
         let caller = Node::tcp(1).await;
         for node in answering {
@@ -250,7 +250,7 @@ fn the_connection_that_the_greater_vat_dialled_is_kept() {
         until("one is left", || greater.peers.connections() == 1).await;
         assert!(ours.is_open() && theirs.is_open());
         let restorer = RestorerRef::from(theirs.bootstrap().unwrap());
-        let sum = TallyRef::from(Ref::from(restorer.restore(swiss().expose().to_vec())));
+        let sum = TallyRef::from(restorer.restore(swiss().expose().to_vec()));
         assert_eq!(sum.add(1).await.unwrap(), 1);
     });
 }
@@ -265,13 +265,13 @@ fn a_vat_that_has_restarted_is_reached_again_from_both_sides() {
             };
             Listener::bind_unix(&path).unwrap()
         };
-        let staying = Node::start(1, listen("staying")).await;
-        let mut other = Node::start(2, listen("other")).await;
+        let staying = Node::start(1, listen("staying"));
+        let mut other = Node::start(2, listen("other"));
         for round in 1..=4 {
             let old = staying.tally(&other).await;
             assert_eq!(old.add(1).await.unwrap(), 1);
             other.stop().await;
-            other = Node::start(2, listen("other")).await;
+            other = Node::start(2, listen("other"));
             if round % 2 == 0 {
                 let sum = other.tally(&staying).await;
                 assert_eq!(sum.add(1).await.unwrap(), round / 2);
