@@ -86,7 +86,7 @@ pub fn write(to: any_pointer::Builder<'_>, number: u64, caps: &Caps) {
 /// The number in a payload.
 ///
 /// # Errors
-/// If it was not made by [`write`].
+/// If it was not made by [`write()`].
 pub fn number(payload: &Payload) -> capnp::Result<u64> {
     let root: Fields<StructReader<'_>> = payload.content()?.get_as()?;
     Ok(root.0.get_data_field(0))
@@ -95,7 +95,7 @@ pub fn number(payload: &Payload) -> capnp::Result<u64> {
 /// The references in a payload, borrowed.
 ///
 /// # Errors
-/// If it was not made by [`write`].
+/// If it was not made by [`write()`].
 pub fn caps(payload: &Payload) -> capnp::Result<Caps> {
     let mut found = Caps::default();
     for (slot, place) in found.iter_mut().enumerate() {
