@@ -416,6 +416,10 @@ fn a_vat_that_may_not_dial_uses_the_connection_of_who_called_it() {
         let refused = here.peers.enliven(&there.sturdy()).await.unwrap_err();
         assert!(matches!(refused, EnlivenError::NoPower(_)), "{refused}");
         there.connect(&here).await;
+        until("it has come in", || {
+            here.peers.connected(there.id()).is_some()
+        })
+        .await;
         assert_eq!(here.tally(&there).await.add(1).await.unwrap(), 1);
         assert_eq!(there.accepted.get(), 0);
     });
