@@ -154,7 +154,8 @@ impl Host {
             let ip: Ipv4Addr = text.parse().map_err(|_| HostError::Ip)?;
             return Self(ip.to_string().into()).if_spelled(text);
         }
-        let is_name = text.len() <= 253 && text.split('.').all(is_label);
+        // `unix:1` would read as the path of a socket.
+        let is_name = text.len() <= 253 && text.split('.').all(is_label) && text != "unix";
         if is_name {
             Ok(Self(text.into()))
         } else {
@@ -388,6 +389,13 @@ mod tests {
                 .unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(address.to_string(), text);
         }
+    }
+
+    #[test]
+    fn no_host_is_named_as_the_mark_of_a_socket_path() {
+        assert_eq!(Address::tcp("unix", 1), Err(HostError::Name.into()));
+        assert_eq!(Address::parse_tcp("unix:1"), Err(HostError::Name.into()));
+        assert!(Address::tcp("unix.example", 1).is_ok());
     }
 
     #[test]
