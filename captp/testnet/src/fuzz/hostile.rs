@@ -1,7 +1,7 @@
 //! A vat between two hostile peers and an honest one.
 //!
-//! The hostile peers send what the input says: any bytes, or messages that are well-formed and may be
-//! nonsense. The victim does with what it receives what an ordinary vat may do: calls, answers,
+//! The hostile peers send what the input says: any bytes, or messages that are well-formed and may
+//! be nonsense. The victim does with what it receives what an ordinary vat may do: calls, answers,
 //! forwards, gives references of one peer to another, drops them. After every step the engine's
 //! tables must agree with each other and be within the limits; at the end the honest peer must
 //! have noticed nothing, and nothing may be left.
@@ -345,8 +345,8 @@ fn limits() -> Limits {
         .with_outbound_bytes(24 << 10)
 }
 
-/// Of the honest link. Calls that are answered with each other's results go round until there are no
-/// more questions: soon, here.
+/// Of the honest link. Calls that are answered with each other's results go round until there are
+/// no more questions: soon, here.
 fn circle() -> Limits {
     Limits::default().with_questions(200)
 }
@@ -530,7 +530,8 @@ impl World {
             }
             4 | 5 => vat.answer_one(input),
             6 => {
-                let (Some(to), Some(call)) = (vat.any(input), vat.waiting.pop()) else {
+                let Some(to) = vat.any(input) else { return };
+                let Some(call) = vat.waiting.pop() else {
                     return;
                 };
                 if input.one_in(2) {
