@@ -1,103 +1,38 @@
-//! Programs in other languages: pycapnp as a client of the guestbook.
+//! Other implementations of Cap'n Proto RPC, in both directions, over real sockets: capnp-rpc
+//! (Rust) on a thread of its own, pycapnp (the C++ implementation) in a process of its own; our side is a
+//! vat program as everybody writes one.
+//!
+//! The same behaviours are tried with every peer, over a Unix socket and over TLS 1.3 through TCP;
+//! each test goes through all of them in this order, and says at which one it failed:
+//!
+//! | behaviour | we call | they call |
+//! |---|---|---|
+//! | call: 100 under way, answered in order | all | all |
+//! | callback: the callee calls an object of the caller | all | all |
+//! | pipelining: three calls in a row, none waits for another | all | all |
+//! | a promise in the parameters is resolved later, or broken | all | capnp-rpc |
+//! | an answer that comes later; calls on it wait, in order | all | all |
+//! | embargo: our own object comes back, calls before and after keep their order | all | all |
+//! | the caller loses interest, or cancels: the call runs to its end | all | all |
+//! | exceptions: kind and text | all | all |
+//! | an interface that the object has not: unimplemented | all | capnp-rpc |
+//! | large messages: 1 MiB arrives; 9 MiB is above the limit | call fails | connection ends |
+//! | 9,900 references: exported, counted, released on both sides | all | all |
+//! | the connection ends in the middle of ten calls | calls fail | nothing is left |
+//!
+//! | peer | Unix | TLS |
+//! |---|---|---|
+//! | capnp-rpc, we call | `we_call_capnp_rpc_over_a_unix_socket` | `we_call_capnp_rpc_over_tls` |
+//! | capnp-rpc calls | `capnp_rpc_calls_us_over_a_unix_socket` | `capnp_rpc_calls_us_over_tls` |
+//! | pycapnp, we call | `we_call_pycapnp_over_a_unix_socket` | `we_call_pycapnp_over_tls` |
+//! | pycapnp calls | `pycapnp_calls_us_over_a_unix_socket` | `pycapnp_calls_us_over_tls` |
+//!
+//! A Python program has no promises to pass: with pycapnp, "later" means an answer that is late.
+//! What a Python method raises has the kind Failed. `the_committed_interface_is_ours` proves that the file
+//! `interop/peer.capnp`, from which the other sides are made, is what our trait prints.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-
-use vat::sturdy::{Address, reference_file};
-
-use crate::harness::{Ensemble, python, texts, workspace};
-
-/// What `tests/python/guestbook.py` prints when everything worked.
-const WORKED: &str = "call: True\ncallback: called\nobject: returned and called\n\
-                      pipelined: answered\npage: read\nexception: FAILED\n";
-
-/// Whether there is a Python with pycapnp. In CI there must be one; elsewhere its absence is said.
-fn has_pycapnp() -> bool {
-    let probe = Command::new(python()).args(["-c", "import capnp"]).output();
-    let found = probe.is_ok_and(|output| output.status.success());
-    assert!(
-        found || std::env::var_os("CI").is_none(),
-        "CI needs pycapnp"
-    );
-    if !found {
-        println!("not proven: there is no Python with pycapnp (.ci/run installs it)");
-    }
-    found
-}
-
-/// Runs the Python client against a fresh guestbook.
-fn python_client(ensemble: &Ensemble, arguments: &[&str], stdin: &str) -> String {
-    let schema = ensemble.path("guestbook.capnp");
-    std::fs::write(&schema, ensemble.ok(&["schema", "guestbook.cap"])).unwrap();
-    let mut client = Command::new(python())
-        .arg(workspace().join("tests/python/guestbook.py"))
-        .arg(&schema)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    client
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(stdin.as_bytes())
-        .unwrap();
-    let output = client.wait_with_output().unwrap();
-    let (stdout, stderr) = texts(&output);
-    assert!(output.status.success(), "{stdout}{stderr}");
-    stdout
-}
-
-#[test]
-fn pycapnp_uses_the_guestbook_over_the_plain_unix_socket() {
-    if !has_pycapnp() {
-        return;
-    }
-    let mut ensemble = Ensemble::new();
-    ensemble.up();
-    let socket = ensemble.path("guestbook.sock");
-    let printed = python_client(&ensemble, &["unix", socket.to_str().unwrap()], "");
-    assert_eq!(printed, WORKED);
-}
-
-#[test]
-fn pycapnp_uses_the_guestbook_over_tls_through_the_restorer() {
-    if !has_pycapnp() {
-        return;
-    }
-    let mut ensemble = Ensemble::new();
-    let cap = ensemble.up();
-    let reference = reference_file::read(&cap).unwrap();
-    let Some(Address::Tcp { host, port }) = reference.addresses().first() else {
-        panic!("the first address is not TCP: {reference:?}");
-    };
-    let (certificate, key) = (ensemble.path("client.pem"), ensemble.path("client.key"));
-    let made = Command::new("openssl")
-        .args([
-            "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=x", "-keyout",
-        ])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", texts(&made).1);
-    let arguments = [
-        "tls",
-        host.as_str(),
-        &port.to_string(),
-        &reference.vat().to_string(),
-        certificate.to_str().unwrap(),
-        key.to_str().unwrap(),
-    ];
-    let swiss: String = reference
-        .swiss()
-        .expose()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    let printed = python_client(&ensemble, &arguments, &format!("{swiss}\n"));
-    assert_eq!(printed, format!("invented: refused\n{WORKED}"));
-}
+mod guestbook;
+mod ours;
+mod python;
+mod rust;
+mod transport;
