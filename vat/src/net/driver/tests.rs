@@ -100,7 +100,10 @@ fn a_peer_that_does_not_read_loses_its_connection() {
         let flags = SocketFlags::CLOEXEC;
         let (a, silent) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
         let caller = Driver::new(Vat::new("caller"));
-        let connection = caller.attach(Stream::from_socketpair(a).unwrap(), Attach::plain(None));
+        // Calls are refused before the queue is full; what ends the connection is the time.
+        let soon = Timeouts::default().with_stall(Some(Duration::from_secs(1)));
+        let attach = Attach::plain(None).with_timeouts(soon);
+        let connection = caller.attach(Stream::from_socketpair(a).unwrap(), attach);
         let sink = SinkRef::from(connection.bootstrap().unwrap());
         let fill = async {
             loop {
