@@ -19,7 +19,7 @@ use captp::{
 };
 
 use super::input::Input;
-use super::wire::{VICTIM, Writer, key, sign};
+use super::wire::{Known, VICTIM, Writer, key, sign};
 use crate::content::{self, Caps};
 
 /// Runs one input.
@@ -309,6 +309,8 @@ struct World {
     peers: Vec<Peer>,
     writer: Writer,
     now: Duration,
+    /// Of every hostile peer.
+    limits: Limits,
 }
 
 /// The object that answers by itself.
@@ -320,9 +322,10 @@ const HOARD: usize = 40;
 /// Rounds until what is under way must have come to rest.
 const ROUNDS: usize = 1_000;
 
-/// Small, so that an input of a few hundred bytes reaches all of them.
-fn limits() -> Limits {
-    Limits::default()
+/// Small, so that an input of a few hundred bytes reaches all of them. The narrow ones are reached
+/// all the time; the others leave room for more to happen.
+fn limits(narrow: bool) -> Limits {
+    let limits = Limits::default()
         .with_message_bytes(8 << 10)
         .with_segments(8)
         .with_nesting(16)
@@ -342,7 +345,21 @@ fn limits() -> Limits {
         .with_accepts(4)
         .with_pipeline_depth(4)
         .with_outbound_soft(4 << 10)
-        .with_outbound_bytes(24 << 10)
+        .with_outbound_bytes(24 << 10);
+    if !narrow {
+        return limits;
+    }
+    limits
+        .with_answers_soft(3)
+        .with_answers(6)
+        .with_questions(5)
+        .with_exports(4)
+        .with_imports(6)
+        .with_embargoes(2)
+        .with_gifts(2)
+        .with_provisions(2)
+        .with_accepts(1)
+        .with_pipeline_depth(2)
 }
 
 /// Of the honest link. Calls that are answered with each other's results go round until there are
@@ -371,6 +388,7 @@ impl World {
             peers,
             writer: Writer::new(),
             now: Duration::ZERO,
+            limits: limits(input.one_in(2)),
         };
         world.open(2, !input.one_in(4));
         world.open(3, true);
@@ -379,11 +397,12 @@ impl World {
 
     /// A hostile peer connects. With `known` it has proved its key and says hello.
     fn open(&mut self, number: u8, known: bool) {
-        let conn = connect(&mut self.victim, number, limits(), known);
+        let conn = connect(&mut self.victim, number, self.limits.clone(), known);
         if known {
             let hello = hello();
             self.feed(conn, &hello, Vec::new());
         }
+        self.feed(conn, &Writer::bootstrap(), Vec::new());
         self.peers.push(Peer {
             conn,
             unread: Transmit::new(),
@@ -409,8 +428,9 @@ impl World {
     fn messages(&mut self, input: &mut Input<'_>) {
         let Some(conn) = self.peer(input) else { return };
         let mut bytes = Vec::new();
+        let mut known = self.known(conn);
         for _ in 0..=input.below(4) {
-            bytes.extend(self.writer.message(input));
+            bytes.extend(self.writer.message(input, &mut known));
         }
         self.feed(conn, &bytes, Vec::new());
     }
@@ -432,9 +452,14 @@ impl World {
             let (fd, _) = std::os::unix::net::UnixStream::pair().map_err(|e| e.to_string())?;
             fds.push(fd.into());
         }
-        let bytes = self.writer.message(input);
+        let bytes = self.writer.message(input, &mut self.known(conn));
         self.feed(conn, &bytes, fds);
         Ok(())
+    }
+
+    fn known(&self, conn: ConnId) -> Known {
+        let tables = self.victim.engine.tables(conn);
+        tables.as_ref().map(Known::new).unwrap_or_default()
     }
 
     fn feed(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) {
@@ -632,7 +657,7 @@ impl World {
         let Some(stats) = self.victim.engine.stats(conn) else {
             return Ok(());
         };
-        let limits = limits();
+        let limits = &self.limits;
         for (what, is, most) in [
             ("answers", stats.answers, limits.answers),
             ("questions", stats.questions, limits.questions),

@@ -46,4 +46,10 @@ impl<'a> Input<'a> {
         self.0 = rest;
         taken
     }
+
+    /// One of these; 0 if there is none.
+    pub(super) fn pick(&mut self, from: &[u32]) -> u32 {
+        let index = self.below(from.len());
+        from.get(index).copied().unwrap_or_default()
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{decode, hello, hostile};
 use crate::fuzz::input::Input;
-use crate::fuzz::wire::Writer;
+use crate::fuzz::wire::{Known, Writer};
 use crate::oracle::{Bytes, Options, run_choices};
 
 /// A generator whose sequence is the same everywhere.
@@ -36,23 +36,27 @@ fn streams_of_well_formed_messages_are_read_the_same_however_they_are_cut() {
         let mut input = Input::new(&noise);
         let mut stream = vec![7];
         while !input.is_empty() {
-            stream.extend(writer.message(&mut input));
+            stream.extend(writer.message(&mut input, &mut Known::default()));
         }
         decode::run(&stream).unwrap();
         hello::run(&stream).unwrap();
     }
 }
 
-/// The committed inputs of one target, each with its name.
+/// The committed inputs of one target, each with its name: what covers most, and what was found.
 fn kept(target: &str) -> Vec<(String, Vec<u8>)> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    let files = std::fs::read_dir(corpus.join(target)).unwrap();
-    let paths = files.map(|file| file.unwrap().path());
-    let read = |path: std::path::PathBuf| {
-        let bytes = std::fs::read(&path).unwrap();
-        (path.display().to_string(), bytes)
-    };
-    let inputs: Vec<_> = paths.map(read).collect();
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    let mut inputs = Vec::new();
+    for folder in ["corpus", "regressions"] {
+        let Ok(files) = std::fs::read_dir(fuzz.join(folder).join(target)) else {
+            continue;
+        };
+        for file in files {
+            let path = file.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            inputs.push((path.display().to_string(), bytes));
+        }
+    }
     assert!(!inputs.is_empty(), "no inputs of {target}");
     inputs
 }

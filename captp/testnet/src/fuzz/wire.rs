@@ -3,6 +3,7 @@
 
 use capnp::message::{Builder, HeapAllocator};
 use capnp::traits::ImbueMut as _;
+use captp::testing::Tables;
 use captp::{Config, Engine, NodeId, VatKey};
 
 use super::input::Input;
@@ -36,6 +37,52 @@ pub(super) fn sign(by: &VatKey, message: &[u8]) -> [u8; 64] {
 pub(super) const VICTIM: u8 = 1;
 const VATS: usize = 6;
 
+/// The ids that mean something to the victim at the moment: without them nearly every message would
+/// be the connection's last.
+#[derive(Default)]
+pub(super) struct Known {
+    exports: Vec<u32>,
+    imports: Vec<u32>,
+    /// Its questions.
+    asked: Vec<u32>,
+    /// Questions of the peer.
+    answers: Vec<u32>,
+    /// What the peer's next question is called.
+    next: u32,
+}
+
+impl Known {
+    pub(super) fn new(tables: &Tables) -> Self {
+        let answers = tables.running.iter().chain(&tables.returned).copied();
+        let answers: Vec<u32> = answers.collect();
+        Self {
+            exports: tables.exports.keys().copied().collect(),
+            imports: tables.imports.keys().copied().collect(),
+            asked: tables.asked.clone(),
+            next: answers.iter().max().map_or(0, |last| last.wrapping_add(1)),
+            answers,
+        }
+    }
+
+    /// The id of a new question, nearly always.
+    fn question(&mut self, input: &mut Input<'_>) -> u32 {
+        if input.one_in(16) {
+            return input.id();
+        }
+        self.answers.push(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.next.wrapping_sub(1)
+    }
+}
+
+/// One of these, nearly always.
+fn one_of(input: &mut Input<'_>, known: &[u32]) -> u32 {
+    match input.byte() {
+        0..240 if !known.is_empty() => input.pick(known),
+        _ => input.id(),
+    }
+}
+
 /// Makes messages.
 pub(super) struct Writer {
     /// Stands for any reference while a capability pointer is written.
@@ -48,13 +95,21 @@ impl Writer {
         Self { some }
     }
 
+    /// With which every acquaintance begins.
+    pub(super) fn bootstrap() -> Vec<u8> {
+        let mut built = Builder::new_default();
+        let root: message::Builder<'_> = built.init_root();
+        root.init_bootstrap().set_question_id(0);
+        capnp::serialize::write_message_to_words(&built)
+    }
+
     /// One message with its frame.
-    pub(super) fn message(&self, input: &mut Input<'_>) -> Vec<u8> {
+    pub(super) fn message(&self, input: &mut Input<'_>, known: &mut Known) -> Vec<u8> {
         let mut built = Builder::new(HeapAllocator::new().first_segment_words(64));
         let mut caps = capnp::private::layout::CapTable::new();
         let mut root: message::Builder<'_> = built.init_root();
         root.imbue_mut(&mut caps);
-        self.fill(input, root, 0);
+        self.fill(input, known, root, 0);
         let mut bytes = capnp::serialize::write_message_to_words(&built);
         if input.one_in(8) {
             for _ in 0..=input.below(4) {
@@ -68,34 +123,37 @@ impl Writer {
         bytes
     }
 
-    fn fill(&self, input: &mut Input<'_>, to: message::Builder<'_>, depth: u8) {
+    fn fill(&self, input: &mut Input<'_>, known: &mut Known, to: message::Builder<'_>, depth: u8) {
         match input.below(20) {
-            0..5 => self.call(input, to.init_call()),
-            5..8 => self.answer(input, to.init_return()),
+            0..5 => self.call(input, known, to.init_call()),
+            5..8 => self.answer(input, known, to.init_return()),
             8 | 9 => {
                 let mut finish = to.init_finish();
-                finish.set_question_id(input.id());
+                finish.set_question_id(one_of(input, &known.answers));
                 finish.set_release_result_caps(input.one_in(2));
             }
             10 | 11 => {
                 let mut resolve = to.init_resolve();
-                resolve.set_promise_id(input.id());
+                resolve.set_promise_id(one_of(input, &known.imports));
                 if input.one_in(5) {
                     exception(input, resolve.init_exception());
                 } else {
-                    descriptor(input, resolve.init_cap());
+                    descriptor(input, known, resolve.init_cap());
                 }
             }
             12 => {
                 let mut release = to.init_release();
-                release.set_id(input.id());
-                release.set_reference_count(input.id());
+                release.set_id(one_of(input, &known.exports));
+                release.set_reference_count(match input.byte() {
+                    0..240 => 1,
+                    _ => input.id(),
+                });
             }
-            13 => disembargo(input, to.init_disembargo()),
+            13 => disembargo(input, known, to.init_disembargo()),
             14 => {
                 let mut provide = to.init_provide();
-                provide.set_question_id(input.id());
-                target(input, provide.reborrow().init_target());
+                provide.set_question_id(known.question(input));
+                target(input, known, provide.reborrow().init_target());
                 let mut recipient: third_party_await::Builder<'_> =
                     provide.init_recipient().init_as();
                 recipient.set_recipient(&someone(input).0);
@@ -103,21 +161,21 @@ impl Writer {
             }
             15 | 16 => {
                 let mut accept = to.init_accept();
-                accept.set_question_id(input.id());
+                accept.set_question_id(known.question(input));
                 if input.one_in(2) {
                     accept.set_embargo(&[input.byte() % 4]);
                 }
                 let to: completion::Builder<'_> = accept.init_provision().init_as();
                 claim(input, &key(VICTIM), to.init_claim());
             }
-            17 | 18 => to.init_bootstrap().set_question_id(input.id()),
-            _ => self.rare(input, to, depth),
+            17 | 18 => to.init_bootstrap().set_question_id(known.question(input)),
+            _ => self.rare(input, known, to, depth),
         }
     }
 
-    fn rare(&self, input: &mut Input<'_>, to: message::Builder<'_>, depth: u8) {
+    fn rare(&self, input: &mut Input<'_>, known: &mut Known, to: message::Builder<'_>, depth: u8) {
         match input.below(8) {
-            0..5 if depth < 2 => self.fill(input, to.init_unimplemented(), depth + 1),
+            0..5 if depth < 2 => self.fill(input, known, to.init_unimplemented(), depth + 1),
             5 => to.init_join().set_question_id(input.id()),
             6 => {
                 to.init_third_party_answer();
@@ -126,8 +184,8 @@ impl Writer {
         }
     }
 
-    fn call(&self, input: &mut Input<'_>, mut call: call::Builder<'_>) {
-        call.set_question_id(input.id());
+    fn call(&self, input: &mut Input<'_>, known: &mut Known, mut call: call::Builder<'_>) {
+        call.set_question_id(known.question(input));
         call.set_interface_id(7);
         call.set_method_id(u16::from(input.byte()));
         let flags = input.byte();
@@ -148,21 +206,21 @@ impl Writer {
                 _ => results.set_yourself(()),
             }
         }
-        target(input, call.reborrow().init_target());
-        self.payload(input, call.init_params());
+        target(input, known, call.reborrow().init_target());
+        self.payload(input, known, call.init_params());
     }
 
-    fn answer(&self, input: &mut Input<'_>, mut ret: return_::Builder<'_>) {
-        ret.set_answer_id(input.id());
+    fn answer(&self, input: &mut Input<'_>, known: &mut Known, mut ret: return_::Builder<'_>) {
+        ret.set_answer_id(one_of(input, &known.asked));
         let flags = input.byte();
         ret.set_release_param_caps(flags & 1 != 0);
         ret.set_no_finish_needed(flags & 2 != 0);
         match flags >> 4 {
-            0..10 => self.payload(input, ret.init_results()),
+            0..10 => self.payload(input, known, ret.init_results()),
             10 | 11 => exception(input, ret.init_exception()),
             12 => ret.set_canceled(()),
             13 => ret.set_results_sent_elsewhere(()),
-            14 => ret.set_take_from_other_question(input.id()),
+            14 => ret.set_take_from_other_question(one_of(input, &known.answers)),
             _ => {
                 let to = ret.init_await_from_third_party();
                 to.init_as::<completion::Builder<'_>>();
@@ -170,7 +228,7 @@ impl Writer {
         }
     }
 
-    fn payload(&self, input: &mut Input<'_>, mut to: payload::Builder<'_>) {
+    fn payload(&self, input: &mut Input<'_>, known: &mut Known, mut to: payload::Builder<'_>) {
         let shape = input.byte();
         let count = u32::from(shape % 5);
         let mut caps = Caps::default();
@@ -193,22 +251,22 @@ impl Writer {
         if count > 0 {
             let mut table = to.init_cap_table(count);
             for index in 0..count {
-                descriptor(input, table.reborrow().get(index));
+                descriptor(input, known, table.reborrow().get(index));
             }
         }
     }
 }
 
-fn target(input: &mut Input<'_>, mut to: message_target::Builder<'_>) {
+fn target(input: &mut Input<'_>, known: &Known, mut to: message_target::Builder<'_>) {
     if input.one_in(3) {
-        promised(input, to.init_promised_answer());
+        promised(input, known, to.init_promised_answer());
     } else {
-        to.set_imported_cap(input.id());
+        to.set_imported_cap(one_of(input, &known.exports));
     }
 }
 
-fn promised(input: &mut Input<'_>, mut to: promised_answer::Builder<'_>) {
-    to.set_question_id(input.id());
+fn promised(input: &mut Input<'_>, known: &Known, mut to: promised_answer::Builder<'_>) {
+    to.set_question_id(one_of(input, &known.answers));
     let path: &[u16] = match input.below(8) {
         slot @ 0..4 => content::path(slot),
         4 => &[0; 70],
@@ -223,13 +281,13 @@ fn promised(input: &mut Input<'_>, mut to: promised_answer::Builder<'_>) {
     }
 }
 
-fn descriptor(input: &mut Input<'_>, mut to: cap_descriptor::Builder<'_>) {
+fn descriptor(input: &mut Input<'_>, known: &Known, mut to: cap_descriptor::Builder<'_>) {
     match input.below(16) {
         0 => to.set_none(()),
         1..4 => to.set_sender_hosted(input.id()),
         4..8 => to.set_sender_promise(input.id()),
-        8 | 9 => to.set_receiver_hosted(input.id()),
-        10 | 11 => promised(input, to.reborrow().init_receiver_answer()),
+        8 | 9 => to.set_receiver_hosted(one_of(input, &known.exports)),
+        10 | 11 => promised(input, known, to.reborrow().init_receiver_answer()),
         12 => to.set_attached_fd(input.byte() % 3),
         _ => {
             let mut third = to.reborrow().init_third_party_hosted();
@@ -245,8 +303,8 @@ fn descriptor(input: &mut Input<'_>, mut to: cap_descriptor::Builder<'_>) {
     }
 }
 
-fn disembargo(input: &mut Input<'_>, mut to: disembargo::Builder<'_>) {
-    target(input, to.reborrow().init_target());
+fn disembargo(input: &mut Input<'_>, known: &Known, mut to: disembargo::Builder<'_>) {
+    target(input, known, to.reborrow().init_target());
     let mut context = to.init_context();
     match input.below(4) {
         0 => context.set_sender_loopback(input.id()),
