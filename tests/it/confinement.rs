@@ -191,17 +191,21 @@ fn attempts(output: &str) -> BTreeMap<String, bool> {
     output.lines().filter_map(each).collect()
 }
 
-/// The same program without confinement: what the host permits.
-fn control() -> BTreeMap<String, bool> {
+/// The same program without confinement: what the host permits. Made once, and alone on the
+/// machine: two such runs would take each other's files and names away.
+static CONTROL: LazyLock<BTreeMap<String, bool>> = LazyLock::new(|| {
     let (_, path) = &*HOSTILE;
+    let alone = File::open("/tmp").unwrap();
+    alone.lock().unwrap();
     let output = Command::new(path).current_dir("/tmp").output().unwrap();
+    drop(alone);
     let output = String::from_utf8(output.stdout).unwrap();
     assert!(
         output.contains("summary: "),
         "the unconfined run did not end:\n{output}"
     );
     attempts(&output)
-}
+});
 
 fn assert_nothing_allowed(run: &Run, control: &BTreeMap<String, bool>, held_by: &str) {
     let tried = attempts(&run.output);
@@ -222,7 +226,7 @@ fn assert_nothing_allowed(run: &Run, control: &BTreeMap<String, bool>, held_by: 
 
 #[test]
 fn a_hostile_program_is_refused_everything_it_can_do_unconfined() {
-    let control = control();
+    let control = &*CONTROL;
     for name in CORE {
         assert_eq!(
             control.get(*name),
@@ -232,7 +236,7 @@ fn a_hostile_program_is_refused_everything_it_can_do_unconfined() {
     }
     for (level, spawner) in spawners() {
         let run = block_on(run(&spawner, &HOSTILE.0, "hostile"));
-        assert_nothing_allowed(&run, &control, &format!("level {level}"));
+        assert_nothing_allowed(&run, control, &format!("level {level}"));
     }
     // The filter alone, so that the other layers do not hide a hole in it.
     let run = block_on(async {
@@ -246,7 +250,7 @@ fn a_hostile_program_is_refused_everything_it_can_do_unconfined() {
         };
         finish(&mut spawner.spawn(launch).await.unwrap(), log).await
     });
-    assert_nothing_allowed(&run, &control, "the filter alone");
+    assert_nothing_allowed(&run, control, "the filter alone");
     let unproven = control.iter().filter(|(_, allowed)| !**allowed);
     for (name, _) in unproven {
         println!("not proven, as this host refuses it unconfined too: {name}");
@@ -749,7 +753,7 @@ fn an_unprivileged_launcher_confines_as_well() {
         println!("not proven: the whole run is unprivileged, there is nothing to compare with");
         return;
     }
-    let control = control();
+    let control = &*CONTROL;
     let directory = tempfile::tempdir().unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory.path(), mode).unwrap();
@@ -788,7 +792,7 @@ fn an_unprivileged_launcher_confines_as_well() {
                     exit: Exit::Code(0),
                     output,
                 };
-                assert_nothing_allowed(&run, &control, &format!("unprivileged {level}"));
+                assert_nothing_allowed(&run, control, &format!("unprivileged {level}"));
             }
         }
     }
@@ -797,7 +801,7 @@ fn an_unprivileged_launcher_confines_as_well() {
 /// Containers and hardened hosts forbid user namespaces: Landlock and seccomp hold as well.
 #[test]
 fn without_namespaces_the_level_is_l2_and_holds() {
-    let control = control();
+    let control = &*CONTROL;
     let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set -all \
                   \"$0\" confinement::launcher --exact --nocapture --include-ignored";
     let output = Command::new("unshare")
@@ -820,7 +824,7 @@ fn without_namespaces_the_level_is_l2_and_holds() {
         output,
     };
     assert!(run.output.contains("ended Code(0)"), "{}", run.output);
-    assert_nothing_allowed(&run, &control, "L2 without namespaces");
+    assert_nothing_allowed(&run, control, "L2 without namespaces");
 }
 
 #[test]
