@@ -19,7 +19,7 @@ const RPC: [Peer; 5] = [
 ];
 const OUTSTANDING: [usize; 3] = [1, 64, 1024];
 const CONNECTIONS: usize = 1_000;
-const REFERENCES: usize = 100_000;
+const REFERENCES: usize = 7_500;
 
 struct Settings {
     rounds: usize,
