@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::contact::{Identity, VatKey};
 use crate::{
-    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, ExportId, Features, Host, Incoming,
-    Limits, NodeId, ObjectKey, Payload, PeerHello, PeerMisbehaved, QuestionId, Transmit, WireCall,
-    WriteResults,
+    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, ExportId, Features, Host, NodeId,
+    ObjectKey, Payload, PeerHello, PeerMisbehaved, QuestionId, Transmit, WireCall, WriteResults,
 };
 
 mod answering;
 mod check;
 mod closing;
+mod config;
 mod describe;
 mod detour;
 mod embargo;
@@ -25,6 +25,7 @@ mod incoming;
 mod load;
 pub(crate) mod node;
 mod outgoing;
+mod output;
 mod pipeline;
 mod receive;
 mod resolve;
@@ -34,7 +35,9 @@ mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod testing;
 
+pub use config::{Config, ConnOptions};
 use node::{Far, Kind, Nodes, Place};
+pub use output::{DialId, NodeState, Output, Stats};
 
 use crate::connection::Connections;
 use crate::connection::handoff::Provisions;
@@ -112,237 +115,6 @@ pub struct Engine<H: Host> {
     /// A deliberate mistake.
     #[cfg(any(test, feature = "testing"))]
     fault: Option<testing::Fault>,
-}
-
-/// Settings of an engine.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// Name and version of the program library, told to vats in the hello; for people.
-    pub agent: String,
-    /// Who this vat is. Default: nobody; references of one peer are then given to others through
-    /// this vat only.
-    pub identity: Option<Identity>,
-    /// How long whoever accepts a reference of ours waits for the vat that gave it to tell us.
-    /// Default 10 s; after that the reference is broken.
-    pub rendezvous: Duration,
-    /// Bytes of streaming calls on one reference that may be under way before the host should wait:
-    /// see [`Engine::has_stream_room`]. Default 64 KiB.
-    pub stream_window: usize,
-    /// Most bytes in flight on all connections together: calls without an answer, results that are
-    /// kept for a peer, and what waits to be transmitted. Default 256 MiB; beyond it the connection
-    /// that has most is aborted.
-    pub in_flight_bytes: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            agent: String::new(),
-            identity: None,
-            rendezvous: Duration::from_secs(10),
-            stream_window: 64 << 10,
-            in_flight_bytes: 256 << 20,
-        }
-    }
-}
-
-impl Config {
-    /// Sets [`in_flight_bytes`](Self::in_flight_bytes).
-    #[must_use]
-    pub const fn with_in_flight_bytes(mut self, bytes: usize) -> Self {
-        self.in_flight_bytes = bytes;
-        self
-    }
-
-    /// Sets [`agent`](Self::agent).
-    #[must_use]
-    pub fn with_agent(mut self, agent: impl Into<String>) -> Self {
-        self.agent = agent.into();
-        self
-    }
-
-    /// Sets [`identity`](Self::identity).
-    #[must_use]
-    pub fn with_identity(mut self, identity: Identity) -> Self {
-        self.identity = Some(identity);
-        self
-    }
-
-    /// Sets [`stream_window`](Self::stream_window).
-    #[must_use]
-    pub const fn with_stream_window(mut self, bytes: usize) -> Self {
-        self.stream_window = bytes;
-        self
-    }
-
-    /// Sets [`rendezvous`](Self::rendezvous).
-    #[must_use]
-    pub const fn with_rendezvous(mut self, limit: Duration) -> Self {
-        self.rendezvous = limit;
-        self
-    }
-}
-
-/// How a connection is to be used.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct ConnOptions {
-    /// What the peer gets when it asks for the bootstrap reference. Borrowed; the engine keeps a
-    /// count of its own until the connection closes. Default: none, the peer gets an exception.
-    pub bootstrap: Option<NodeId>,
-    /// Whether both sides begin with a hello. Default: no, a plain Cap'n Proto peer.
-    pub hello: bool,
-    /// What our hello announces beside the protocol itself. Default: nothing.
-    pub features: Features,
-    /// Whether a call of the peer that goes on to a reference of the same peer becomes a tail call:
-    /// its results stay there instead of passing through this vat. That is so for calls whose caller
-    /// said that it will not pipeline on them. Default: what `hello` is. Not every implementation of
-    /// the protocol is up to it.
-    pub tail_calls: Option<bool>,
-    /// Whether the transport passes file descriptors. Default: no.
-    pub descriptors: bool,
-    /// The key of the peer, if the transport has proved it. Needed for three-party handoff.
-    pub peer: Option<VatKey>,
-    /// Where the peer can be reached by others to whom we introduce it. What the peer says itself in
-    /// its hello comes first.
-    pub peer_addresses: Vec<String>,
-    /// What the peer may use.
-    pub limits: Limits,
-}
-
-impl ConnOptions {
-    /// Sets [`bootstrap`](Self::bootstrap).
-    #[must_use]
-    pub const fn with_bootstrap(mut self, node: NodeId) -> Self {
-        self.bootstrap = Some(node);
-        self
-    }
-
-    /// Sets [`hello`](Self::hello).
-    #[must_use]
-    pub const fn with_hello(mut self, hello: bool) -> Self {
-        self.hello = hello;
-        self
-    }
-
-    /// Sets [`features`](Self::features).
-    #[must_use]
-    pub const fn with_features(mut self, features: Features) -> Self {
-        self.features = features;
-        self
-    }
-
-    /// Sets [`tail_calls`](Self::tail_calls).
-    #[must_use]
-    pub const fn with_tail_calls(mut self, tail_calls: bool) -> Self {
-        self.tail_calls = Some(tail_calls);
-        self
-    }
-
-    /// Sets [`descriptors`](Self::descriptors).
-    #[must_use]
-    pub const fn with_descriptors(mut self, descriptors: bool) -> Self {
-        self.descriptors = descriptors;
-        self
-    }
-
-    /// Sets [`peer`](Self::peer).
-    #[must_use]
-    pub const fn with_peer(mut self, peer: VatKey) -> Self {
-        self.peer = Some(peer);
-        self
-    }
-
-    /// Sets [`peer_addresses`](Self::peer_addresses).
-    #[must_use]
-    pub fn with_peer_addresses(mut self, addresses: Vec<String>) -> Self {
-        self.peer_addresses = addresses;
-        self
-    }
-
-    /// Sets [`limits`](Self::limits).
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-}
-
-/// Something for the vat to do.
-#[expect(clippy::exhaustive_enums, reason = "the vat must handle every one")]
-pub enum Output<H: Host> {
-    /// Call this object.
-    Deliver {
-        /// Whom.
-        object: ObjectKey,
-        /// With what.
-        call: Incoming<H>,
-    },
-    /// A call that left the vat was answered, or its connection broke. The receiver owns a count of
-    /// each reference of the payload.
-    Returned {
-        /// Who waits.
-        reply: H::Reply,
-        /// With what it was answered.
-        result: Result<Payload, Exception>,
-    },
-    /// A call that never left the vat reached a broken reference.
-    Failed {
-        /// The call.
-        call: H::Call,
-        /// Why the reference is broken.
-        reason: Exception,
-    },
-    /// A piece of the vat's own work.
-    Run(H::Job),
-    /// The caller of this call sent a Finish before it was answered: it does not want the results.
-    /// The call still has to be answered; a method that can be cancelled may stop.
-    Cancelled(AnswerToken),
-    /// The last reference to this object is gone, and nothing is on its way to it any more;
-    /// [`Engine::object`] makes a new one.
-    Dropped(ObjectKey),
-    /// A connection to this vat is needed, because somebody gave us a reference to something there.
-    /// Answer with [`Engine::dialed`], with a new connection or one that exists; if there must or
-    /// can be none, the reference goes on through whoever gave it.
-    Dial {
-        /// What to answer.
-        request: DialId,
-        /// Which vat. Make sure that it is this one that is reached.
-        vat: VatKey,
-        /// Where it may be; hints from peers, not to be trusted.
-        addresses: Vec<String>,
-    },
-    /// A connection is closed. Everything through it is broken; [`Engine::poll_transmit`] may still
-    /// have its last bytes.
-    Closed {
-        /// Which.
-        conn: ConnId,
-        /// Why.
-        reason: CloseReason,
-    },
-}
-
-/// A request for a connection; see [`Output::Dial`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct DialId(u32);
-
-/// What a reference stands for at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the states of a reference are a closed set"
-)]
-pub enum NodeState<'a> {
-    /// An object of this vat.
-    Near(ObjectKey),
-    /// Something that a peer hosts, or lets us reach. It never changes, unless the connection is
-    /// lost.
-    Far(ConnId),
-    /// A promise, of this vat or another.
-    Unresolved,
-    /// Nothing: calls fail with this reason.
-    Broken(&'a Exception),
 }
 
 /// Something to be done before a method returns.
@@ -917,43 +689,6 @@ const SPARE: usize = 4;
 /// First guess of the size of results, in words.
 const RESULT_WORDS: u32 = 16;
 
-/// Counts of one connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Our calls that are not finished.
-    pub questions: usize,
-    /// The peer's calls that are not finished.
-    pub answers: usize,
-    /// References that the peer holds.
-    pub exports: usize,
-    /// References that we hold.
-    pub imports: usize,
-    /// Embargoes that wait to be lifted.
-    pub embargoes: usize,
-    /// Calls of the peer that wait until it is within its soft limits again, and what must not
-    /// overtake them.
-    pub held: usize,
-    /// Bytes of the peer's calls without an answer.
-    pub call_bytes: usize,
-    /// Bytes of results that the peer has not finished with.
-    pub kept_bytes: usize,
-    /// Bytes waiting to be polled for transmission.
-    pub outbound_bytes: usize,
-    /// Bytes that the transport has taken.
-    pub transmitted: u64,
-    /// Bytes that have arrived of a message that is not complete; `None` between messages.
-    pub receiving: Option<usize>,
-    /// Messages received.
-    pub received: u64,
-    /// Messages sent.
-    pub sent: u64,
-    /// How often a call was made that had to wait for the answer of an earlier one, and was
-    /// answered: the length of the longest chain of question, answer, question, answer. Calls
-    /// pipelined on each other count once.
-    pub round_trips: u64,
-}
-
 impl<H: Host> std::fmt::Debug for Engine<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
@@ -961,38 +696,5 @@ impl<H: Host> std::fmt::Debug for Engine<H> {
             .field("connections", &self.connections.iter().count())
             .field("outputs", &self.outputs.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl<H: Host> std::fmt::Debug for Output<H> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Deliver { object, call } => f
-                .debug_struct("Deliver")
-                .field("object", object)
-                .field("call", call)
-                .finish(),
-            Self::Returned { result, .. } => f
-                .debug_struct("Returned")
-                .field("result", result)
-                .finish_non_exhaustive(),
-            Self::Failed { reason, .. } => f
-                .debug_struct("Failed")
-                .field("reason", reason)
-                .finish_non_exhaustive(),
-            Self::Run(_) => f.write_str("Run"),
-            Self::Cancelled(token) => f.debug_tuple("Cancelled").field(token).finish(),
-            Self::Dropped(object) => f.debug_tuple("Dropped").field(object).finish(),
-            Self::Dial { request, vat, .. } => f
-                .debug_struct("Dial")
-                .field("request", request)
-                .field("vat", vat)
-                .finish_non_exhaustive(),
-            Self::Closed { conn, reason } => f
-                .debug_struct("Closed")
-                .field("conn", conn)
-                .field("reason", reason)
-                .finish(),
-        }
     }
 }
