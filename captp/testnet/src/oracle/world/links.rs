@@ -1,0 +1,61 @@
+//! Links, and what is delivered over them.
+
+use super::{Checked, World};
+use crate::network::Delivered;
+use crate::oracle::script::Op;
+use crate::{End, Flying, LinkId};
+
+impl World {
+    /// The end at which `to` receives what `from` sends.
+    pub(super) fn end(&self, from: usize, to: usize, lane: usize) -> Option<End> {
+        let network = &self.net.network;
+        let links = network.links().filter(|link| !network.is_over(*link));
+        let ends = links.filter_map(|link| self.end_between(link, from, to));
+        ends.into_iter().nth(lane)
+    }
+
+    fn end_between(&self, link: LinkId, from: usize, to: usize) -> Option<End> {
+        let vat = |side| Some(self.net.network.at(End { link, side })?.0);
+        match (vat(0)?, vat(1)?) {
+            (a, b) if (a, b) == (from, to) => Some(End { link, side: 1 }),
+            (a, b) if (b, a) == (from, to) => Some(End { link, side: 0 }),
+            _ => None,
+        }
+    }
+
+    /// The operation that delivers to this end.
+    pub(in crate::oracle) fn delivery(&self, end: End) -> Option<Op> {
+        let network = &self.net.network;
+        let (to, _) = network.at(end)?;
+        let other = End {
+            side: 1 - end.side,
+            ..end
+        };
+        let (from, _) = network.at(other)?;
+        let links = network.links().filter(|link| !network.is_over(*link));
+        let lane = links
+            .filter(|link| self.end_between(*link, from, to).is_some())
+            .position(|link| link == end.link)?;
+        Some(Op::Deliver { from, to, lane })
+    }
+
+    /// Ends at which something waits.
+    pub(in crate::oracle) fn ready(&mut self) -> Vec<End> {
+        self.net.network.pump(&mut self.net.vats);
+        self.net.network.ready().collect()
+    }
+
+    pub(super) fn deliver(&mut self, end: End) -> Checked<Option<Delivered>> {
+        self.net.network.pump_link(&mut self.net.vats, end.link);
+        if let Some(Flying::Message { bytes, .. }) = self.net.network.flying(end).next() {
+            self.trace.bytes(bytes);
+        }
+        let delivered = self.net.deliver(end)?;
+        if let Some(Delivered { vat, kind, .. }) = delivered {
+            self.trace.note(&[1, vat as u64, kind as u64]);
+            self.net.network.pump_link(&mut self.net.vats, end.link);
+            self.net.check_link(end.link)?;
+        }
+        Ok(delivered)
+    }
+}
