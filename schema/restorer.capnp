@@ -8,5 +8,6 @@ interface Restorer @0xa9ceb805df7877be {
   #
   # # Errors
   #
-  # A number that is wrong, revoked, expired or never existed gets one and the same answer.
+  # A number that is wrong, revoked, expired or never existed gets one and the same answer. Who
+  # asks for too many of these within a minute is told that it is overloaded, whatever it asks for.
 }

@@ -178,43 +178,6 @@ fn half_a_message_and_silence_hold_nobody_up() {
     assert_unharmed(&ensemble, pid);
 }
 
-/// Whoever can reach the port can connect; that must not end the vat nor lock its operator out.
-#[test]
-fn a_flood_of_connections_ends_neither_the_vat_nor_its_operator() {
-    let (ensemble, reference) = signed();
-    let pid = ensemble.pid();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let identity = vat::sturdy::Identity::from_seed(&vat::sturdy::Seed::generate().unwrap());
-    let credentials = vat::net::Credentials::new(&identity).unwrap();
-    let connector = credentials.connector(reference.vat());
-    let open = runtime.block_on(async {
-        let mut open = Vec::new();
-        for _ in 0..400 {
-            let connecting = vat::net::Stream::connect(reference.addresses(), &connector);
-            if let Ok(Ok((stream, _))) =
-                tokio::time::timeout(Duration::from_secs(5), connecting).await
-            {
-                open.push(stream);
-            }
-        }
-        open
-    });
-    assert!(open.len() >= 100, "only {} connections", open.len());
-    assert_eq!(ensemble.pid(), pid, "the vat was restarted");
-    drop(open);
-    eventually("there is room again", || {
-        ensemble
-            .run(&["call", "guestbook.cap", "page"])
-            .status
-            .success()
-            .then_some(())
-    });
-    assert_unharmed(&ensemble, pid);
-}
-
 #[test]
 fn a_caller_that_is_killed_in_the_middle_of_a_call_harms_nobody() {
     let (ensemble, _) = signed();

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod confinement;
+mod flood;
 mod harness;
 mod hostile_run;
 mod interop;

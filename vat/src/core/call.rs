@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::rc::{Rc, Weak};
 
-use captp::{Encoded, Exception, LocalCall, Payload, WireCall};
+use captp::{ConnId, Encoded, Exception, LocalCall, Payload, WireCall};
 
 use super::promise::Resolver;
 use super::reference::{Ref, write_leaving};
@@ -245,6 +245,14 @@ impl Message {
         match self {
             Self::Local(call) => call.method(),
             Self::Wire(call) => call.method,
+        }
+    }
+
+    /// The connection on which it came, if it is from another vat.
+    pub(crate) fn connection(&self) -> Option<ConnId> {
+        match self {
+            Self::Local(_) => None,
+            Self::Wire(call) => Some(call.answer.connection()),
         }
     }
 

@@ -251,6 +251,7 @@ impl Shared {
         {
             return message.describe(self, describe);
         }
+        self.turn.caller.set(message.connection());
         let delivery = Delivery {
             vat: Rc::clone(self),
             object: facet.object,
@@ -258,6 +259,7 @@ impl Shared {
             dispatch: facet.dispatch,
         };
         (facet.dispatch.deliver)(delivery);
+        self.turn.caller.set(None);
     }
 }
 

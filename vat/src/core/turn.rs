@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use captp::ConnId;
+
 use super::call::{AnyCall, Call};
 use super::heap::{AnyObject, Obj, Object, Undo};
 use super::near::Near;
@@ -79,6 +81,12 @@ impl Turn {
         error
     }
 
+    /// The connection of the call that this turn answers, if it came from another vat. For limits:
+    /// who calls authorises nothing.
+    pub(crate) fn caller(&self) -> Option<ConnId> {
+        self.0.turn.caller.get()
+    }
+
     /// The vat's name, for logs.
     pub fn vat_name(&self) -> &str {
         &self.0.name
@@ -120,6 +128,8 @@ pub(crate) struct TurnState {
     pub(crate) running: Cell<bool>,
     /// How many near calls are on the stack.
     pub(crate) depth: Cell<u32>,
+    /// Whence the message came that is being delivered.
+    pub(crate) caller: Cell<Option<ConnId>>,
     /// Heap slot of the object whose near call is the innermost one.
     pub(crate) top: Cell<u32>,
     pub(crate) undo: RefCell<Vec<Box<dyn Undo>>>,

@@ -13,8 +13,8 @@ use super::broker::log::LogSource;
 use super::confine::{self, Launch, Level, Report, SealedProgram, Spawner};
 use super::output;
 use crate::Vat;
-use crate::net::Stream;
 use crate::net::driver::{Attach, Driver};
+use crate::net::{Place, Socket, Stream};
 use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, StreamRef};
 use crate::prelude::*;
 use crate::sturdy::{Address, Identity, Seed, VatId};
@@ -82,17 +82,25 @@ pub(crate) struct Incoming {
     pub(crate) head: Vec<u8>,
     /// The expose name it leads to, if it is a plain one.
     pub(crate) plain: Option<String>,
+    /// Its place among the connections at the launcher, until the child has it.
+    place: Option<Place>,
     since: Instant,
 }
 
 impl Incoming {
-    pub(crate) fn new(stream: OwnedFd, head: Vec<u8>, plain: Option<String>) -> Self {
-        Self {
+    pub(crate) fn new(
+        socket: Socket,
+        head: Vec<u8>,
+        plain: Option<String>,
+    ) -> std::io::Result<Self> {
+        let (stream, place) = socket.into_parts()?;
+        Ok(Self {
             stream,
             head,
             plain,
+            place,
             since: Instant::now(),
-        }
+        })
     }
 }
 
@@ -452,6 +460,7 @@ fn hand_over(vat: &Vat, passing: &Arc<Semaphore>, program: &ProgramRef, incoming
         stream,
         head,
         plain,
+        place,
         ..
     } = incoming;
     let carrier = vat
@@ -462,7 +471,7 @@ fn hand_over(vat: &Vat, passing: &Arc<Semaphore>, program: &ProgramRef, incoming
             if let Err(error) = taken.await {
                 tracing::debug!(err = %error, "a connection was not taken");
             }
-            drop(permit);
+            drop((permit, place));
         });
     }
 }

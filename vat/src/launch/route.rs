@@ -2,12 +2,8 @@
 //! whose key it asks for.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::child::Incoming;
 use super::launcher::Launcher;
@@ -15,9 +11,6 @@ use super::manifest::Manifest;
 use super::state::{State, StateError};
 use crate::net::{Listener, Socket, Stream, client_hello};
 use crate::sturdy::{Address, UnixPath};
-
-/// Streams that are being read for their `ClientHello` at a time; more are closed at once.
-const UNROUTED: usize = 128;
 
 /// Whom a connection may be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,24 +68,17 @@ impl Listeners {
     /// Accepts connections for `launcher` as long as it lives.
     pub(crate) fn serve(self, launcher: &Rc<Launcher>) {
         for (listener, reach) in self.shared {
-            // Each its own: a flood from the network does not lock the operator out.
-            let permits = Arc::new(Semaphore::new(UNROUTED));
             spawn_accepting(listener, launcher, move |launcher, socket| {
-                if let Ok(permit) = permits.clone().try_acquire_owned() {
-                    tokio::task::spawn_local(route(launcher, socket, permit, reach));
-                }
+                tokio::task::spawn_local(route(launcher, socket, reach));
             });
         }
         for (name, listener) in self.plain {
             spawn_accepting(listener, launcher, move |launcher, socket| {
-                let descriptor = socket
+                let incoming = socket
                     .check_same_user()
-                    .and_then(|()| socket.into_descriptor());
-                match descriptor {
-                    Ok(stream) => {
-                        let incoming = Incoming::new(stream, Vec::new(), Some(name.clone()));
-                        launcher.child.accept(incoming);
-                    }
+                    .and_then(|()| Incoming::new(socket, Vec::new(), Some(name.clone())));
+                match incoming {
+                    Ok(incoming) => launcher.child.accept(incoming),
                     Err(error) => tracing::debug!(err = %error, "a local caller was refused"),
                 }
             });
@@ -100,7 +86,7 @@ impl Listeners {
     }
 }
 
-/// Gives every connection to `take` until the launcher is gone.
+/// Gives every connection that is let in to `take`, until the launcher is gone.
 fn spawn_accepting(
     listener: Listener,
     launcher: &Rc<Launcher>,
@@ -114,7 +100,12 @@ fn spawn_accepting(
                 return;
             };
             match accepted {
-                Ok(socket) => take(launcher, socket),
+                // One that is not let in is closed, and said so in the log.
+                Ok(socket) => {
+                    if let Ok(socket) = launcher.peers.admission().admit(socket) {
+                        take(launcher, socket);
+                    }
+                }
                 Err(error) => {
                     tracing::error!(err = %error, "a listener ended");
                     return;
@@ -125,12 +116,7 @@ fn spawn_accepting(
 }
 
 /// A new connection: finds out whom it is for and passes it there.
-async fn route(
-    launcher: Rc<Launcher>,
-    mut socket: Socket,
-    permit: OwnedSemaphorePermit,
-    reach: Reach,
-) {
+async fn route(launcher: Rc<Launcher>, mut socket: Socket, reach: Reach) {
     let hello = match client_hello::read(&mut socket).await {
         Ok(hello) => hello,
         Err(error) => {
@@ -138,30 +124,22 @@ async fn route(
             return;
         }
     };
-    let Ok(stream) = socket.into_descriptor() else {
-        return;
-    };
     if hello.vat == launcher.child.vat() {
-        launcher
-            .child
-            .accept(Incoming::new(stream, hello.bytes, None));
+        // If the runtime cannot let go of it, there is nobody to tell.
+        if let Ok(incoming) = Incoming::new(socket, hello.bytes, None) {
+            launcher.child.accept(incoming);
+        }
     } else if reach == Reach::Launcher && hello.vat == launcher.peers.id() {
-        accept_own(&launcher, stream, hello.bytes, permit).await;
+        accept_own(&launcher, socket, hello.bytes).await;
     } else {
         tracing::debug!("a connection for a vat that is not here");
     }
 }
 
 /// A connection to the launcher's own vat: an operator's command.
-async fn accept_own(
-    launcher: &Launcher,
-    stream: OwnedFd,
-    head: Vec<u8>,
-    permit: OwnedSemaphorePermit,
-) {
-    match Stream::accept_tls(stream, head, launcher.peers.acceptor()).await {
+async fn accept_own(launcher: &Launcher, socket: Socket, head: Vec<u8>) {
+    match Stream::accept_tls_on(socket, head, launcher.peers.acceptor()).await {
         Ok((stream, peer)) => {
-            drop(permit); // held through the handshake
             let peers = launcher.peers.clone();
             tokio::task::spawn_local(async move { peers.accepted(stream, peer).await });
         }

@@ -80,7 +80,9 @@ pub(super) async fn accept(
     let stream = timeout(limit, accepting)
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
-    completed(stream.into())
+    let (mut stream, peer) = completed(stream.into())?;
+    stream.handshake_done();
+    Ok((stream, peer))
 }
 
 pub(super) async fn connect(

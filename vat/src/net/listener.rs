@@ -5,7 +5,8 @@ use std::{
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixListener as StdUnixListener},
     path::{Path, PathBuf},
-    time::Duration,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -27,7 +28,11 @@ use crate::sturdy::{Address, UnixPath};
 /// Making one uses the ambient authority of the process; confined vats cannot, and get connected
 /// sockets from their launcher.
 #[derive(Debug)]
-pub struct Listener(Kind);
+pub struct Listener {
+    kind: Kind,
+    /// When it was last said that descriptors or memory ran out.
+    said: Mutex<Option<Instant>>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -45,7 +50,7 @@ impl Listener {
     ///
     /// When the address is taken, is not of this machine, or needs privileges.
     pub async fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self(Kind::Tcp(TcpListener::bind(address).await?)))
+        Ok(Self::on(Kind::Tcp(TcpListener::bind(address).await?)))
     }
 
     /// Listens on a Unix socket with mode 0600, whatever the umask is, from its first moment on.
@@ -69,16 +74,23 @@ impl Listener {
         let listener = StdUnixListener::from(listener);
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
-        Ok(Self(Kind::Unix {
+        Ok(Self::on(Kind::Unix {
             listener,
             _file: file,
         }))
     }
 
+    const fn on(kind: Kind) -> Self {
+        Self {
+            kind,
+            said: Mutex::new(None),
+        }
+    }
+
     /// Waits for the next caller.
     ///
-    /// Callers that went away meanwhile are skipped. When descriptors or memory run out it waits
-    /// for better times, and callers wait in the kernel's queue.
+    /// Callers that went away meanwhile are skipped. When descriptors or memory run out it says so
+    /// in the log and tries again every 50 ms; meanwhile callers wait in the kernel's queue.
     ///
     /// # Errors
     ///
@@ -89,7 +101,7 @@ impl Listener {
     /// Dropping the future loses no caller.
     pub async fn accept(&self) -> io::Result<Socket> {
         loop {
-            let accepted = match &self.0 {
+            let accepted = match &self.kind {
                 Kind::Tcp(listener) => listener
                     .accept()
                     .await
@@ -102,11 +114,25 @@ impl Listener {
             match accepted {
                 Err(error) if is_of_one_caller(&error) => {}
                 Err(error) if is_shortage(&error) => {
-                    tracing::warn!(err = %error, "no more connections can be accepted for now");
+                    self.note_shortage(&error);
                     sleep(SHORTAGE_PAUSE).await;
                 }
                 result => return result,
             }
+        }
+    }
+
+    /// Says it once, and now and then if it lasts.
+    fn note_shortage(&self, error: &io::Error) {
+        let now = Instant::now();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|said| now.duration_since(said) >= SHORTAGE_SAID) {
+            *said = Some(now);
+            tracing::warn!(
+                err = %error,
+                "callers have to wait: descriptors or memory ran out; allow this process more \
+                 open files (ulimit -n)"
+            );
         }
     }
 
@@ -117,7 +143,7 @@ impl Listener {
     /// When the kernel does not tell.
     pub fn local_address(&self) -> io::Result<Address> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        match &self.0 {
+        match &self.kind {
             Kind::Tcp(listener) => Address::try_from(listener.local_addr()?).map_err(invalid),
             Kind::Unix { _file: file, .. } => Address::unix(&file.path).map_err(invalid),
         }
@@ -151,6 +177,8 @@ impl Drop for SocketFile {
 
 /// How long to wait when descriptors or memory ran out.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+/// Time between two records of that.
+const SHORTAGE_SAID: Duration = Duration::from_secs(10);
 
 /// Callers that may wait until they are accepted.
 const BACKLOG: i32 = 128;

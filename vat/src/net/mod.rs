@@ -6,6 +6,7 @@
 //! for local programs of the same user. Everything here runs on tokio; what is confined never makes
 //! a socket itself, it gets connected ones.
 
+mod admission;
 pub mod client;
 pub mod client_hello;
 mod descriptor;
@@ -23,9 +24,11 @@ mod stream;
 mod tests;
 pub mod tls;
 
+pub(crate) use self::peers::Asking;
 #[cfg(feature = "launch")]
-pub(crate) use self::host_network::network;
+pub(crate) use self::{admission::Place, host_network::network};
 pub use self::{
+    admission::{Admission, AdmissionLimits, Refused},
     descriptor::MAX_DESCRIPTORS,
     destination::{Destination, DestinationError},
     dial::{AttemptError, ConnectError, DIAL_TIMEOUT, Dialing, dial},

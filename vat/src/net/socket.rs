@@ -7,6 +7,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
@@ -15,6 +16,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+use super::admission::Place;
 use super::descriptor;
 
 /// A connected TCP or Unix stream socket, without anything spoken on it yet.
@@ -25,6 +27,8 @@ pub struct Socket {
     kind: Kind,
     /// Bytes that were read from the socket before, to be read once more.
     replay: Replay,
+    /// Among the connections that were let in.
+    place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,7 @@ impl Socket {
         Ok(Self {
             kind,
             replay: Replay::default(),
+            place: None,
         })
     }
 
@@ -65,6 +70,7 @@ impl Socket {
         Ok(Self {
             kind: Kind::Tcp(socket),
             replay: Replay::default(),
+            place: None,
         })
     }
 
@@ -72,19 +78,52 @@ impl Socket {
         Self {
             kind: Kind::Unix(socket),
             replay: Replay::default(),
+            place: None,
         }
     }
 
-    /// Gives the descriptor away, to be passed to the vat for which the connection is.
+    /// Gives the descriptor away, to be passed to the vat for which the connection is. The place of a
+    /// connection that was [let in](super::Admission::admit) becomes free.
     ///
     /// # Errors
     ///
     /// When the runtime cannot let go of it.
     pub fn into_descriptor(self) -> io::Result<OwnedFd> {
-        Ok(match self.kind {
+        Ok(self.into_parts()?.0)
+    }
+
+    /// The same, with the place.
+    pub(crate) fn into_parts(self) -> io::Result<(OwnedFd, Option<Place>)> {
+        let descriptor = match self.kind {
             Kind::Tcp(socket) => socket.into_std()?.into(),
             Kind::Unix(socket) => socket.into_std()?.into(),
-        })
+        };
+        Ok((descriptor, self.place))
+    }
+
+    /// The connection has this place as long as the socket lives.
+    pub(crate) fn holding(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    pub(super) const fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// The peer has shown who it is, or need not.
+    pub(super) fn handshake_done(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.handshake_done();
+        }
+    }
+
+    /// Closes the connection so that nothing of it stays behind in the kernel either.
+    pub(super) fn reset(self) {
+        if let Kind::Tcp(socket) = &self.kind {
+            // Where the kernel does not let us, the connection is closed as usual.
+            let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+        }
     }
 
     /// Lets `bytes`, which were read from it already, be read again before anything else.

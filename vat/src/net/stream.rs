@@ -20,8 +20,9 @@ use tokio::{
 use tokio_rustls::TlsStream;
 
 use super::{
-    Acceptor, Connector, HandshakeError, MAX_DESCRIPTORS, Peer, PeerInfo, Socket, descriptor,
-    handshake,
+    Acceptor, Connector, HandshakeError, MAX_DESCRIPTORS, Peer, PeerInfo, Socket,
+    admission::Origin,
+    descriptor, handshake,
     handshake::HANDSHAKE_TIMEOUT,
     socket::{check_connected, nothing_left, poll_io},
 };
@@ -103,9 +104,12 @@ impl Stream {
     /// # Errors
     ///
     /// [`io::ErrorKind::InvalidInput`] when it is no Unix socket.
-    pub fn plain(socket: Socket) -> io::Result<Self> {
+    pub fn plain(mut socket: Socket) -> io::Result<Self> {
         match socket.peer()? {
-            Peer::User(_) => Ok(Self::on(Transport::Plain(socket))),
+            Peer::User(_) => {
+                socket.handshake_done();
+                Ok(Self::on(Transport::Plain(socket)))
+            }
             Peer::Network(_) => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "without TLS only Unix sockets can be used",
@@ -129,6 +133,24 @@ impl Stream {
         acceptor: &Acceptor,
     ) -> Result<(Self, PeerInfo), HandshakeError> {
         let socket = Socket::from_descriptor(socket).map_err(HandshakeError::Socket)?;
+        Self::accept_tls_on(socket, already_read, acceptor).await
+    }
+
+    /// The same on a socket that was just accepted. If it was [let in](super::Admission::admit), the
+    /// stream keeps its place.
+    ///
+    /// # Errors
+    ///
+    /// See [`HandshakeError`]. The connection is closed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn accept_tls_on(
+        socket: Socket,
+        already_read: Vec<u8>,
+        acceptor: &Acceptor,
+    ) -> Result<(Self, PeerInfo), HandshakeError> {
         handshake::accept(socket.replaying(already_read), acceptor, HANDSHAKE_TIMEOUT).await
     }
 
@@ -155,6 +177,23 @@ impl Stream {
     ) -> Result<(Self, PeerInfo), HandshakeError> {
         let socket = Socket::from_descriptor(socket).map_err(HandshakeError::Socket)?;
         handshake::connect(socket, connector, HANDSHAKE_TIMEOUT).await
+    }
+
+    /// The connection has shown a key.
+    pub(super) fn handshake_done(&mut self) {
+        if let Transport::Tls(stream) = &mut self.transport {
+            stream.get_mut().0.handshake_done();
+        }
+    }
+
+    /// Where it came from, if it was let in.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        let socket = match &self.transport {
+            Transport::Descriptors(_) => return None,
+            Transport::Plain(socket) => socket,
+            Transport::Tls(stream) => stream.get_ref().0,
+        };
+        socket.place().map(|place| place.origin().clone())
     }
 
     pub(super) fn tls(stream: TlsStream<Socket>) -> Self {

@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::Interface;
 use crate::core::{Exposure, Grants, Main};
 use crate::net::driver::{Attach, Driver};
-use crate::net::{Credentials, Dialing, Peers, Socket, Stream};
+use crate::net::{Admission, AdmissionLimits, Credentials, Dialing, Peers, Socket, Stream};
 use crate::power::{Exposed, Grant, NetworkRef, Program, ProgramRef, StreamRef};
 use crate::prelude::*;
 use crate::sturdy::{Exposures, Identity, RestorerRef, Seed, SwissNumber};
@@ -50,13 +49,7 @@ pub(super) struct Launched {
     end: Rc<End>,
     /// Set by `start`.
     open: Option<Open>,
-    /// Room for connections: beyond it they are refused, so that nobody can use up the descriptors.
-    room: Arc<Semaphore>,
 }
-
-/// Connections that are open at a time. A launched program may have 256 descriptors, and needs some
-/// for itself and for those that are on their way.
-const CONNECTIONS: usize = 128;
 
 /// What a started program shows to the network.
 struct Open {
@@ -71,7 +64,6 @@ impl Launched {
             driver,
             end,
             open: None,
-            room: Arc::new(Semaphore::new(CONNECTIONS)),
         }
     }
 
@@ -131,6 +123,8 @@ impl OnNetwork {
             .map(|grant| NetworkRef::from(grant.power.clone()));
         let dialing = network.map_or_else(Dialing::nobody, Dialing::through);
         let peers = Peers::new(driver, credentials, Some(bootstrap.into()), dialing);
+        // Beyond it connections are refused, so that nobody can use up the descriptors.
+        peers.set_admission(Admission::new(AdmissionLimits::launched()));
         Ok(Self { peers, restorer })
     }
 }
@@ -202,31 +196,24 @@ impl Program for Launched {
             .open
             .as_ref()
             .ok_or_else(|| Error::failed("not started yet"))?;
-        let descriptor = Ref::from(stream).take_fd()?;
-        let room = Arc::clone(&self.room).try_acquire_owned();
-        let room = room.map_err(|_| Error::overloaded("too many connections are open"))?;
+        let socket = Socket::from_descriptor(Ref::from(stream).take_fd()?).map_err(Error::of)?;
+        let socket = open.peers.admission().admit(socket)?;
         match plain {
             Some(name) => {
                 let bootstrap = open.exposed.get(&name).cloned();
                 let bootstrap = bootstrap.ok_or_else(|| {
                     Error::failed(format!("no exposed reference is called {name}"))
                 })?;
-                let stream = Socket::from_descriptor(descriptor).and_then(Stream::plain);
-                let stream = stream.map_err(Error::of)?;
-                let connection = self.driver.attach(stream, Attach::plain(Some(bootstrap)));
-                tokio::task::spawn_local(async move {
-                    connection.gone().await;
-                    drop(room);
-                });
+                let stream = Stream::plain(socket).map_err(Error::of)?;
+                self.driver.attach(stream, Attach::plain(Some(bootstrap)));
             }
             None => {
                 let peers = open.peers.clone();
                 tokio::task::spawn_local(async move {
-                    match Stream::accept_tls(descriptor, head, peers.acceptor()).await {
+                    match Stream::accept_tls_on(socket, head, peers.acceptor()).await {
                         Ok((stream, peer)) => peers.accepted(stream, peer).await,
                         Err(error) => tracing::debug!(err = %error, "handshake failed"),
                     }
-                    drop(room);
                 });
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::net::Asking;
 use crate::prelude::*;
 use crate::sturdy::{SwissDigest, SwissNumber};
 
@@ -12,11 +13,15 @@ pub trait Restorer {
     ///
     /// # Errors
     ///
-    /// A number that is wrong, revoked, expired or never existed gets one and the same answer.
+    /// A number that is wrong, revoked, expired or never existed gets one and the same answer. Who
+    /// asks for too many of these within a minute is told that it is overloaded, whatever it asks for.
     fn restore(&self, turn: &Turn, swiss: Vec<u8>) -> Result<Ref>;
 }
 
 /// The references a vat exposes, by the digest of their swiss numbers; the numbers are not kept.
+///
+/// A peer that asks for many that are not there is refused for a while: see
+/// [`AdmissionLimits::restore_misses`](crate::net::AdmissionLimits::restore_misses).
 #[derive(Clone, Debug, Default, vat::Object)]
 pub struct Exposures {
     by_digest: BTreeMap<SwissDigest, Ref>,
@@ -30,15 +35,20 @@ impl Exposures {
 }
 
 impl Restorer for Exposures {
-    fn restore(&self, _turn: &Turn, swiss: Vec<u8>) -> Result<Ref> {
-        <[u8; SwissNumber::LEN]>::try_from(swiss.as_slice())
+    fn restore(&self, turn: &Turn, swiss: Vec<u8>) -> Result<Ref> {
+        let asking = Asking::in_turn(turn);
+        if let Some(asking) = &asking {
+            asking.check()?;
+        }
+        let known = <[u8; SwissNumber::LEN]>::try_from(swiss.as_slice())
             .ok()
-            .and_then(|swiss| {
-                self.by_digest
-                    .get(&SwissNumber::from_bytes(swiss).digest())
-                    .cloned()
-            })
-            .ok_or_else(|| Error::failed(NO_SUCH_REFERENCE).with_detail(DENIED_DETAIL, Vec::new()))
+            .and_then(|swiss| self.by_digest.get(&SwissNumber::from_bytes(swiss).digest()));
+        known.cloned().ok_or_else(|| {
+            if let Some(asking) = &asking {
+                asking.missed();
+            }
+            Error::failed(NO_SUCH_REFERENCE).with_detail(DENIED_DETAIL, Vec::new())
+        })
     }
 }
 

@@ -9,12 +9,37 @@ use super::peer::Held;
 use super::{DECIDED_WITHIN, NO_HELLO, Peers, REPLACED};
 use crate::error::Error;
 use crate::net::driver::Connection;
-use crate::net::{PeerInfo, Stream};
+use crate::net::{Listener, PeerInfo, Stream};
 
 /// How long a connection may take to show that it lives when another one has come.
 const ALIVE_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 8 });
 
 impl Peers {
+    /// Answers who calls at `listener`, as far as the [admission](Self::admission) lets them in, and
+    /// returns when the listener has failed, with the reason.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the listening; what was accepted goes on.
+    pub async fn serve(&self, listener: &Listener) -> std::io::Error {
+        loop {
+            let socket = match listener.accept().await {
+                Ok(socket) => socket,
+                Err(error) => return error,
+            };
+            let Ok(socket) = self.admission().admit(socket) else {
+                continue; // it is closed, and said so in the log
+            };
+            let peers = self.clone();
+            tokio::task::spawn_local(async move {
+                match Stream::accept_tls_on(socket, Vec::new(), peers.acceptor()).await {
+                    Ok((stream, peer)) => peers.accepted(stream, peer).await,
+                    Err(error) => tracing::debug!(err = %error, "handshake failed"),
+                }
+            });
+        }
+    }
+
     /// Takes a stream on which `peer` has called this vat, and stays with it to its end, or until it
     /// is decided that it is not kept.
     ///

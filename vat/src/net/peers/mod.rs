@@ -29,7 +29,7 @@ use captp::ConnId;
 use tokio::time::timeout;
 
 use super::driver::{Attach, Connection, Driver};
-use super::{Acceptor, Credentials, Dialing, PeerInfo, Stream, handoff};
+use super::{Acceptor, Admission, Credentials, Dialing, PeerInfo, Stream, handoff};
 use crate::core::{Ref, Shared, Vat};
 use crate::error::Error;
 use crate::sturdy::{Address, VatId};
@@ -37,10 +37,14 @@ use crate::sturdy::{Address, VatId};
 mod answering;
 mod calling;
 mod error;
+mod misses;
 mod peer;
 
 pub use error::PeerError;
 
+pub(crate) use misses::Asking;
+
+use misses::Misses;
 use peer::Peer;
 
 /// Most time until the other side has decided that a connection is kept.
@@ -59,9 +63,17 @@ struct Inner {
     credentials: Credentials,
     acceptor: Acceptor,
     dialing: RefCell<Dialing>,
+    admission: RefCell<Admission>,
     bootstrap: Option<Ref>,
     peers: RefCell<BTreeMap<VatId, Rc<Peer>>>,
-    by_conn: RefCell<BTreeMap<ConnId, VatId>>,
+    by_conn: RefCell<BTreeMap<ConnId, Attached>>,
+}
+
+/// A connection of the table.
+struct Attached {
+    vat: VatId,
+    connection: Connection,
+    misses: Misses,
 }
 
 /// Where a call to a vat goes.
@@ -96,6 +108,7 @@ impl Peers {
             acceptor: credentials.acceptor(),
             credentials,
             dialing: RefCell::new(dialing),
+            admission: RefCell::default(),
             bootstrap,
             peers: RefCell::default(),
             by_conn: RefCell::default(),
@@ -136,6 +149,17 @@ impl Peers {
     /// See [`Dialing`].
     pub fn set_dialing(&self, dialing: Dialing) {
         self.0.dialing.replace(dialing);
+    }
+
+    /// Who lets callers in: with the [default limits](super::AdmissionLimits), unless another one was
+    /// [set](Self::set_admission).
+    pub fn admission(&self) -> Admission {
+        self.0.admission.borrow().clone()
+    }
+
+    /// From now on, `admission` lets callers in. Counts for connections that come in afterwards.
+    pub fn set_admission(&self, admission: Admission) {
+        self.0.admission.replace(admission);
     }
 
     /// The connection to a vat: the one that is there, or a new one to the first of `addresses`
@@ -199,7 +223,8 @@ impl Peers {
 
     /// The vat at the other end of a connection of this table.
     pub fn by_conn(&self, conn: ConnId) -> Option<VatId> {
-        self.0.by_conn.borrow().get(&conn).copied()
+        let by_conn = self.0.by_conn.borrow();
+        by_conn.get(&conn).map(|attached| attached.vat)
     }
 
     /// The connection to a vat, if there is one now.
@@ -246,9 +271,15 @@ impl Peers {
     fn attach(&self, stream: Stream, peer: &PeerInfo, addresses: &[Address]) -> Connection {
         let attach = Attach::network(self.0.bootstrap.clone(), peer.vat_protocol)
             .with_peer(peer.id, addresses.to_vec());
+        let misses = Misses::from(stream.origin());
         let connection = self.0.driver.attach(stream, attach);
+        let attached = Attached {
+            vat: peer.id,
+            connection: connection.clone(),
+            misses,
+        };
         let mut by_conn = self.0.by_conn.borrow_mut();
-        by_conn.insert(connection.id(), peer.id);
+        by_conn.insert(connection.id(), attached);
         let (peers, ending) = (Rc::downgrade(&self.0), connection.clone());
         tokio::task::spawn_local(async move {
             ending.gone().await;
@@ -261,8 +292,10 @@ impl Peers {
 
     /// A connection is over.
     fn lost(&self, connection: &Connection) {
-        let vat = self.0.by_conn.borrow_mut().remove(&connection.id());
-        let Some(vat) = vat else { return };
+        let attached = self.0.by_conn.borrow_mut().remove(&connection.id());
+        let Some(Attached { vat, .. }) = attached else {
+            return;
+        };
         self.peer(vat).forget(connection);
         self.tidy(vat);
     }

@@ -216,3 +216,77 @@ async fn names_are_looked_up() {
         Peer::Network(_)
     ));
 }
+
+/// Set in the process in which a test runs alone.
+const OWN_PROCESS: &str = "VAT_TEST_OWN_PROCESS";
+
+/// Runs a test alone in a process of its own. There the answer is true; in the calling process,
+/// which has waited for it to pass, false.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "by its environment the process knows which one it is"
+)]
+fn in_own_process(test: &str) -> bool {
+    if std::env::var_os(OWN_PROCESS).is_some() {
+        return true;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(OWN_PROCESS, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    assert!(text.contains("1 passed"), "{text}");
+    false
+}
+
+/// From now on, this process can open nothing.
+fn allow_no_descriptors() -> rustix::process::Rlimit {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    let none = Rlimit {
+        current: Some(0),
+        ..before
+    };
+    setrlimit(Resource::Nofile, none).unwrap();
+    before
+}
+
+#[test]
+fn without_descriptors_callers_wait_and_are_accepted_later() {
+    use rustix::process::{Resource, setrlimit};
+    use std::{net::TcpStream, time::Duration};
+
+    let own = "net::tests::listener::without_descriptors_callers_wait_and_are_accepted_later";
+    if !in_own_process(own) {
+        return;
+    }
+    let log = super::redaction::Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let accept = async {
+        let any_port = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::bind_tcp(any_port).await.unwrap();
+        let Address::Tcp { port, .. } = listener.local_address().unwrap() else {
+            panic!("a TCP address");
+        };
+        let dial = || TcpStream::connect(("127.0.0.1", port.get())).unwrap();
+        let _callers: Vec<_> = (0..3).map(|_| dial()).collect();
+        let before = allow_no_descriptors();
+        let early = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await;
+        assert!(early.is_err(), "{early:?}");
+        setrlimit(Resource::Nofile, before).unwrap();
+        for _ in 0..3 {
+            let accepted = tokio::time::timeout(Duration::from_secs(1), listener.accept());
+            drop(accepted.await.unwrap().unwrap());
+        }
+    };
+    tracing::subscriber::with_default(subscriber, || runtime.block_on(accept));
+    let text = log.text();
+    assert_eq!(text.matches("callers have to wait").count(), 1, "{text}");
+}

@@ -7,6 +7,7 @@
 mod bad_peers;
 mod client_hello;
 mod descriptors;
+mod edge;
 mod handoff;
 mod handshake;
 mod inherited;

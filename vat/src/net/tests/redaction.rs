@@ -111,7 +111,7 @@ fn no_log_record_shows_a_secret() {
         runtime.block_on(use_secrets());
         tracing::info!("the log is on");
     });
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert!(text.contains("the log is on"));
     assert_clean(&text);
 }
@@ -141,8 +141,15 @@ async fn use_secrets() {
     tracing::info!(?accepted, ?connected, "connected");
 }
 
+/// What was logged.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

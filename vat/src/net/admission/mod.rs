@@ -1,0 +1,241 @@
+//! Who comes in: how many connections there may be, in total and from one source, before and after
+//! they have shown a key.
+//!
+//! Whoever can reach a port can connect to it, and a key costs nothing to make. So what one caller
+//! can take from the others is bounded by what is hard to have many of: addresses. A *source* is an
+//! IPv4 address or an IPv6 network of 64 bits; all local callers, on Unix sockets, are one more, with
+//! room of its own, so that a flood from the network does not lock the operator out.
+//!
+//! A connection beyond a limit is closed at once, before anything of it is read or allocated.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::Socket;
+
+mod bucket;
+mod limits;
+mod refused;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use limits::AdmissionLimits;
+pub use refused::Refused;
+
+pub(super) use bucket::Bucket;
+
+use refused::Refusals;
+use source::Source;
+
+/// Lets connections in, up to its [limits](AdmissionLimits). Cloning gives another handle to the
+/// same.
+#[derive(Clone, Debug)]
+pub struct Admission(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    limits: AdmissionLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Of all sources on the network.
+    network: Count,
+    sources: BTreeMap<Source, Record>,
+    /// When the sources of which nothing need be known were last forgotten.
+    swept: Instant,
+    refusals: Refusals,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    open: usize,
+    /// Those of them that have not shown a key.
+    handshakes: usize,
+}
+
+/// What is known of a source. Kept as long as any of it is.
+#[derive(Debug, Default)]
+struct Record {
+    count: Count,
+    arrivals: Bucket,
+    misses: Bucket,
+}
+
+/// Sources of which something is known; further ones are taken for one.
+const SOURCES: usize = 4096;
+
+impl Admission {
+    /// Nobody is in yet.
+    pub fn new(limits: AdmissionLimits) -> Self {
+        Self(Arc::new(Inner {
+            limits,
+            state: Mutex::new(State {
+                network: Count::default(),
+                sources: BTreeMap::new(),
+                swept: Instant::now(),
+                refusals: Refusals::default(),
+            }),
+        }))
+    }
+
+    /// The limits it keeps.
+    pub fn limits(&self) -> &AdmissionLimits {
+        &self.0.limits
+    }
+
+    /// Lets a connection in: it has its place until the socket, or the [`Stream`](super::Stream)
+    /// that is made of it, is dropped. Until a handshake has succeeded on it, it counts as one that
+    /// has not shown a key.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] says which limit is reached. The socket is closed then, without a word.
+    pub fn admit(&self, socket: Socket) -> Result<Socket, Refused> {
+        self.admit_at(socket, Instant::now())
+    }
+
+    fn admit_at(&self, socket: Socket, now: Instant) -> Result<Socket, Refused> {
+        let source = Source::of(&socket).ok_or(Refused::Gone)?;
+        match self.enter(source, now) {
+            Ok(place) => Ok(socket.holding(place)),
+            Err(refused) => {
+                socket.reset();
+                Err(refused)
+            }
+        }
+    }
+
+    fn enter(&self, source: Source, now: Instant) -> Result<Place, Refused> {
+        let limits = &self.0.limits;
+        let mut state = self.state();
+        let source = state.known(source, now);
+        let network = state.network;
+        let record = state.sources.entry(source).or_default();
+        if let Some(refused) = limits.exceeded(source, network, record, now) {
+            state.refusals.note(source, refused, now);
+            return Err(refused);
+        }
+        record.count.add(true);
+        if source != Source::Local {
+            state.network.add(true);
+        }
+        let origin = Origin {
+            admission: self.clone(),
+            source,
+        };
+        Ok(Place {
+            origin,
+            handshaking: true,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here can be left half done.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self::new(AdmissionLimits::default())
+    }
+}
+
+impl State {
+    /// The source that is counted for this one.
+    fn known(&mut self, source: Source, now: Instant) -> Source {
+        if self.sources.len() < SOURCES || self.sources.contains_key(&source) {
+            return source;
+        }
+        // Not for each caller, as it looks at all of them.
+        if now.duration_since(self.swept) >= SWEEP_PAUSE {
+            self.swept = now;
+            self.sources.retain(|_, record| !record.is_blank(now));
+        }
+        match self.sources.len() < SOURCES {
+            true => source,
+            false => Source::Rest,
+        }
+    }
+}
+
+/// Time between two looks for sources that can be forgotten.
+const SWEEP_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Count {
+    const fn add(&mut self, handshaking: bool) {
+        self.open += 1;
+        self.handshakes += handshaking as usize;
+    }
+
+    const fn remove(&mut self, handshaking: bool) {
+        self.open = self.open.saturating_sub(1);
+        self.handshakes = self.handshakes.saturating_sub(handshaking as usize);
+    }
+}
+
+impl Record {
+    fn is_blank(&self, now: Instant) -> bool {
+        self.count.open == 0 && self.arrivals.is_full(now) && self.misses.is_full(now)
+    }
+}
+
+/// Where a connection came from.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    admission: Admission,
+    source: Source,
+}
+
+impl Origin {
+    /// A restore of something that is not there came from here.
+    pub(super) fn missed(&self, now: Instant) {
+        let rate = self.admission.0.limits.misses_of_source();
+        if let Some(record) = self.admission.state().sources.get_mut(&self.source) {
+            record.misses.take(now, rate);
+        }
+    }
+}
+
+/// A connection's place among those that are let in; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    origin: Origin,
+    handshaking: bool,
+}
+
+impl Place {
+    /// The connection has shown a key, or needs none.
+    pub(super) fn handshake_done(&mut self) {
+        if std::mem::replace(&mut self.handshaking, false) {
+            self.change(|count| count.handshakes = count.handshakes.saturating_sub(1));
+        }
+    }
+
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    fn change(&self, mut change: impl FnMut(&mut Count)) {
+        let Origin { admission, source } = &self.origin;
+        let mut state = admission.state();
+        if *source != Source::Local {
+            change(&mut state.network);
+        }
+        if let Some(record) = state.sources.get_mut(source) {
+            change(&mut record.count);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let handshaking = self.handshaking;
+        self.change(|count| count.remove(handshaking));
+    }
+}

@@ -1,0 +1,89 @@
+//! Connections that were not let in, and what is said of them.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::source::Source;
+use crate::error::Error;
+
+/// Why a connection was not let in: the limit that is reached, of
+/// [`AdmissionLimits`](super::AdmissionLimits), and how much it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The caller has gone meanwhile.
+    #[error("the caller has gone")]
+    Gone,
+    /// [`connections`](super::AdmissionLimits::connections)
+    #[error("{0} connections from the network are open, the most there may be; try again later")]
+    Connections(usize),
+    /// [`connections_per_source`](super::AdmissionLimits::connections_per_source)
+    #[error(
+        "{0} connections from the same network address are open, the most there may be; close one, \
+         or try again later"
+    )]
+    ConnectionsOfSource(usize),
+    /// [`handshakes`](super::AdmissionLimits::handshakes)
+    #[error(
+        "{0} callers are in the middle of a handshake, the most there may be; try again in 5 s"
+    )]
+    Handshakes(usize),
+    /// [`handshakes_per_source`](super::AdmissionLimits::handshakes_per_source)
+    #[error(
+        "{0} callers from the same network address are in the middle of a handshake, the most \
+         there may be; complete one, or try again in 5 s"
+    )]
+    HandshakesOfSource(usize),
+    /// [`local`](super::AdmissionLimits::local)
+    #[error("{0} local connections are open, the most there may be; close one, or try again later")]
+    Local(usize),
+    /// [`arrivals_per_second`](super::AdmissionLimits::arrivals_per_second)
+    #[error(
+        "more than {0} connections a second came from the same network address; connect once and \
+         keep the connection"
+    )]
+    Arrivals(u32),
+    /// [`source_misses`](super::AdmissionLimits::source_misses)
+    #[error(
+        "more than {0} references that do not exist were asked for from the same network address \
+         within a minute; try again in a minute"
+    )]
+    Misses(u32),
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::overloaded(refused.to_string())
+    }
+}
+
+/// Says now and then that connections are refused: a flood of them is no flood of lines.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    said: Option<Instant>,
+    since: u64,
+}
+
+impl Refusals {
+    pub(super) fn note(&mut self, source: Source, refused: Refused, now: Instant) {
+        self.since += 1;
+        if self
+            .said
+            .is_some_and(|said| now.duration_since(said) < PAUSE)
+        {
+            return;
+        }
+        tracing::warn!(
+            source = %source,
+            limit = %refused,
+            refused = self.since,
+            "connections are refused"
+        );
+        self.said = Some(now);
+        self.since = 0;
+    }
+}
+
+/// Time between two lines.
+const PAUSE: Duration = Duration::from_secs(10);
