@@ -133,6 +133,9 @@ impl<H: Host> Engine<H> {
                     return self.describe_broken(conn, id, reason, given);
                 }
                 Kind::Far(far) if far.conn == conn => {
+                    if node.has_backlog() {
+                        return self.describe_later(conn, id, given);
+                    }
                     return Ok((Described::Theirs(far.place.clone()), Way::Strict, id));
                 }
                 Kind::Far(far) if !node.is_unresolved() => {

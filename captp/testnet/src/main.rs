@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use captp_testnet::oracle::{Failure, Options, Script, run_seed, shrink};
+use captp_testnet::oracle::{Failure, Options, Script, run_seed, shrink, tell};
 
 const USAGE: &str = "usage: captp-testnet [--seeds N] [--from N] [--vats N] [--steps N] [--jobs N]
 
@@ -20,6 +20,7 @@ Checks the protocol engine on random runs. A run that fails is made small and pr
   --jobs N    how many at a time (as many as there are processors)
   --handoff   three to five vats that have keys and hand references over
   --narrow    room for one to three calls, so that most wait
+  --tell      tell what happens in the small run that fails
   --all       go on after a failure, and count failures by kind";
 
 struct Arguments {
@@ -27,6 +28,7 @@ struct Arguments {
     seeds: u64,
     jobs: usize,
     all: bool,
+    tell: bool,
     options: Options,
 }
 
@@ -36,6 +38,7 @@ fn arguments() -> Result<Arguments, String> {
         seeds: 1_000_000,
         jobs: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         all: false,
+        tell: false,
         options: Options::default(),
     };
     let mut words = std::env::args().skip(1);
@@ -53,6 +56,7 @@ fn arguments() -> Result<Arguments, String> {
             "--from" => parsed.from = number()?,
             "--vats" => parsed.options.vats = Some(size(number()?)?.max(2)),
             "--steps" => parsed.options.steps = size(number()?)?.max(1),
+            "--tell" => parsed.tell = true,
             "--all" => parsed.all = true,
             "--narrow" => parsed.options.narrow = true,
             "--handoff" => parsed.options.handoff = true,
@@ -156,5 +160,8 @@ fn main() -> ExitCode {
         "\nseed {seed}, shrunk from {before} operations to {}: {failure}\n\n{script}",
         script.ops.len()
     );
+    if arguments.tell {
+        println!("{}", tell(&script));
+    }
     ExitCode::FAILURE
 }

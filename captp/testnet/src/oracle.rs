@@ -7,6 +7,7 @@ mod random;
 pub mod script;
 mod shadow;
 mod shrink;
+mod story;
 mod trace;
 mod world;
 
@@ -132,6 +133,25 @@ pub fn replay(script: &Script) -> Result<Report, Failure> {
         })
     });
     outcome.map_err(|failure| Failure { during, ..failure })
+}
+
+/// Runs a script and tells what happened, line by line, up to its failure or its end.
+#[must_use]
+pub fn tell(script: &Script) -> String {
+    let mut world = World::new(&script.setup);
+    world.story = Some(String::new());
+    let outcome = guarded(|| {
+        for op in &script.ops {
+            world.note(|| format!("{op}"));
+            world.apply(op)?;
+        }
+        world.note(|| "the end".to_owned());
+        world.finish()
+    });
+    if let Err(failure) = outcome {
+        world.note(|| failure.what.clone());
+    }
+    world.story.unwrap_or_default()
 }
 
 /// A panic is a failure, too.

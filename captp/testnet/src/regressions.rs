@@ -5,4 +5,5 @@
 mod answers;
 mod embargoes;
 mod handoff;
+mod queues;
 mod seeds;

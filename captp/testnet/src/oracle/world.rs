@@ -102,6 +102,8 @@ pub(super) struct World {
     cancelled: bool,
     pub(super) sent: usize,
     pub(super) delivered: usize,
+    /// What happened, in words, if somebody wants to know.
+    pub(super) story: Option<String>,
 }
 
 impl World {
@@ -135,6 +137,7 @@ impl World {
             cancelled: false,
             sent: 0,
             delivered: 0,
+            story: None,
         }
     }
 
@@ -194,6 +197,14 @@ impl World {
             self.net.check_vat(self.touched)?;
         }
         Ok(done.is_some())
+    }
+
+    /// One line of the story.
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            *story += &line();
+            story.push('\n');
+        }
     }
 
     fn vat(&mut self, vat: usize) -> Option<&mut Vat> {

@@ -20,6 +20,7 @@ impl World {
 
     fn event(&mut self, vat: usize, event: Event) -> Checked {
         let at = vat as u64;
+        self.note(|| format!("    vat {vat}: {}", brief(&event)));
         match event {
             Event::Call { object, arrived } => {
                 self.trace.note(&[2, at, object, arrived.number()]);
@@ -197,5 +198,13 @@ impl World {
             ));
         }
         Ok(())
+    }
+}
+
+fn brief(event: &Event) -> String {
+    match event {
+        Event::Call { object, arrived } => format!("call {} to object {object}", arrived.number()),
+        Event::Returned { number, result } => format!("answer to {number}: {result:?}"),
+        other => format!("{other:?}"),
     }
 }

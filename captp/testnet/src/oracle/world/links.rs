@@ -3,6 +3,7 @@
 use super::{Checked, World};
 use crate::network::Delivered;
 use crate::oracle::script::Op;
+use crate::oracle::story::summary;
 use crate::{End, Flying, LinkId};
 
 impl World {
@@ -49,6 +50,9 @@ impl World {
         self.net.network.pump_link(&mut self.net.vats, end.link);
         if let Some(Flying::Message { bytes, .. }) = self.net.network.flying(end).next() {
             self.trace.bytes(bytes);
+            if let (Some(story), Some((to, _))) = (&mut self.story, self.net.network.at(end)) {
+                *story += &format!("    to vat {to}: {}\n", summary(bytes));
+            }
         }
         let delivered = self.net.deliver(end)?;
         if let Some(Delivered { vat, kind, .. }) = delivered {

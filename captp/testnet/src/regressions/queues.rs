@@ -1,0 +1,196 @@
+//! Calls that wait in queues.
+
+use crate::oracle::script::{answered, param, result};
+use crate::oracle::{Op, Setup, holds};
+
+/// A call that had asked for a reference left, and so did the next one in its queue, which gave that
+/// reference away; what waited for the reference itself left only then.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a run as it was recorded")]
+fn what_waits_for_a_reference_leaves_before_the_reference_is_given_away() {
+    holds(
+        Setup::new(2, &[(0, 1)]),
+        &[
+            Op::Bootstrap {
+                id: 2,
+                vat: 1,
+                peer: 0,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 3,
+                vat: 0,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Promise { id: 6, vat: 0 },
+            Op::Call {
+                id: 7,
+                on: result(2, 0),
+                with: vec![(1, result(2, 0))],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Call {
+                id: 9,
+                on: result(6, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Bootstrap {
+                id: 10,
+                vat: 1,
+                peer: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Call {
+                id: 16,
+                on: result(10, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Call {
+                id: 18,
+                on: result(9, 0),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Promise { id: 19, vat: 1 },
+            Op::Clone {
+                id: 21,
+                of: result(3, 0),
+            },
+            Op::Answer {
+                id: 22,
+                call: 16,
+                with: vec![(0, param(7, 1))],
+            },
+            Op::Call {
+                id: 23,
+                on: result(19, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Call {
+                id: 24,
+                on: result(10, 0),
+                with: vec![(0, result(16, 0))],
+                ask: vec![],
+            },
+            Op::Resolve {
+                promise: 19,
+                to: answered(16, 0),
+            },
+            Op::Call {
+                id: 40,
+                on: result(6, 0),
+                with: vec![(2, result(9, 0))],
+                ask: vec![],
+            },
+            Op::Resolve {
+                promise: 6,
+                to: result(21, 0),
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 52,
+                call: 9,
+                with: vec![(0, result(23, 0))],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 82,
+                call: 23,
+                with: vec![(0, param(24, 0))],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Call {
+                id: 164,
+                on: result(23, 0),
+                with: vec![],
+                ask: vec![],
+            },
+        ],
+    );
+}
