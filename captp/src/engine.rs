@@ -129,6 +129,8 @@ enum Work<H: Host> {
     Announce(ConnId, ExportId, u64),
     /// Accept a gift.
     Accept(NodeId),
+    /// Give a count back.
+    Release(NodeId),
 }
 
 /// What waits in a queue.

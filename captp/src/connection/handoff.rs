@@ -20,6 +20,9 @@
 //!    have ended without our doing (a call on the vine ends it). Then calls wait for the Return, and
 //!    an exception leads to the vine as in 2.
 //!
+//! Who sends a call and lets go of the reference does not take the call back: calls that wait in 2 or 3
+//! keep the gift.
+//!
 //! A gift is passed on, or goes back to who gave it, in state 1 only, and is passed on only if it
 //! was no promise that was called: nobody else may overtake those calls.
 //!
@@ -66,6 +69,8 @@ pub(crate) struct Gift {
     pub(crate) accepting: bool,
     /// Whether it went back to who gave it: what they send there comes to the vine through us.
     pub(crate) reflected: bool,
+    /// Whether only calls that wait keep it: the engine has the last count.
+    pub(crate) orphan: bool,
 }
 
 /// The exporter's table.

@@ -60,6 +60,9 @@ impl<H: Host> Engine<H> {
         for (id, node) in self.nodes.iter() {
             if let Kind::Gift(gift) = &node.kind {
                 held.count(gift.vine);
+                if gift.orphan {
+                    held.count(id);
+                }
             }
             if let Kind::Link { to, far, .. } = &node.kind {
                 held.count(*to);

@@ -328,6 +328,21 @@ impl<H: Host> Node<H> {
         }
     }
 
+    /// Whether this is a gift whose last count is given back although calls wait for it: then they
+    /// keep it.
+    pub(crate) fn is_kept_by_calls(&mut self) -> bool {
+        let last = self.count == 1 && self.has_backlog();
+        match &mut self.kind {
+            Kind::Gift(gift) if last => !std::mem::replace(&mut gift.orphan, true),
+            Kind::Gift(_)
+            | Kind::Object(_)
+            | Kind::Promise
+            | Kind::Far(_)
+            | Kind::Link { .. }
+            | Kind::Broken(_) => false,
+        }
+    }
+
     /// Whether this is a gift for which nothing has been done, and to which nothing was sent.
     pub(crate) fn is_fresh_gift(&self) -> bool {
         matches!(&self.kind, Kind::Gift(gift) if !gift.accepting) && !self.has_backlog()

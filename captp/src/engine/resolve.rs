@@ -1,6 +1,6 @@
 //! References that become something, and references that nobody holds any more.
 
-use super::node::Kind;
+use super::node::{Kind, Node};
 use super::{Engine, Output, Work};
 use crate::{Exception, Host, NodeId};
 
@@ -21,10 +21,10 @@ impl<H: Host> Engine<H> {
         };
         let (backlog, waiters, exports) =
             (old.take_backlog(), old.take_waiters(), old.take_exports());
-        let (left, vine) = match &old.kind {
-            Kind::Far(far) if far.pins == 0 => (Some(far.clone()), None),
-            Kind::Gift(gift) => (None, Some(gift.vine)),
-            _ => (None, None),
+        let (left, vine, orphan) = match &old.kind {
+            Kind::Far(far) if far.pins == 0 => (Some(far.clone()), None, false),
+            Kind::Gift(gift) => (None, Some(gift.vine), gift.orphan),
+            _ => (None, None, false),
         };
         let followers = self.nodes.link(node, to);
         if let Some(target) = self.nodes.get_mut(to) {
@@ -47,6 +47,9 @@ impl<H: Host> Engine<H> {
         for _ in 0..followers {
             self.drop_count(node);
         }
+        if orphan {
+            self.work.push_back(Work::Release(node));
+        }
     }
 
     /// A promise or far node comes to nothing.
@@ -65,13 +68,21 @@ impl<H: Host> Engine<H> {
         self.announce_later(exports);
         match old {
             Kind::Far(far) => self.leave_place(id, &far),
-            Kind::Gift(gift) => self.end_gift(id, &gift),
+            Kind::Gift(gift) => {
+                self.end_gift(id, &gift);
+                if gift.orphan {
+                    self.work.push_back(Work::Release(id));
+                }
+            }
             Kind::Object(_) | Kind::Promise | Kind::Link { .. } | Kind::Broken(_) => {}
         }
     }
 
     /// Gives one count back; what the node held goes with it.
     pub(super) fn drop_count(&mut self, id: NodeId) {
+        if self.nodes.get_mut(id).is_some_and(Node::is_kept_by_calls) {
+            return;
+        }
         let Some(mut node) = self.nodes.release(id) else {
             return;
         };

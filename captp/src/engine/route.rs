@@ -32,6 +32,7 @@ impl<H: Host> Engine<H> {
                     Work::Taken(conn, question, result) => self.taken(conn, question, result),
                     Work::Announce(conn, export, serial) => self.announce(conn, export, serial),
                     Work::Accept(gift) => self.accept_gift(gift),
+                    Work::Release(node) => self.drop_count(node),
                 }
             }
             let Some(conn) = self.stuck.pop() else {

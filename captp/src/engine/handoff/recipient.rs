@@ -42,6 +42,7 @@ impl<H: Host> Engine<H> {
             called: false,
             accepting: false,
             reflected: false,
+            orphan: false,
         })));
         entry.gift = Some(gift);
         if own == Some(contact.exporter) {
@@ -148,6 +149,7 @@ impl<H: Host> Engine<H> {
             return;
         };
         let (vine, called, reflected) = (gift.vine, gift.called, gift.reflected);
+        let orphan = gift.orphan;
         let contact = Rc::clone(&gift.contact);
         let question = match self.new_question(conn, Sort::Call) {
             Ok(question) => question,
@@ -169,6 +171,9 @@ impl<H: Host> Engine<H> {
             node.kind = Kind::Promise;
         }
         self.become_pipelined(id, conn, question, encode::root_path());
+        if orphan {
+            self.work.push_back(Work::Release(id));
+        }
     }
 
     /// The answer to the Accept of a gift for which calls have waited.
