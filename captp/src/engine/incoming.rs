@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::import::TargetNode;
-use super::node::{Kind, Place};
+use super::node::{Kind, Node, Place};
 use super::receive::Fds;
 use super::{Engine, Output, Pending};
 use crate::connection::answer::{Answer, ResultsTo};
@@ -376,7 +376,11 @@ impl<H: Host> Engine<H> {
             let named = named(at, path);
             let ours = named.is_some();
             let now = self.resolve_far(*node, cap, named);
-            if !ours {
+            let broken = |node: &Node<H>| matches!(node.kind, Kind::Broken(_));
+            if self.nodes.get(self.nodes.terminal(cap)).is_none_or(broken) {
+                // What the peer sends there fails, by whatever way.
+                self.end_pins(*node);
+            } else if !ours {
                 self.move_pins(*node, cap);
             } else if now == self.nodes.terminal(cap) {
                 self.end_pins(*node);
