@@ -6,7 +6,8 @@
 //! window. Nothing is held back: a host that does not ask is not stopped.
 //!
 //! A stream belongs to a reference. When that becomes another one the stream goes with it, unless
-//! that one has a stream of its own; then the old one runs dry by itself.
+//! that one has a stream of its own; then the old one runs dry by itself, and who waits there waits
+//! for the other.
 
 use std::collections::VecDeque;
 
@@ -123,6 +124,12 @@ impl<H: Host> Engine<H> {
             .get(to)
             .is_some_and(|node| node.stream().is_none());
         if !free {
+            // What counts from now on is the other one's window.
+            let stream = self.streams.get_mut(id);
+            let waiting = stream.map(|stream| std::mem::take(&mut stream.waiting));
+            for job in waiting.into_iter().flatten() {
+                self.when_stream_room(to, job);
+            }
             return;
         }
         if let (Some(node), Some(stream)) = (self.nodes.get_mut(to), self.streams.get_mut(id)) {
