@@ -8,7 +8,7 @@ use super::{Engine, Pending};
 use crate::connection::export;
 use crate::connection::import::Import;
 use crate::message::{Descriptor, DescriptorKind, Target};
-use crate::{ConnId, Host, ImportId, NodeId, PeerMisbehaved};
+use crate::{ConnId, ExportId, Host, ImportId, NodeId, PeerMisbehaved};
 
 type Result<T> = std::result::Result<T, PeerMisbehaved>;
 
@@ -95,12 +95,8 @@ impl<H: Host> Engine<H> {
                 Ok((node, None))
             }
             DescriptorKind::Ours(named @ Target::Export(id)) => {
-                // What it stands for here; its pin is for the peer only.
-                let row = self.connections.get(conn);
-                let entry = row.and_then(|row| row.exports.get(id.raw()));
-                let node = match entry {
-                    Some(entry) => entry.node,
-                    None => return Err(PeerMisbehaved::UnknownExport(*id)),
+                let Some(node) = self.named_export(conn, *id) else {
+                    return Err(PeerMisbehaved::UnknownExport(*id));
                 };
                 self.nodes.retain(node);
                 Ok((self.behind_loop(conn, named, node), Some(named.clone())))
@@ -114,6 +110,23 @@ impl<H: Host> Engine<H> {
                 Ok((node, Some(named.clone())))
             }
         }
+    }
+
+    /// What an export that the peer names stands for here. Its pin is for the peer only, but if that
+    /// is the vine of a gift, and the peer has sent something there, then this is on its way to who
+    /// gave it and on: nothing may go past it.
+    fn named_export(&self, conn: ConnId, id: ExportId) -> Option<NodeId> {
+        let row = self.connections.get(conn)?;
+        let entry = row.exports.get(id.raw())?;
+        let export::State::Resolved(pin) = &entry.state else {
+            return Some(entry.node);
+        };
+        let (at, strict) = self.follow_pin(conn, pin);
+        let called = match self.nodes.get(at).map(|node| &node.kind) {
+            Some(Kind::Far(far)) => far.called,
+            _ => false,
+        };
+        Some(if strict && called { at } else { entry.node })
     }
 
     pub(super) fn import_theirs(
