@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Engine;
 use super::node::Kind;
-use crate::connection::Way;
 use crate::connection::answer::State as AnswerState;
 use crate::connection::question::State as QuestionState;
+use crate::connection::{FIRST_PIPELINE_ID, Way};
 use crate::{ConnId, Host};
 
 /// A deliberate mistake of the engine, to show that a test would find it.
@@ -40,6 +40,10 @@ pub struct Tables {
     pub running: Vec<u32>,
     /// The peer's calls that we have returned and keep.
     pub returned: Vec<u32>,
+    /// Our calls for references only that are not finished.
+    pub fetching: Vec<u32>,
+    /// Those of the peer.
+    pub fetched: Vec<u32>,
     /// Embargoes that wait to be lifted.
     pub embargoes: usize,
 }
@@ -86,8 +90,11 @@ impl<H: Host> Engine<H> {
                 QuestionState::Answered | QuestionState::Taking(_) => tables.answered.push(id),
             }
         }
+        tables.fetching = row.pipelines.iter().map(|(id, _)| id).collect();
         for (id, answer) in row.answers.iter() {
             match answer.state {
+                _ if id >= FIRST_PIPELINE_ID && answer.finished => {}
+                _ if id >= FIRST_PIPELINE_ID => tables.fetched.push(id),
                 AnswerState::Returned(_) | AnswerState::Redirected { .. } => {
                     tables.returned.push(id);
                 }
@@ -98,6 +105,12 @@ impl<H: Host> Engine<H> {
             }
         }
         Some(tables)
+    }
+
+    /// How many references have streaming calls under way.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.streams.len()
     }
 
     /// All references, for a person to read.

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod content;
+pub mod descriptor;
 pub mod frames;
 pub mod fuzz;
 pub mod net;
@@ -57,7 +58,7 @@ pub use content::{Caps, SLOTS, Slot};
 pub use frames::Kind;
 pub use net::Net;
 pub use network::{Delivered, End, Flying, LinkId, Network, Port};
-pub use vat::{Arrived, Event, Results, Script, Vat};
+pub use vat::{Arrived, CallSort, Event, Results, Script, Vat};
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use captp_testnet::oracle::{Failure, Options, Script, run_seed, shrink, tell};
+use captp_testnet::oracle::{Extra, Failure, Options, Script, run_seed, shrink, tell};
 
 const USAGE: &str = "usage: captp-testnet [--seeds N] [--from N] [--vats N] [--steps N] [--jobs N]
 
@@ -20,6 +20,8 @@ Checks the protocol engine on random runs. A run that fails is made small and pr
   --jobs N    how many at a time (as many as there are processors)
   --handoff   three to five vats that have keys and hand references over
   --narrow    room for one to three calls, so that most wait
+  --extra NAME  of what may occur beside ordinary calls only this, and others so named: long,
+              streams, fetches, early, files, gifts, scarce, circles; or none
   --tell      tell what happens in the small run that fails
   --all       go on after a failure, and count failures by kind";
 
@@ -42,7 +44,18 @@ fn arguments() -> Result<Arguments, String> {
         options: Options::default(),
     };
     let mut words = std::env::args().skip(1);
+    let mut extras: Option<Vec<Extra>> = None;
     while let Some(word) = words.next() {
+        if word == "--extra" {
+            let name = words.next().unwrap_or_default();
+            let extras = extras.get_or_insert_default();
+            match (Extra::named(&name), name.as_str()) {
+                (Some(extra), _) => extras.push(extra),
+                (None, "none") => {}
+                (None, _) => return Err(format!("--extra {name} is not known\n\n{USAGE}")),
+            }
+            continue;
+        }
         let mut number = || {
             let value = words
                 .next()
@@ -63,6 +76,9 @@ fn arguments() -> Result<Arguments, String> {
             "--jobs" => parsed.jobs = size(number()?)?.max(1),
             _ => return Err(format!("{word} is not known\n\n{USAGE}")),
         }
+    }
+    if let Some(extras) = extras {
+        parsed.options.extras = extras;
     }
     Ok(parsed)
 }

@@ -18,8 +18,10 @@ pub struct Net {
     pub network: Network,
     /// Whether vats have keys, so that they can be introduced to each other.
     known: bool,
-    /// How many calls of a peer may be under way.
-    room: Option<usize>,
+    /// What a peer may use.
+    limits: Limits,
+    /// Whether links carry file descriptors.
+    descriptors: bool,
 }
 
 /// Most messages that [`Net::run`] delivers.
@@ -33,7 +35,8 @@ impl Net {
             vats: (0..vats).map(|_| Vat::new()).collect(),
             network: Network::new(),
             known: false,
-            room: None,
+            limits: Limits::default(),
+            descriptors: false,
         }
     }
 
@@ -44,7 +47,8 @@ impl Net {
             vats: (0..vats).map(|vat| Vat::known(vat, 0)).collect(),
             network: Network::new(),
             known: true,
-            room: None,
+            limits: Limits::default(),
+            descriptors: false,
         }
     }
 
@@ -105,23 +109,27 @@ impl Net {
         any
     }
 
-    /// How many calls of a peer may be under way on connections that are made from now on.
-    pub const fn set_room(&mut self, calls: Option<usize>) {
-        self.room = calls;
+    /// What a peer may use on connections that are made from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Whether connections that are made from now on carry file descriptors.
+    pub const fn set_descriptors(&mut self, descriptors: bool) {
+        self.descriptors = descriptors;
     }
 
     fn open(&mut self, vat: usize, peer: usize, hello: bool) -> Option<ConnId> {
-        let (known, room) = (self.known, self.room);
+        let known = self.known;
         let vat = self.vats.get_mut(vat)?;
         let offered = vat.engine.object(ObjectKey(0));
         let mut options = ConnOptions::default()
             .with_bootstrap(offered)
-            .with_hello(hello);
+            .with_hello(hello)
+            .with_descriptors(self.descriptors)
+            .with_limits(self.limits.clone());
         if known {
             options = options.with_peer(key_of(peer));
-        }
-        if let Some(calls) = room {
-            options = options.with_limits(Limits::default().with_answers_soft(calls));
         }
         let conn = vat.engine.open(options);
         vat.release(offered);
@@ -248,6 +256,10 @@ impl Net {
                 let dump = vat.engine.dump();
                 return Err(format!("vat {index}: references left:\n{dump}"));
             }
+            let streams = vat.engine.open_streams();
+            if streams > 0 {
+                return Err(format!("vat {index}: {streams} streams left"));
+            }
         }
         Ok(())
     }
@@ -269,6 +281,13 @@ fn agree((a, here): (usize, &Tables), (b, there): (usize, &Tables)) -> Result<()
     running.sort_unstable();
     if asked != running {
         return differ("unanswered calls", &asked, &running);
+    }
+    let mut fetching = here.fetching.clone();
+    fetching.sort_unstable();
+    let mut fetched = there.fetched.clone();
+    fetched.sort_unstable();
+    if fetching != fetched {
+        return differ("calls for references", &fetching, &fetched);
     }
     let mut answered = here.answered.clone();
     answered.sort_unstable();

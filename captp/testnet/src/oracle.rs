@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 mod generate;
+mod options;
 mod random;
 pub mod script;
 mod shadow;
@@ -11,7 +12,7 @@ mod story;
 mod trace;
 mod world;
 
-pub use generate::Options;
+pub use options::{Extra, Options};
 pub use random::{Bytes, Choose, Random};
 pub use script::{Op, Script, Setup};
 pub use shrink::shrink;

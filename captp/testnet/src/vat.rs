@@ -29,9 +29,23 @@ impl Host for Script {
 pub struct ScriptCall {
     number: u64,
     caps: Caps,
+    sort: CallSort,
     reply: Reply,
     /// Where counts go that are no longer needed once the call is written.
     written: Rc<RefCell<Vec<NodeId>>>,
+}
+
+/// What sort of call it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(clippy::exhaustive_enums, reason = "scripts choose")]
+pub enum CallSort {
+    /// An ordinary one.
+    #[default]
+    Plain,
+    /// One of a stream.
+    Streaming,
+    /// For the references in its answer only.
+    References,
 }
 
 /// Who waits for an answer.
@@ -52,6 +66,14 @@ impl LocalCall for ScriptCall {
 
     fn method(&self) -> u16 {
         0
+    }
+
+    fn pipeline_only(&self) -> bool {
+        self.sort == CallSort::References
+    }
+
+    fn is_streaming(&self) -> bool {
+        self.sort == CallSort::Streaming
     }
 
     fn encode(
@@ -192,7 +214,7 @@ impl Vat {
 
     fn with(config: Config) -> Self {
         Self {
-            engine: Engine::new(config),
+            engine: Engine::new(config.with_stream_window(STREAM_WINDOW)),
             events: VecDeque::new(),
             dials: VecDeque::new(),
             written: Rc::default(),
@@ -214,6 +236,18 @@ impl Vat {
     /// Sends a call. References are borrowed. `results` are promises made with
     /// [`Engine::promise`], borrowed too, that come to stand for references in the answer.
     pub fn send(&mut self, target: NodeId, number: u64, caps: &Caps, results: &[(Slot, NodeId)]) {
+        self.send_as(CallSort::Plain, target, number, caps, results);
+    }
+
+    /// The same with a call of another sort.
+    pub fn send_as(
+        &mut self,
+        sort: CallSort,
+        target: NodeId,
+        number: u64,
+        caps: &Caps,
+        results: &[(Slot, NodeId)],
+    ) {
         let results_held = results.iter().map(|(_, node)| node);
         for node in caps.iter().flatten().chain(results_held) {
             self.engine.retain(*node);
@@ -221,6 +255,7 @@ impl Vat {
         let call = ScriptCall {
             number,
             caps: *caps,
+            sort,
             reply: Reply {
                 number,
                 results: results.to_vec(),
@@ -241,6 +276,24 @@ impl Vat {
         let promise = self.engine.promise();
         self.send(target, number, caps, &[(0, promise)]);
         promise
+    }
+
+    /// Says in advance what a reference in the answer will be, which is borrowed.
+    pub fn set_pipeline(&mut self, arrived: &Arrived, slot: Slot, to: NodeId) {
+        match &arrived.0 {
+            Inner::Wire(call) => {
+                self.engine
+                    .set_pipeline(&call.answer, content::path(slot), Ok(to));
+            }
+            Inner::Local(call) => {
+                let asked = call.reply.results.iter();
+                for (_, promise) in asked.filter(|(asked, _)| *asked == slot) {
+                    // A cancelled one is broken already.
+                    let _: Result<(), _> = self.engine.resolve(*promise, Ok(to));
+                }
+            }
+        }
+        self.collect();
     }
 
     /// Answers a call with a number and borrowed references.
@@ -378,6 +431,9 @@ impl Vat {
         }
     }
 }
+
+/// So little that a few small calls fill it.
+const STREAM_WINDOW: usize = 512;
 
 /// The key of a vat that has one.
 #[must_use]

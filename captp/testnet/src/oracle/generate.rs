@@ -1,96 +1,14 @@
 //! Random operations that make sense in the world as it is.
 
+use super::options::{Extra, Options};
 use super::random::Choose;
 use super::script::{Name, Op, Script, Setup, With};
 use super::world::{Checked, World};
 use crate::content::{SLOTS, Slot};
 use crate::{End, LinkId, Vat};
 
-/// What kinds of runs there are, and how long they may be.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Options {
-    /// How many vats; `None`: two to four, by the seed.
-    pub vats: Option<usize>,
-    /// Most operations before the run is brought to its end.
-    pub steps: usize,
-    /// Whether links may break and vats crash.
-    pub cuts: bool,
-    /// Whether calls may be cancelled.
-    pub cancels: bool,
-    /// Whether vats have keys and hand references over; three to five of them then.
-    pub handoff: bool,
-    /// Whether only one to three calls of a peer may be under way, so that most wait.
-    pub narrow: bool,
-    /// A deliberate mistake of all engines.
-    pub fault: Option<captp::testing::Fault>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            vats: None,
-            steps: 160,
-            cuts: true,
-            cancels: true,
-            handoff: false,
-            narrow: false,
-            fault: None,
-        }
-    }
-}
-
-impl Options {
-    /// Sets [`vats`](Self::vats).
-    #[must_use]
-    pub const fn with_vats(mut self, vats: usize) -> Self {
-        self.vats = Some(vats);
-        self
-    }
-
-    /// Sets [`steps`](Self::steps).
-    #[must_use]
-    pub const fn with_steps(mut self, steps: usize) -> Self {
-        self.steps = steps;
-        self
-    }
-
-    /// Sets [`cuts`](Self::cuts).
-    #[must_use]
-    pub const fn with_cuts(mut self, cuts: bool) -> Self {
-        self.cuts = cuts;
-        self
-    }
-
-    /// Sets [`cancels`](Self::cancels).
-    #[must_use]
-    pub const fn with_cancels(mut self, cancels: bool) -> Self {
-        self.cancels = cancels;
-        self
-    }
-
-    /// Sets [`handoff`](Self::handoff).
-    #[must_use]
-    pub const fn with_handoff(mut self, handoff: bool) -> Self {
-        self.handoff = handoff;
-        self
-    }
-
-    /// Sets [`narrow`](Self::narrow).
-    #[must_use]
-    pub const fn with_narrow(mut self, narrow: bool) -> Self {
-        self.narrow = narrow;
-        self
-    }
-
-    /// Sets [`fault`](Self::fault).
-    #[must_use]
-    pub const fn with_fault(mut self, fault: captp::testing::Fault) -> Self {
-        self.fault = Some(fault);
-        self
-    }
-}
-
+/// How many times as long as others some runs are.
+const LONG: usize = 5;
 /// Most references that a vat collects before it gives some back.
 const MANY: usize = 14;
 
@@ -101,6 +19,8 @@ pub(super) struct Mood {
     cancels: bool,
     /// How many of a hundred steps deliver something.
     deliveries: usize,
+    /// What occurs beside ordinary calls.
+    extras: Vec<Extra>,
     /// How often one of the newest references is taken.
     fresh: usize,
     blocked: Vec<End>,
@@ -128,20 +48,53 @@ pub(super) fn setup(random: &mut impl Choose, options: &Options) -> Setup {
     if random.one_in(10) {
         links.push((0, 1));
     }
+    let hello = random.one_in(2) || keys;
+    let room = options.narrow.then(|| 1 + random.below(3));
+    // Not with the lowest number, which is what a fuzzer has when its bytes are used up.
+    let mut now_and_then =
+        |extra, of| options.extras.contains(&extra) && random.below(of) == of - 1;
+    let (descriptors, gifts) = (now_and_then(Extra::Files, 3), now_and_then(Extra::Gifts, 4));
+    let (scarce, circles) = (
+        now_and_then(Extra::Scarce, 12),
+        now_and_then(Extra::Circles, 12),
+    );
     Setup {
         vats,
         links,
-        hello: random.one_in(2) || keys,
+        hello,
         keys,
-        room: options.narrow.then(|| 1 + random.below(3)),
+        descriptors,
+        room,
+        gifts: (gifts && keys).then(|| random.below(3)),
+        scarce: scarce.then(|| 1 + random.below(4)),
+        circles,
         fault: options.fault,
     }
 }
 
 impl Mood {
     pub(super) fn new(random: &mut impl Choose, options: &Options) -> Self {
+        let steps = options.steps / 3 + random.below(options.steps * 2 / 3 + 1);
+        let parts = [
+            (Extra::Long, 12),
+            (Extra::Streams, 3),
+            (Extra::Fetches, 3),
+            (Extra::Early, 3),
+            (Extra::Files, 1),
+        ];
+        let mut extras = options.extras.clone();
+        for (extra, part) in parts {
+            if random.below(part) != part - 1 {
+                extras.retain(|other| *other != extra);
+            }
+        }
+        let long = extras.contains(&Extra::Long);
+        // The others say how everything is, and not what is done.
+        extras.retain(|extra| parts.iter().any(|(known, _)| known == extra));
+        extras.retain(|extra| *extra != Extra::Long);
         Self {
-            steps: options.steps / 3 + random.below(options.steps * 2 / 3 + 1),
+            steps: if long { steps * LONG } else { steps },
+            extras,
             cuts: options.cuts && random.below(10) < 3,
             cancels: options.cancels && random.below(10) < 3,
             deliveries: 25 + random.below(50),
@@ -192,6 +145,9 @@ impl Mood {
         let names: Vec<Name> = world.held.keys().copied().collect();
         let id = self.id();
         let vat = random.below(world.net.vats.len());
+        if let Some(op) = self.extra(random, world, &names, id) {
+            return Some(op);
+        }
         match random.below(100) {
             0..36 => self.call(random, world, &names, id),
             36..40 => Some(Op::Object {
@@ -214,6 +170,49 @@ impl Mood {
                 on: *random.pick(&names)?,
             }),
             _ => bootstrap(random, world, id, vat),
+        }
+    }
+
+    /// Something that does not occur in all runs, now and then.
+    fn extra(
+        &self,
+        random: &mut impl Choose,
+        world: &World,
+        names: &[Name],
+        id: u32,
+    ) -> Option<Op> {
+        let extra = *random.pick(&self.extras)?;
+        match (extra, random.below(30)) {
+            (Extra::Streams, 0..9) => {
+                let (on, with, _) = self.message(random, world, names)?;
+                Some(Op::Stream { id, on, with })
+            }
+            (Extra::Streams, 9..12) => {
+                let on = *random.pick(names)?;
+                Some(Op::Room { id, on })
+            }
+            (Extra::Fetches, 0..10) => {
+                let (on, with, ask) = self.message(random, world, names)?;
+                Some(Op::Fetch { id, on, with, ask })
+            }
+            (Extra::Early, 0..10) => {
+                let waiting: Vec<u32> = world.waiting.keys().copied().collect();
+                let call = *random.pick(&waiting)?;
+                let vat = world.waiting.get(&call)?.vat;
+                let slot = if random.below(4) > 0 {
+                    0
+                } else {
+                    random.below(SLOTS)
+                };
+                let to = self.of_vat(random, world, vat)?;
+                Some(Op::Early { call, slot, to })
+            }
+            (Extra::Files, 0..5) if world.has_descriptors() => Some(Op::File {
+                id,
+                vat: random.below(world.net.vats.len()),
+                key: 1 + random.below(3) as u64,
+            }),
+            _ => None,
         }
     }
 
@@ -297,6 +296,17 @@ impl Mood {
     }
 
     fn call(&self, random: &mut impl Choose, world: &World, names: &[Name], id: u32) -> Option<Op> {
+        let (on, with, ask) = self.message(random, world, names)?;
+        Some(Op::Call { id, on, with, ask })
+    }
+
+    /// To what, with which references, and what is wanted of the answer.
+    fn message(
+        &self,
+        random: &mut impl Choose,
+        world: &World,
+        names: &[Name],
+    ) -> Option<(Name, With, Vec<Slot>)> {
         let on = self.one_of(random, names)?;
         let vat = world.held.get(&on)?.vat;
         let many = random.below(3);
@@ -307,13 +317,13 @@ impl Mood {
             2 => vec![0, 1 + random.below(SLOTS - 1)],
             _ => vec![0],
         };
-        Some(Op::Call { id, on, with, ask })
+        Some((on, with, ask))
     }
 
     fn answer(&self, random: &mut impl Choose, world: &World, id: u32) -> Option<Op> {
         let waiting: Vec<u32> = world.waiting.keys().copied().collect();
         let call = *random.pick(&waiting)?;
-        if random.one_in(12) {
+        if random.one_in(12) && (self.cancels || !world.has_early(call)) {
             return Some(Op::Fail { call });
         }
         let vat = world.waiting.get(&call)?.vat;

@@ -15,6 +15,7 @@ pub struct Name(pub u32, pub u8);
 /// Where the parts of a [`Name`] begin.
 const PARAM: u8 = 8;
 const ANSWERED: u8 = 16;
+const EARLY: u8 = 24;
 
 /// The reference that an operation made.
 #[must_use]
@@ -43,10 +44,26 @@ pub const fn answered(call: u32, slot: Slot) -> Name {
     Name(call, ANSWERED + slot as u8)
 }
 
+/// What a reference in a coming answer was said to be in advance, at the callee. It is held until the
+/// call is answered.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "a slot is below four")]
+pub const fn early(call: u32, slot: Slot) -> Name {
+    Name(call, EARLY + slot as u8)
+}
+
+impl Name {
+    /// Whether this is an [`early`] one.
+    pub(super) const fn is_early(self) -> bool {
+        self.1 >= EARLY
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(op, part) = self;
         match part {
+            EARLY.. => write!(f, "early({op}, {})", part - EARLY),
             ANSWERED.. => write!(f, "answered({op}, {})", part - ANSWERED),
             PARAM.. => write!(f, "param({op}, {})", part - PARAM),
             _ => write!(f, "result({op}, {part})"),
@@ -64,6 +81,8 @@ pub type With = Vec<(Slot, Name)>;
 pub enum Op {
     /// A vat refers to an object of its own.
     Object { id: u32, vat: usize, key: u64 },
+    /// The same, with a file descriptor of its own, if nobody refers to the object yet.
+    File { id: u32, vat: usize, key: u64 },
     /// A vat makes a promise.
     Promise { id: u32, vat: usize },
     /// A vat asks a neighbour for its bootstrap reference.
@@ -80,6 +99,17 @@ pub enum Op {
         with: With,
         ask: Vec<Slot>,
     },
+    /// A call that is one of a stream.
+    Stream { id: u32, on: Name, with: With },
+    /// A call that is made for the references in its answer only.
+    Fetch {
+        id: u32,
+        on: Name,
+        with: With,
+        ask: Vec<Slot>,
+    },
+    /// A reference in the answer to a call that has arrived is said to be this, in advance.
+    Early { call: u32, slot: Slot, to: Name },
     /// A call that has arrived is answered. `id` is what the answer says.
     Answer { id: u32, call: u32, with: With },
     /// A call that has arrived is answered with an exception.
@@ -98,6 +128,8 @@ pub enum Op {
     Cancel { name: Name },
     /// A job that waits for a reference.
     When { id: u32, on: Name },
+    /// A job that waits for room for streaming calls.
+    Room { id: u32, on: Name },
     /// The next thing between two neighbours is delivered. Lanes count their links that still
     /// exist.
     Deliver { from: usize, to: usize, lane: usize },
@@ -128,8 +160,17 @@ pub struct Setup {
     pub hello: bool,
     /// Whether vats have keys, and hand references over to each other.
     pub keys: bool,
+    /// Whether links carry file descriptors.
+    pub descriptors: bool,
     /// How many calls of a peer may be under way; the default of the engine if `None`.
     pub room: Option<usize>,
+    /// How many gifts may be open at a peer; the default of the engine if `None`.
+    pub gifts: Option<usize>,
+    /// Of everything that may run out without the end of a connection, this little; what fails for
+    /// want of it is nobody's fault then.
+    pub scarce: Option<usize>,
+    /// Whether promises may depend on themselves.
+    pub circles: bool,
     /// A deliberate mistake of all engines.
     pub fault: Option<Fault>,
 }
@@ -153,7 +194,11 @@ impl Setup {
             links: links.to_vec(),
             hello: false,
             keys: false,
+            descriptors: false,
             room: None,
+            gifts: None,
+            scarce: None,
+            circles: false,
             fault: None,
         }
     }
@@ -179,11 +224,68 @@ impl Setup {
         self
     }
 
+    /// With links that carry file descriptors.
+    #[must_use]
+    pub const fn with_descriptors(mut self) -> Self {
+        self.descriptors = true;
+        self
+    }
+
+    /// With room for few gifts.
+    #[must_use]
+    pub const fn with_gifts(mut self, gifts: usize) -> Self {
+        self.gifts = Some(gifts);
+        self
+    }
+
+    /// With little of everything.
+    #[must_use]
+    pub const fn with_scarce(mut self, much: usize) -> Self {
+        self.scarce = Some(much);
+        self
+    }
+
+    /// With promises that depend on themselves.
+    #[must_use]
+    pub const fn with_circles(mut self) -> Self {
+        self.circles = true;
+        self
+    }
+
     /// With faulty engines.
     #[must_use]
     pub const fn with_fault(mut self, fault: Fault) -> Self {
         self.fault = Some(fault);
         self
+    }
+}
+
+impl Setup {
+    /// What is not in [`new`](Self::new), as Rust.
+    fn fmt_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (is, with) in [
+            (self.hello, ".with_hello()"),
+            (self.keys, ".with_keys()"),
+            (self.descriptors, ".with_descriptors()"),
+            (self.circles, ".with_circles()"),
+        ] {
+            if is {
+                f.write_str(with)?;
+            }
+        }
+        for (number, with) in [
+            (self.room, "with_room"),
+            (self.gifts, "with_gifts"),
+            (self.scarce, "with_scarce"),
+        ] {
+            if let Some(number) = number {
+                write!(f, ".{with}({number})")?;
+            }
+        }
+        match self.fault {
+            Some(fault) => write!(f, ".with_fault(Fault::{fault:?})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -211,6 +313,20 @@ impl fmt::Display for Op {
                     "Op::Call {{ id: {id}, on: {on}, with: {with}, ask: vec!{ask:?} }}"
                 )
             }
+            Self::Stream { id, on, with } => {
+                let with = Slots(with);
+                write!(f, "Op::Stream {{ id: {id}, on: {on}, with: {with} }}")
+            }
+            Self::Fetch { id, on, with, ask } => {
+                let with = Slots(with);
+                write!(
+                    f,
+                    "Op::Fetch {{ id: {id}, on: {on}, with: {with}, ask: vec!{ask:?} }}"
+                )
+            }
+            Self::Early { call, slot, to } => {
+                write!(f, "Op::Early {{ call: {call}, slot: {slot}, to: {to} }}")
+            }
             Self::Answer { id, call, with } => {
                 let with = Slots(with);
                 write!(f, "Op::Answer {{ id: {id}, call: {call}, with: {with} }}")
@@ -225,7 +341,9 @@ impl fmt::Display for Op {
             Self::Release { name } => write!(f, "Op::Release {{ name: {name} }}"),
             Self::Cancel { name } => write!(f, "Op::Cancel {{ name: {name} }}"),
             Self::When { id, on } => write!(f, "Op::When {{ id: {id}, on: {on} }}"),
+            Self::Room { id, on } => write!(f, "Op::Room {{ id: {id}, on: {on} }}"),
             Self::Object { .. }
+            | Self::File { .. }
             | Self::Promise { .. }
             | Self::Bootstrap { .. }
             | Self::Fail { .. }
@@ -242,28 +360,10 @@ impl fmt::Display for Op {
 /// As a unit test in Rust.
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Setup {
-            vats,
-            links,
-            hello,
-            keys,
-            room,
-            fault,
-        } = &self.setup;
+        let Setup { vats, links, .. } = &self.setup;
         writeln!(f, "#[test]\nfn found_by_a_seed() {{")?;
         write!(f, "    holds(\n        Setup::new({vats}, &{links:?})")?;
-        if *hello {
-            f.write_str(".with_hello()")?;
-        }
-        if *keys {
-            f.write_str(".with_keys()")?;
-        }
-        if let Some(calls) = room {
-            write!(f, ".with_room({calls})")?;
-        }
-        if let Some(fault) = fault {
-            write!(f, ".with_fault(Fault::{fault:?})")?;
-        }
+        self.setup.fmt_rest(f)?;
         writeln!(f, ",\n        &[")?;
         for op in &self.ops {
             writeln!(f, "            {op},")?;

@@ -68,6 +68,14 @@ impl Shadows {
         shadow
     }
 
+    /// Everything that it stands for on the way there, itself included.
+    pub(super) fn way(&self, shadow: Shadow) -> impl Iterator<Item = Shadow> {
+        std::iter::successors(Some(shadow), |at| match self.states.get(*at) {
+            Some(State::Became(next, _)) => Some(*next),
+            _ => None,
+        })
+    }
+
     pub(super) fn state(&self, shadow: Shadow) -> &State {
         self.states
             .get(self.target(shadow))

@@ -1,6 +1,6 @@
 //! A failing run made small: operations are left out as long as it still fails.
 
-use super::script::{Op, Script};
+use super::script::{Op, Script, Setup};
 use super::{Failure, replay};
 
 /// Most runs that shrinking may take.
@@ -92,6 +92,11 @@ impl Shrinking {
             script.setup.hello = false;
             self.accepts(script);
         }
+        for plainer in plainer(&self.best.setup) {
+            let mut script = self.best.clone();
+            script.setup = plainer;
+            self.accepts(script);
+        }
         for link in (0..self.best.setup.links.len()).rev() {
             let mut script = self.best.clone();
             script.setup.links.remove(link);
@@ -111,6 +116,47 @@ impl Shrinking {
             }
         }
     }
+}
+
+/// The same with one thing less that is out of the ordinary.
+fn plainer(setup: &Setup) -> Vec<Setup> {
+    let mut found = Vec::new();
+    if setup.descriptors {
+        let descriptors = false;
+        found.push(Setup {
+            descriptors,
+            ..setup.clone()
+        });
+    }
+    if setup.room.is_some() {
+        let room = None;
+        found.push(Setup {
+            room,
+            ..setup.clone()
+        });
+    }
+    if setup.gifts.is_some() {
+        let gifts = None;
+        found.push(Setup {
+            gifts,
+            ..setup.clone()
+        });
+    }
+    if setup.scarce.is_some() {
+        let scarce = None;
+        found.push(Setup {
+            scarce,
+            ..setup.clone()
+        });
+    }
+    if setup.circles {
+        let circles = false;
+        found.push(Setup {
+            circles,
+            ..setup.clone()
+        });
+    }
+    found
 }
 
 /// The same operation with less in it.
@@ -139,6 +185,23 @@ fn simpler(op: &Op) -> Vec<Op> {
                 found.push(Op::Answer { id, call, with });
             }
         }
+        Op::Stream { id, on, with } => found.push(Op::Call {
+            id: *id,
+            on: *on,
+            with: with.clone(),
+            ask: Vec::new(),
+        }),
+        Op::Fetch { id, on, with, ask } => found.push(Op::Call {
+            id: *id,
+            on: *on,
+            with: with.clone(),
+            ask: ask.clone(),
+        }),
+        Op::File { id, vat, key } => found.push(Op::Object {
+            id: *id,
+            vat: *vat,
+            key: *key,
+        }),
         Op::Forward { id, call, .. } => found.push(Op::Answer {
             id: *id,
             call: *call,
@@ -159,6 +222,8 @@ fn simpler(op: &Op) -> Vec<Op> {
         | Op::Object { .. }
         | Op::Promise { .. }
         | Op::Bootstrap { .. }
+        | Op::Early { .. }
+        | Op::Room { .. }
         | Op::Fail { .. }
         | Op::Resolve { .. }
         | Op::Break { .. }

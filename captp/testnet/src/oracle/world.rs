@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use captp::NodeId;
+use captp::{Limits, NodeId};
 
 use super::script::{Name, Op, Setup};
 use super::shadow::{Fork, Place, Shadow, Shadows, Stream};
 use super::trace::Trace;
 use crate::content::SLOTS;
-use crate::{Arrived, Net, Vat};
+use crate::{Arrived, CallSort, Net, Vat};
 
 mod act;
 mod end;
@@ -62,6 +62,7 @@ enum Fate {
 
 #[derive(Debug)]
 struct Call {
+    sort: CallSort,
     vat: usize,
     life: u32,
     given: Given,
@@ -76,7 +77,29 @@ struct Job {
     vat: usize,
     life: u32,
     node: NodeId,
+    shadow: Shadow,
+    what: Waits,
     done: bool,
+    /// It waits for what nobody will be told.
+    given_up: bool,
+}
+
+/// What a job waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waits {
+    /// That the reference is settled.
+    Settled,
+    /// That its window has room.
+    Room,
+}
+
+/// The descriptors of an object.
+#[derive(Default, Debug)]
+struct Files {
+    /// The one that it has, if all references to it must have come with it.
+    now: Option<u64>,
+    /// All that it ever had.
+    ever: BTreeSet<u64>,
 }
 
 /// The world of one run.
@@ -95,6 +118,15 @@ pub(super) struct World {
     /// The stream of each node that a vat holds, and how often it is held.
     streams: BTreeMap<(usize, NodeId), (Stream, u32)>,
     used: BTreeSet<u32>,
+    /// Of objects, by vat, life and key.
+    files: BTreeMap<(usize, u32, u64), Files>,
+    /// References in answers that never come: nobody is told what they are.
+    fetched: BTreeSet<Shadow>,
+    /// An answer that never comes may hold a reference in another one: if that is mutual, both are
+    /// kept as long as the connection is.
+    knotted: bool,
+    /// Of runs with circles: promises for references in answers. Not counted.
+    asked: Vec<(usize, NodeId)>,
     /// The vat that did something last.
     touched: usize,
     /// A connection was lost or a call cancelled: calls may be missing.
@@ -115,7 +147,8 @@ impl World {
         for vat in &mut net.vats {
             vat.engine.set_fault(setup.fault);
         }
-        net.set_room(setup.room);
+        net.set_limits(limits(setup));
+        net.set_descriptors(setup.descriptors);
         for (a, b) in &setup.links {
             net.link(*a, *b, setup.hello);
         }
@@ -132,6 +165,10 @@ impl World {
             lives: vec![0; setup.vats],
             streams: BTreeMap::new(),
             used: BTreeSet::new(),
+            files: BTreeMap::new(),
+            fetched: BTreeSet::new(),
+            knotted: false,
+            asked: Vec::new(),
             touched: 0,
             lost: false,
             cancelled: false,
@@ -141,8 +178,10 @@ impl World {
         }
     }
 
+    /// Whether nothing may fail that nobody made fail.
     const fn strict(&self) -> bool {
-        !self.lost && !self.cancelled
+        let plenty = self.setup.scarce.is_none() && !self.setup.circles;
+        !self.lost && !self.cancelled && plenty
     }
 
     /// Does one operation, if it makes sense, and looks at what comes of it. Returns whether it
@@ -165,6 +204,7 @@ impl World {
         }
         let done = match op {
             Op::Object { id, vat, key } => self.object(*id, *vat, *key),
+            Op::File { id, vat, key } => self.file(*id, *vat, *key),
             Op::Promise { id, vat } => self.promise(*id, *vat),
             Op::Bootstrap {
                 id,
@@ -172,7 +212,10 @@ impl World {
                 peer,
                 lane,
             } => self.bootstrap(*id, *vat, *peer, *lane),
-            Op::Call { id, on, with, ask } => self.call(*id, *on, with, ask),
+            Op::Call { id, on, with, ask } => self.call(CallSort::Plain, *id, *on, with, ask),
+            Op::Stream { id, on, with } => self.call(CallSort::Streaming, *id, *on, with, &[]),
+            Op::Fetch { id, on, with, ask } => self.call(CallSort::References, *id, *on, with, ask),
+            Op::Early { call, slot, to } => self.early(*call, *slot, *to),
             Op::Answer { id, call, with } => self.answer(*id, *call, with),
             Op::Fail { call } => self.fail(*call),
             Op::Forward { id, call, to } => self.forward(*id, *call, *to),
@@ -181,7 +224,8 @@ impl World {
             Op::Clone { id, of } => self.clone_held(*id, *of),
             Op::Release { name } => self.release(*name),
             Op::Cancel { name } => self.cancel(*name),
-            Op::When { id, on } => self.when(*id, *on),
+            Op::When { id, on } => self.wait(*id, *on, Waits::Settled),
+            Op::Room { id, on } => self.wait(*id, *on, Waits::Room),
             Op::Deliver { from, to, lane } => {
                 let Some(end) = self.end(*from, *to, *lane) else {
                     return Ok(false);
@@ -195,6 +239,7 @@ impl World {
         };
         if done.is_some() {
             self.net.check_vat(self.touched)?;
+            self.check_streams(self.touched)?;
         }
         Ok(done.is_some())
     }
@@ -217,10 +262,42 @@ impl World {
     }
 }
 
+/// What a peer may use.
+fn limits(setup: &Setup) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(much) = setup.scarce {
+        limits = limits
+            .with_questions(6 * much)
+            .with_exports(4 * much)
+            .with_embargoes(much)
+            .with_gifts(much)
+            .with_provisions(much)
+            .with_accepts(much)
+            .with_pipeline_depth(2 * much)
+            .with_pipelined_calls(4 * much);
+    }
+    if let Some(calls) = setup.room {
+        limits = limits.with_answers_soft(calls);
+    }
+    if let Some(gifts) = setup.gifts {
+        limits = limits.with_gifts(gifts);
+    }
+    if setup.circles {
+        // What goes round ends soon.
+        let questions = limits.questions.min(60);
+        limits = limits.with_questions(questions);
+    }
+    limits
+}
+
 /// What an operation names.
 const fn new_id(op: &Op) -> Option<u32> {
     match op {
         Op::Object { id, .. }
+        | Op::File { id, .. }
+        | Op::Stream { id, .. }
+        | Op::Fetch { id, .. }
+        | Op::Room { id, .. }
         | Op::Promise { id, .. }
         | Op::Bootstrap { id, .. }
         | Op::Call { id, .. }
@@ -228,7 +305,8 @@ const fn new_id(op: &Op) -> Option<u32> {
         | Op::Forward { id, .. }
         | Op::Clone { id, .. }
         | Op::When { id, .. } => Some(*id),
-        Op::Fail { .. }
+        Op::Early { .. }
+        | Op::Fail { .. }
         | Op::Resolve { .. }
         | Op::Break { .. }
         | Op::Release { .. }

@@ -250,3 +250,87 @@ fn a_result_of_a_call_on_a_failed_result_breaks_for_who_got_it_in_an_answer() {
         ],
     );
 }
+
+/// A promise was resolved to a reference inside a coming answer, and went back in that very answer; the
+/// reference then was null. Neither could send its Finish or Release.
+#[test]
+fn an_answer_with_a_null_reference_on_which_a_promise_rests_ends() {
+    holds(
+        Setup::new(3, &[(0, 1), (1, 2)]),
+        &[
+            Op::Bootstrap {
+                id: 1,
+                vat: 0,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 3,
+                vat: 1,
+                peer: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Promise { id: 20, vat: 0 },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Call {
+                id: 21,
+                on: result(3, 0),
+                with: vec![],
+                ask: vec![2],
+            },
+            Op::Clone {
+                id: 22,
+                of: result(1, 0),
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 26,
+                call: 21,
+                with: vec![],
+            },
+            Op::Call {
+                id: 28,
+                on: result(22, 0),
+                with: vec![(2, result(20, 0))],
+                ask: vec![0],
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 31,
+                call: 28,
+                with: vec![(0, result(21, 2)), (3, param(28, 2))],
+            },
+            Op::Resolve {
+                promise: 20,
+                to: result(28, 0),
+            },
+        ],
+    );
+}

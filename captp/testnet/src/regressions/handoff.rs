@@ -1,6 +1,6 @@
 //! Three-party handoff.
 
-use crate::oracle::script::{answered, param, result};
+use crate::oracle::script::{answered, early, param, result};
 use crate::oracle::{Op, Setup, holds};
 
 #[test]
@@ -337,6 +337,343 @@ fn a_promise_that_became_a_gift_goes_back_as_the_vine() {
                 id: 68,
                 call: 14,
                 with: vec![(0, param(11, 3))],
+            },
+        ],
+    );
+}
+
+/// A call waited for the connection to the host of a gift, and failed when its caller let go of the
+/// reference.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a run as it was recorded")]
+fn a_call_to_a_gift_that_is_let_go_at_once_arrives() {
+    holds(
+        Setup::new(3, &[(0, 1), (1, 2)]).with_hello().with_keys(),
+        &[
+            Op::Bootstrap {
+                id: 1,
+                vat: 0,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 2,
+                vat: 1,
+                peer: 0,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 5,
+                vat: 1,
+                peer: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Call {
+                id: 8,
+                on: result(1, 0),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Early {
+                call: 8,
+                slot: 0,
+                to: result(2, 0),
+            },
+            Op::Call {
+                id: 12,
+                on: early(8, 0),
+                with: vec![(0, result(5, 0))],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Call {
+                id: 35,
+                on: param(12, 0),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Release { name: param(12, 0) },
+            Op::Answer {
+                id: 67,
+                call: 12,
+                with: vec![],
+            },
+        ],
+    );
+}
+
+/// A promise became a gift, which went back to its giver as the vine; the recipient accepted it. Then
+/// a call of the giver came to the promise, and went back along the vine; the giver gave the promise
+/// to the recipient, whose calls must come behind that one.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a run, message by message")]
+fn what_comes_through_a_promise_that_became_a_gift_is_not_overtaken() {
+    holds(
+        Setup::new(3, &[(0, 1), (0, 2), (1, 2)])
+            .with_hello()
+            .with_keys(),
+        &[
+            Op::Bootstrap {
+                id: 1,
+                vat: 0,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 2,
+                vat: 0,
+                peer: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 2,
+                lane: 0,
+            },
+            Op::Call {
+                id: 3,
+                on: result(1, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Promise { id: 4, vat: 1 },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 5,
+                call: 3,
+                with: vec![(0, result(4, 0))],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Call {
+                id: 6,
+                on: result(1, 0),
+                with: vec![(0, result(2, 0))],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 2,
+                lane: 0,
+            },
+            Op::Resolve {
+                promise: 4,
+                to: param(6, 0),
+            },
+            Op::Call {
+                id: 7,
+                on: param(6, 0),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Call {
+                id: 8,
+                on: answered(3, 0),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Call {
+                id: 9,
+                on: result(1, 0),
+                with: vec![(1, answered(3, 0))],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Call {
+                id: 10,
+                on: param(9, 1),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
             },
         ],
     );

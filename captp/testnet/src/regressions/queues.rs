@@ -194,3 +194,93 @@ fn what_waits_for_a_reference_leaves_before_the_reference_is_given_away() {
         ],
     );
 }
+
+/// Two streams became one: a job that waited in the window of the first ran when the first had room,
+/// which was not what counted any more.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a run as it was recorded")]
+fn who_waits_for_room_waits_for_the_window_that_counts() {
+    holds(
+        Setup::new(2, &[(0, 1)]),
+        &[
+            Op::Bootstrap {
+                id: 2,
+                vat: 1,
+                peer: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Call {
+                id: 4,
+                on: result(2, 0),
+                with: vec![],
+                ask: vec![2],
+            },
+            Op::Call {
+                id: 5,
+                on: result(2, 0),
+                with: vec![(0, result(2, 0))],
+                ask: vec![],
+            },
+            Op::Call {
+                id: 6,
+                on: result(2, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Stream {
+                id: 7,
+                on: result(6, 0),
+                with: vec![(3, result(6, 0))],
+            },
+            Op::Stream {
+                id: 8,
+                on: result(6, 0),
+                with: vec![(0, result(2, 0)), (1, result(6, 0))],
+            },
+            Op::Stream {
+                id: 15,
+                on: result(2, 0),
+                with: vec![(1, result(2, 0)), (2, result(14, 0))],
+            },
+            Op::Stream {
+                id: 21,
+                on: result(2, 0),
+                with: vec![],
+            },
+            Op::Room {
+                id: 39,
+                on: result(6, 0),
+            },
+            Op::Stream {
+                id: 43,
+                on: result(2, 0),
+                with: vec![(3, param(20, 2)), (1, result(4, 2))],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 56,
+                call: 6,
+                with: vec![(0, param(5, 0))],
+            },
+        ],
+    );
+}

@@ -54,7 +54,9 @@ fn hold(seeds: u64, options: &Options) {
 
 #[test]
 fn ten_thousand_seeds_hold() {
-    hold(8_000, &Options::default());
+    let narrow = Options::default().with_narrow(true);
+    hold(7_000, &Options::default());
     hold(2_000, &Options::default().with_handoff(true));
-    hold(2_000, &Options::default().with_narrow(true));
+    hold(1_500, &narrow);
+    hold(500, &narrow.with_handoff(true));
 }

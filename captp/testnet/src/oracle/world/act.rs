@@ -1,12 +1,14 @@
 //! Operations; `None`: makes no sense.
 
+use std::rc::Rc;
+
 use captp::{Exception, ObjectKey};
 
-use super::{Call, Fate, Given, Held, Job, Resolver, World};
-use crate::Vat;
+use super::{Call, Fate, Given, Held, Job, Resolver, Waits, World};
 use crate::content::{Caps, SLOTS, Slot};
-use crate::oracle::script::{Name, With, made, result};
+use crate::oracle::script::{Name, With, early, made, result};
 use crate::oracle::shadow::{Fork, Shadow, State};
+use crate::{CallSort, Vat, descriptor};
 
 impl World {
     pub(super) fn object(&mut self, id: u32, vat: usize, key: u64) -> Option<()> {
@@ -14,6 +16,22 @@ impl World {
         let life = self.life(vat);
         let shadow = self.shadows.add(State::Object { vat, life, key });
         self.hold(made(id), vat, node, shadow, &[]);
+        Some(())
+    }
+
+    pub(super) fn file(&mut self, id: u32, vat: usize, key: u64) -> Option<()> {
+        let life = self.life(vat);
+        let engine = &mut self.vat(vat)?.engine;
+        let new = !engine.has_object(ObjectKey(key));
+        self.object(id, vat, key)?;
+        if new && let Some(descriptor) = descriptor::unique() {
+            let number = descriptor::number(&descriptor)?;
+            let files = self.files.entry((vat, life, key)).or_default();
+            files.now = Some(number);
+            files.ever.insert(number);
+            let node = self.held.get(&made(id))?.node;
+            self.vat(vat)?.engine.attach_fd(node, Rc::new(descriptor));
+        }
         Some(())
     }
 
@@ -50,15 +68,26 @@ impl World {
         Some(())
     }
 
-    pub(super) fn call(&mut self, id: u32, on: Name, with: &With, ask: &[Slot]) -> Option<()> {
+    pub(super) fn call(
+        &mut self,
+        sort: CallSort,
+        id: u32,
+        on: Name,
+        with: &With,
+        ask: &[Slot],
+    ) -> Option<()> {
         let target = *self.held.get(&on)?;
         let (caps, given) = self.gather(target.vat, with);
         let place = self.shadows.sent(target.stream);
         let results = [(); SLOTS].map(|()| self.shadows.add(State::Open(Some(id))));
+        if sort == CallSort::References {
+            self.fetched.extend(results);
+        }
         let life = self.life(target.vat);
         self.calls.insert(
             id,
             Call {
+                sort,
                 vat: target.vat,
                 life,
                 given,
@@ -79,9 +108,13 @@ impl World {
             self.hold(result(id, *slot), target.vat, node, shadow, &[]);
             asked.push((*slot, node));
         }
+        if self.setup.circles {
+            let nodes = asked.iter().map(|(_, node)| (target.vat, *node));
+            self.asked.extend(nodes);
+        }
         self.sent += 1;
         self.vat(target.vat)?
-            .send(target.node, u64::from(id), &caps, &asked);
+            .send_as(sort, target.node, u64::from(id), &caps, &asked);
         Some(())
     }
 
@@ -101,15 +134,55 @@ impl World {
         (caps, given)
     }
 
+    /// What a reference in an answer will be.
+    pub(super) fn early(&mut self, call: u32, slot: Slot, to: Name) -> Option<()> {
+        let waiting = self.waiting.get(&call)?;
+        let (vat, number) = (waiting.vat, waiting.call);
+        let shadow = *self.calls.get(&number)?.results.get(slot)?;
+        let to = *self.held.get(&to).filter(|held| held.vat == vat)?;
+        if self.held.contains_key(&early(call, slot)) || self.may_not(to.shadow, shadow) {
+            return None;
+        }
+        let state = self.becomes(shadow, to.shadow, self.shadows.fork(to.stream));
+        self.shadows.decide(shadow, state);
+        self.vat(vat)?.engine.retain(to.node);
+        self.hold(early(call, slot), vat, to.node, to.shadow, &[]);
+        let there = self.net.vats.get_mut(vat)?;
+        let waiting = self.waiting.get(&call)?;
+        there.set_pipeline(&waiting.arrived, slot, to.node);
+        Some(())
+    }
+
+    /// Whether anything was said in advance of the answer to a call that has arrived.
+    pub(in crate::oracle) fn has_early(&self, call: u32) -> bool {
+        (0..SLOTS).any(|slot| self.held.contains_key(&early(call, slot)))
+    }
+
+    fn let_go_early(&mut self, call: u32) {
+        for slot in 0..SLOTS {
+            if let Some(held) = self.let_go(early(call, slot))
+                && let Some(vat) = self.vat(held.vat)
+            {
+                vat.release(held.node);
+            }
+        }
+    }
+
     pub(super) fn answer(&mut self, id: u32, call: u32, with: &With) -> Option<()> {
         let waiting = self.waiting.get(&call)?;
         let (vat, number) = (waiting.vat, waiting.call);
         let (mut caps, mut given) = self.gather(vat, with);
+        for (slot, (cap, gift)) in caps.iter_mut().zip(&mut given).enumerate() {
+            if let Some(held) = self.held.get(&early(call, slot)) {
+                *cap = Some(held.node);
+                *gift = Some((held.shadow, self.shadows.fork(held.stream)));
+            }
+        }
         let results = self.calls.get(&number)?.results;
         let waiting = self.waiting.remove(&call)?;
         // One after the other: what one slot becomes may close a circle with the next.
         for ((gift, cap), shadow) in given.iter_mut().zip(&mut caps).zip(&results) {
-            if gift.is_some_and(|(what, _)| self.depends(what, *shadow)) {
+            if gift.is_some_and(|(what, _)| self.may_not(what, *shadow)) {
                 *gift = None;
                 *cap = None;
             }
@@ -119,8 +192,16 @@ impl World {
             };
             self.shadows.decide(*shadow, state);
         }
-        self.calls.get_mut(&number)?.fate = Fate::Answered(id, given);
+        let open = |(what, _): &(Shadow, Fork)| {
+            let state = self.shadows.state(*what);
+            matches!(state, State::Open(_)) || self.is_vague(*what)
+        };
+        let knots = given.iter().flatten().any(open);
+        let record = self.calls.get_mut(&number)?;
+        record.fate = Fate::Answered(id, given);
+        self.knotted |= knots && record.sort == CallSort::References;
         self.vat(vat)?.answer(waiting.arrived, u64::from(id), &caps);
+        self.let_go_early(call);
         Some(())
     }
 
@@ -141,8 +222,11 @@ impl World {
             self.shadows
                 .decide(shadow, State::Broken(Some(reason.clone())));
         }
+        // What was said in advance holds for calls that came before.
+        self.cancelled |= self.has_early(call);
         self.vat(waiting.vat)?
             .fail(waiting.arrived, Exception::failed(reason));
+        self.let_go_early(call);
         Some(())
     }
 
@@ -150,10 +234,9 @@ impl World {
         let waiting = self.waiting.get(&call)?;
         let to = *self.held.get(&to).filter(|held| held.vat == waiting.vat)?;
         let results = self.calls.get(&waiting.call)?.results;
-        if results
-            .iter()
-            .any(|shadow| self.depends(to.shadow, *shadow))
-        {
+        let mut results = results.iter();
+        // The answer would have to be what was said of it.
+        if self.has_early(call) || results.any(|shadow| self.may_not(to.shadow, *shadow)) {
             return None;
         }
         let waiting = self.waiting.remove(&call)?;
@@ -172,7 +255,7 @@ impl World {
     pub(super) fn resolve(&mut self, promise: u32, to: Name) -> Option<()> {
         let resolver = *self.promises.get(&promise)?;
         let to = *self.held.get(&to).filter(|held| held.vat == resolver.vat)?;
-        if self.depends(to.shadow, resolver.shadow) {
+        if self.may_not(to.shadow, resolver.shadow) {
             return None;
         }
         self.promises.remove(&promise);
@@ -211,6 +294,9 @@ impl World {
     }
 
     pub(super) fn release(&mut self, name: Name) -> Option<()> {
+        if name.is_early() {
+            return None;
+        }
         let held = self.let_go(name)?;
         self.vat(held.vat)?.release(held.node);
         Some(())
@@ -233,8 +319,14 @@ impl World {
         Some(())
     }
 
-    pub(super) fn when(&mut self, id: u32, on: Name) -> Option<()> {
-        let Held { vat, node, .. } = *self.held.get(&on)?;
+    /// A job waits for something about a reference.
+    pub(super) fn wait(&mut self, id: u32, on: Name, what: Waits) -> Option<()> {
+        let Held {
+            vat, node, shadow, ..
+        } = *self.held.get(&on)?;
+        if what == Waits::Settled && self.is_vague(shadow) {
+            return None;
+        }
         let life = self.life(vat);
         self.jobs.insert(
             id,
@@ -242,12 +334,18 @@ impl World {
                 vat,
                 life,
                 node,
+                shadow,
+                what,
                 done: false,
+                given_up: false,
             },
         );
         let there = self.vat(vat)?;
         there.engine.retain(node);
-        there.engine.when_resolved(node, u64::from(id));
+        match what {
+            Waits::Settled => there.engine.when_resolved(node, u64::from(id)),
+            Waits::Room => there.engine.when_stream_room(node, u64::from(id)),
+        }
         there.collect();
         Some(())
     }
@@ -286,6 +384,7 @@ impl World {
         self.promises.retain(|_, resolver| resolver.vat != vat);
         self.waiting.retain(|_, waiting| waiting.vat != vat);
         self.streams.retain(|(at, _), _| *at != vat);
+        self.asked.retain(|(at, _)| *at != vat);
         Some(())
     }
 }

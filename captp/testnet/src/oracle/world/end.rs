@@ -1,8 +1,8 @@
 //! The end of a run: everything comes to rest, and nothing is left.
 
-use captp::{NodeState, ObjectKey};
+use captp::{Exception, NodeState, ObjectKey};
 
-use super::{Checked, Fate, Held, World};
+use super::{Checked, Fate, Held, Waits, World};
 use crate::oracle::script::{Name, Op};
 use crate::oracle::shadow::State;
 
@@ -12,14 +12,39 @@ impl World {
         self.settle()?;
         self.want_all();
         self.settle()?;
+        self.give_up();
         self.check_fates()?;
         self.check_references()?;
         for name in self.held.keys().copied().collect::<Vec<_>>() {
             self.release(name);
         }
         self.quiet()?;
-        self.net.check_drained()?;
+        // A circle through several vats holds itself.
+        if !self.setup.circles && !self.knotted {
+            self.net.check_drained()?;
+        }
         self.close_all()
+    }
+
+    /// Jobs that wait for what nobody will be told wait no longer.
+    fn give_up(&mut self) {
+        let open: Vec<u32> = self.jobs.keys().copied().collect();
+        for number in open {
+            let Some(job) = self.jobs.get(&number) else {
+                continue;
+            };
+            let (vat, node) = (job.vat, job.node);
+            let vague = job.what == Waits::Settled && self.is_vague(job.shadow);
+            if job.done || self.life(vat) != job.life || !vague {
+                continue;
+            }
+            if let Some(job) = self.jobs.get_mut(&number) {
+                job.given_up = true;
+            }
+            if let Some(vat) = self.vat(vat) {
+                vat.release(node);
+            }
+        }
     }
 
     /// Somebody waits for every reference: gifts are accepted then.
@@ -27,7 +52,7 @@ impl World {
         let names: Vec<Name> = self.held.keys().copied().collect();
         for (id, name) in (0..u32::MAX).rev().zip(names) {
             if self.setup.keys && self.used.insert(id) {
-                let _: Option<()> = self.when(id, name);
+                let _: Option<()> = self.wait(id, name, Waits::Settled);
             }
         }
     }
@@ -45,9 +70,20 @@ impl World {
                 self.apply(&Op::Break { promise })?;
             }
             for call in waiting {
-                self.apply(&Op::Fail { call })?;
+                if self.has_early(call) {
+                    self.answer_at_last(call);
+                    self.events()?;
+                } else {
+                    self.apply(&Op::Fail { call })?;
+                }
             }
         }
+    }
+
+    /// What was said in advance of an answer has to be true.
+    fn answer_at_last(&mut self, call: u32) {
+        let id = (0..u32::MAX).rev().find(|id| self.used.insert(*id));
+        let _: Option<()> = id.and_then(|id| self.answer(id, call, &Vec::new()));
     }
 
     /// Delivers everything.
@@ -72,7 +108,8 @@ impl World {
             if self.life(call.vat) != call.life {
                 continue;
             }
-            if !call.replied {
+            // It may wait for its own answer.
+            if !call.replied && !self.setup.circles {
                 return Err(format!(
                     "call {number} never gets an answer: {:?}",
                     call.fate
@@ -86,7 +123,7 @@ impl World {
             }
         }
         for (number, job) in &self.jobs {
-            if !job.done && self.life(job.vat) == job.life {
+            if !job.done && !job.given_up && self.life(job.vat) == job.life {
                 return Err(format!("job {number} never runs"));
             }
         }
@@ -108,10 +145,19 @@ impl World {
                 (NodeState::Near(_), _) => false,
                 (NodeState::Far(_), State::Object { .. }) => true,
                 (NodeState::Broken(_), State::Broken(_)) => true,
-                (NodeState::Unresolved, _) => false,
+                (NodeState::Unresolved, _) => self.is_vague(held.shadow),
                 // Something settled that breaks later has no message in the protocol.
                 (NodeState::Far(_) | NodeState::Broken(_), _) => !self.strict(),
             };
+            self.check_file(held.vat, held.node, held.shadow)?;
+            let settled = matches!(state, NodeState::Far(_) | NodeState::Near(_));
+            let lacks = settled && vat.engine.fd(held.node).is_none();
+            if self.strict() && self.setup.descriptors && lacks && self.due_file(shadow) {
+                return Err(format!(
+                    "{name} in vat {} came without the descriptor of {shadow:?}",
+                    held.vat
+                ));
+            }
             if !fits {
                 return Err(format!(
                     "{name} in vat {} is {state:?}, but stands for {shadow:?}",
@@ -145,12 +191,25 @@ impl World {
         }
     }
 
+    /// A call that waits for its own answer does so until its vat breaks the circle.
+    fn break_circles(&mut self) {
+        for (vat, node) in std::mem::take(&mut self.asked) {
+            if let Some(vat) = self.net.vats.get_mut(vat) {
+                let reason = Exception::failed("it is over");
+                let _: Result<(), _> = vat.engine.resolve(node, Err(reason));
+                vat.collect();
+            }
+        }
+    }
+
     /// All connections end: nothing at all may be left.
     fn close_all(&mut self) -> Checked {
         self.lost = true;
         for link in self.net.network.links() {
             self.net.network.cut(&mut self.net.vats, link, false);
         }
+        self.quiet()?;
+        self.break_circles();
         self.quiet()?;
         self.net.check_drained()?;
         for (vat, there) in self.net.vats.iter().enumerate() {

@@ -1,12 +1,12 @@
 //! What happens at the vats, and whether it may.
 
-use captp::{CloseReason, Exception, NodeState};
+use captp::{CloseReason, Exception, NodeState, ObjectKey};
 
-use super::{Checked, Fate, Waiting, World};
+use super::{Call, Checked, Fate, Waiting, Waits, World};
 use crate::oracle::script::{answered, param, result};
 use crate::oracle::shadow::State;
 use crate::vat::Results;
-use crate::{Arrived, Event};
+use crate::{Arrived, CallSort, Event};
 
 impl World {
     pub(super) fn events(&mut self) -> Checked {
@@ -36,7 +36,12 @@ impl World {
             }
             Event::Cancelled((conn, serial)) => {
                 self.trace.note(&[5, at, serial]);
-                if self.strict() {
+                let mut waiting = self.waiting.values().filter(|waiting| waiting.vat == vat);
+                let call = waiting.find(|waiting| waiting.arrived.key() == Some((conn, serial)));
+                let call = call.and_then(|waiting| self.calls.get(&waiting.call));
+                // Nobody holds what it was made for.
+                let fetch = call.is_some_and(|call| call.sort == CallSort::References);
+                if self.strict() && !fetch {
                     return Err(format!(
                         "vat {vat}: call {serial} of {conn} was cancelled by nobody"
                     ));
@@ -45,6 +50,12 @@ impl World {
             }
             Event::Dropped(object) => {
                 self.trace.note(&[6, at, object]);
+                let life = self.life(vat);
+                let engine = self.net.vats.get(vat).map(|vat| &vat.engine);
+                let gone = engine.is_some_and(|engine| !engine.has_object(ObjectKey(object)));
+                if let Some(files) = self.files.get_mut(&(vat, life, object)).filter(|_| gone) {
+                    files.now = None;
+                }
                 Ok(())
             }
             Event::Closed(conn, reason) => {
@@ -91,6 +102,7 @@ impl World {
                 if let Some(there) = self.vat(vat) {
                     there.engine.retain(node);
                 }
+                self.check_file(vat, node, shadow)?;
                 self.hold(param(hop, slot), vat, node, shadow, &[fork]);
             }
         }
@@ -121,7 +133,12 @@ impl World {
             ));
         }
         call.replied = true;
+        let fetch = call.sort == CallSort::References;
         let results = match outcome {
+            // It has left the vat.
+            Err(reason) if fetch && reason.reason() == "only references were asked for" => {
+                return Ok(());
+            }
             Ok(results) => results,
             Err(reason) => return self.check_failure(number, &reason),
         };
@@ -146,6 +163,7 @@ impl World {
             if let Some(promise) = self.held.get(&result(number, slot)) {
                 forks.push(self.shadows.fork(promise.stream));
             }
+            self.check_file(vat, node, shadow)?;
             self.hold(answered(number, slot), vat, node, shadow, &forks);
         }
         Ok(())
@@ -186,16 +204,41 @@ impl World {
             return Err(format!("vat {vat}: job {number} runs again"));
         }
         job.done = true;
-        let node = job.node;
+        if job.given_up {
+            return Ok(());
+        }
+        let (node, what) = (job.node, job.what);
         let Some(there) = self.vat(vat) else {
             return Ok(());
         };
-        let early = there.engine.state(node) == NodeState::Unresolved;
+        let early = match (what, there.engine.state(node)) {
+            (_, NodeState::Broken(_)) => false,
+            (Waits::Settled, state) => state == NodeState::Unresolved,
+            (Waits::Room, _) => !there.engine.has_stream_room(node),
+        };
         there.release(node);
         if early {
-            return Err(format!(
-                "vat {vat}: job {number} runs before its reference is settled"
-            ));
+            return Err(format!("vat {vat}: job {number} runs too early: {what:?}"));
+        }
+        Ok(())
+    }
+
+    /// A vat without unanswered streaming calls has none in any window.
+    pub(super) fn check_streams(&self, vat: usize) -> Checked {
+        let Some(there) = self.net.vats.get(vat) else {
+            return Ok(());
+        };
+        let here = |call: &&Call| (call.vat, call.life) == (vat, self.life(vat));
+        let streams = |call: &&Call| call.sort == CallSort::Streaming && !call.replied;
+        let open = self.calls.values().filter(here).any(|call| streams(&call));
+        let held = self.held.values().filter(|held| held.vat == vat);
+        for held in held {
+            let bytes = there.engine.stream_bytes(held.node);
+            if bytes > 0 && !open {
+                return Err(format!(
+                    "vat {vat}: {bytes} bytes of streaming calls, and all are answered"
+                ));
+            }
         }
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! Who holds what, and what that stands for.
 
+use std::collections::BTreeSet;
+
 use captp::NodeId;
 
-use super::{Fate, Held, World};
+use super::{Checked, Fate, Held, World};
+use crate::descriptor;
 use crate::oracle::script::Name;
 use crate::oracle::shadow::{Fork, Shadow, State};
 
@@ -44,12 +47,62 @@ impl World {
         Some(held)
     }
 
+    /// Whether this would make a circle, in a run without circles.
+    pub(super) fn may_not(&self, from: Shadow, on: Shadow) -> bool {
+        !self.setup.circles && self.depends(from, on)
+    }
+
+    /// Whether the engine may never say what this is: it is in an answer that does not come, or may
+    /// go round in a circle.
+    pub(super) fn is_vague(&self, shadow: Shadow) -> bool {
+        let mut way = self.shadows.way(shadow);
+        self.setup.circles || way.any(|at| self.fetched.contains(&at))
+    }
+
+    /// Whether links carry file descriptors.
+    pub(in crate::oracle) const fn has_descriptors(&self) -> bool {
+        self.setup.descriptors
+    }
+
+    /// A descriptor that came with a reference must be the object's.
+    pub(super) fn check_file(&self, vat: usize, node: NodeId, shadow: Shadow) -> Checked {
+        let Some(there) = self.net.vats.get(vat) else {
+            return Ok(());
+        };
+        let Some(came) = there.engine.fd(node) else {
+            return Ok(());
+        };
+        let ever = match self.shadows.state(shadow) {
+            State::Object { vat, life, key } => self.files.get(&(*vat, *life, *key)),
+            State::Open(_) | State::Became(..) | State::Broken(_) => None,
+        };
+        let number = descriptor::number(&came);
+        match ever {
+            Some(files) if number.is_some_and(|number| files.ever.contains(&number)) => Ok(()),
+            _ => Err(format!(
+                "vat {vat}: a reference has the descriptor of another"
+            )),
+        }
+    }
+
+    /// The descriptor that a settled reference must have come with.
+    pub(super) fn due_file(&self, state: &State) -> bool {
+        match state {
+            State::Object { vat, life, key } => {
+                let files = self.files.get(&(*vat, *life, *key));
+                files.is_some_and(|files| files.now.is_some())
+            }
+            State::Open(_) | State::Became(..) | State::Broken(_) => false,
+        }
+    }
+
     /// Whether what `from` will be depends on what `on` will be: a call to a promise that becomes
     /// the call's own result waits for ever, and no engine can know better. Such circles are not
     /// made here.
     pub(super) fn depends(&self, from: Shadow, on: Shadow) -> bool {
         let mut from = self.shadows.target(from);
-        loop {
+        let mut seen = BTreeSet::new();
+        while seen.insert(from) {
             if from == on {
                 return true;
             }
@@ -58,6 +111,7 @@ impl World {
                 None => return false,
             }
         }
+        false
     }
 
     /// What must be decided before this reference inside an answer can be.
@@ -75,7 +129,10 @@ impl World {
     /// broken as the call's target.
     pub(super) fn state(&self, shadow: Shadow) -> &State {
         let mut at = shadow;
-        while let Some(next) = self.waits_for(at) {
+        let mut seen = BTreeSet::new();
+        while let Some(next) = self.waits_for(at)
+            && seen.insert(at)
+        {
             at = next;
         }
         match self.shadows.state(at) {
