@@ -92,6 +92,7 @@ impl<H: Host> Engine<H> {
             DescriptorKind::Third { contact, vine } => {
                 let node = self.import_gift(conn, contact.as_ref(), *vine)?;
                 self.take_fd(node, descriptor.fd, fds);
+                self.share_fd(node);
                 Ok((node, None))
             }
             DescriptorKind::Ours(named @ Target::Export(id)) => {
@@ -103,10 +104,14 @@ impl<H: Host> Engine<H> {
             }
             DescriptorKind::Ours(named) => {
                 let target = self.target(conn, named)?;
-                if !target.counted {
-                    self.nodes.retain(target.node);
+                let mut node = target.node;
+                if target.strict {
+                    node = self.gift_of(conn, node);
                 }
-                let node = self.behind_loop(conn, named, target.node);
+                if !target.counted {
+                    self.nodes.retain(node);
+                }
+                let node = self.behind_loop(conn, named, node);
                 Ok((node, Some(named.clone())))
             }
         }
@@ -121,12 +126,37 @@ impl<H: Host> Engine<H> {
         let export::State::Resolved(pin) = &entry.state else {
             return Some(entry.node);
         };
-        let (at, strict) = self.follow_pin(conn, pin);
-        let called = match self.nodes.get(at).map(|node| &node.kind) {
+        match self.follow_pin(conn, pin) {
+            (at, true) if self.is_called(at) => Some(at),
+            _ => Some(entry.node),
+        }
+    }
+
+    /// The gift of a vine to which the peer was told that something leads, unless it has sent
+    /// anything there.
+    fn gift_of(&self, conn: ConnId, vine: NodeId) -> NodeId {
+        let far = self.nodes.get(vine).and_then(|node| node.far());
+        let Some(Far {
+            place: Place::Import { id, .. },
+            ..
+        }) = far.filter(|_| !self.is_called(vine))
+        else {
+            return vine;
+        };
+        let row = self.connections.get(conn);
+        let entry = row.and_then(|row| row.imports.get(id.raw()));
+        let gift = entry.filter(|entry| entry.node == vine);
+        let gift = gift.and_then(|entry| entry.gift);
+        gift.filter(|gift| self.nodes.get(*gift).is_some())
+            .unwrap_or(vine)
+    }
+
+    /// Whether something was sent to this place, which has not become anything else.
+    fn is_called(&self, at: NodeId) -> bool {
+        match self.nodes.get(at).map(|node| &node.kind) {
             Some(Kind::Far(far)) => far.called,
             _ => false,
-        };
-        Some(if strict && called { at } else { entry.node })
+        }
     }
 
     pub(super) fn import_theirs(
@@ -181,6 +211,18 @@ impl<H: Host> Engine<H> {
             && node.fd().is_none()
         {
             node.set_fd(Rc::new(fd));
+        }
+    }
+
+    /// A gift's vine has the same descriptor: it may take the gift's place.
+    fn share_fd(&mut self, gift: NodeId) {
+        let Some(node) = self.nodes.get(gift) else {
+            return;
+        };
+        if let (Kind::Gift(gift), Some(fd)) = (&node.kind, node.fd().cloned())
+            && let Some(vine) = self.nodes.get_mut(gift.vine)
+        {
+            vine.set_fd(fd);
         }
     }
 

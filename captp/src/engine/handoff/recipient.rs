@@ -135,12 +135,7 @@ impl<H: Host> Engine<H> {
             return;
         };
         tracing::debug!(conn = %gift.from, err = %why, "a gift is reached through its giver");
-        let (vine, fd) = (gift.vine, node.fd().cloned());
-        if let Some(fd) = fd
-            && let Some(vine) = self.nodes.get_mut(vine)
-        {
-            vine.set_fd(fd);
-        }
+        let vine = gift.vine;
         self.become_link(id, vine);
     }
 

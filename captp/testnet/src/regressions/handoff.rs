@@ -678,3 +678,149 @@ fn what_comes_through_a_promise_that_became_a_gift_is_not_overtaken() {
         ],
     );
 }
+
+/// A gift went back to its giver in an answer, and came again by its place in that answer: it was taken
+/// for its vine, without the descriptor and without a way to its host.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a run as it was recorded")]
+fn a_gift_that_went_back_in_an_answer_is_the_gift_again_when_it_is_named_there() {
+    holds(
+        Setup::new(5, &[(1, 3), (3, 4)])
+            .with_hello()
+            .with_keys()
+            .with_descriptors(),
+        &[
+            Op::Bootstrap {
+                id: 9,
+                vat: 3,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 15,
+                vat: 4,
+                peer: 3,
+                lane: 0,
+            },
+            Op::Promise { id: 20, vat: 3 },
+            Op::Resolve {
+                promise: 20,
+                to: result(9, 0),
+            },
+            Op::Promise { id: 35, vat: 3 },
+            Op::Resolve {
+                promise: 35,
+                to: result(20, 0),
+            },
+            Op::File {
+                id: 37,
+                vat: 4,
+                key: 3,
+            },
+            Op::Object {
+                id: 39,
+                vat: 4,
+                key: 3,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 3,
+                lane: 0,
+            },
+            Op::Call {
+                id: 44,
+                on: result(37, 0),
+                with: vec![(2, result(15, 0))],
+                ask: vec![0],
+            },
+            Op::Forward {
+                id: 46,
+                call: 44,
+                to: param(44, 2),
+            },
+            Op::Call {
+                id: 49,
+                on: result(39, 0),
+                with: vec![],
+                ask: vec![0],
+            },
+            Op::Call {
+                id: 51,
+                on: result(44, 0),
+                with: vec![(0, result(39, 0))],
+                ask: vec![0],
+            },
+            Op::Forward {
+                id: 54,
+                call: 49,
+                to: param(44, 2),
+            },
+            Op::Call {
+                id: 56,
+                on: result(49, 0),
+                with: vec![(0, result(51, 0))],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 4,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 4,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 4,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 4,
+                to: 3,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 101,
+                call: 46,
+                with: vec![(0, result(35, 0))],
+            },
+            Op::Deliver {
+                from: 3,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 4,
+                to: 3,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 108,
+                call: 54,
+                with: vec![(0, result(35, 0))],
+            },
+            Op::Answer {
+                id: 129,
+                call: 51,
+                with: vec![(0, param(51, 0))],
+            },
+            Op::Deliver {
+                from: 4,
+                to: 3,
+                lane: 0,
+            },
+        ],
+    );
+}
