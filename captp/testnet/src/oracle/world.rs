@@ -68,6 +68,8 @@ struct Call {
     given: Given,
     results: [Shadow; SLOTS],
     fate: Fate,
+    /// How often it was passed on.
+    hops: u32,
     replied: bool,
     cancelled: bool,
 }

@@ -97,6 +97,7 @@ impl World {
                     to: target.shadow,
                     place,
                 },
+                hops: 0,
                 replied: false,
                 cancelled: false,
             },
@@ -233,7 +234,12 @@ impl World {
     pub(super) fn forward(&mut self, id: u32, call: u32, to: Name) -> Option<()> {
         let waiting = self.waiting.get(&call)?;
         let to = *self.held.get(&to).filter(|held| held.vat == waiting.vat)?;
-        let results = self.calls.get(&waiting.call)?.results;
+        let record = self.calls.get_mut(&waiting.call)?;
+        // Every stop reads the message, which can be read so often.
+        if record.hops >= MOST_HOPS {
+            return None;
+        }
+        let results = record.results;
         let mut results = results.iter();
         // The answer would have to be what was said of it.
         if self.has_early(call) || results.any(|shadow| self.may_not(to.shadow, *shadow)) {
@@ -243,7 +249,9 @@ impl World {
         let place = self.shadows.sent(to.stream);
         // What it carries has come here already: it does not go out with new forks, because the
         // engine passes on what the parameters are, not what somebody here holds.
-        self.calls.get_mut(&waiting.call)?.fate = Fate::Sent {
+        let record = self.calls.get_mut(&waiting.call)?;
+        record.hops += 1;
+        record.fate = Fate::Sent {
             hop: id,
             to: to.shadow,
             place,
@@ -388,3 +396,6 @@ impl World {
         Some(())
     }
 }
+
+/// How often a call may be passed on.
+const MOST_HOPS: u32 = 8;
