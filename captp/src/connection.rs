@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use crate::contact::VatKey;
 use crate::frame::Frame;
@@ -79,6 +80,8 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) provisions: usize,
     /// Accepts of the peer that wait.
     pub(crate) parked: usize,
+    /// Signatures that were checked for the peer since a time.
+    pub(crate) checked: (Duration, usize),
     /// Whether the first message, a hello, is still to come.
     pub(crate) awaits_hello: bool,
     /// Whether the first message has not even arrived.
@@ -164,6 +167,7 @@ impl<H: Host> Connection<H> {
             gifts: 0,
             provisions: 0,
             parked: 0,
+            checked: (Duration::ZERO, 0),
             awaits_hello: false,
             expects_hello: false,
             closed: false,

@@ -153,6 +153,11 @@ impl Claim {
         claim
     }
 
+    /// How many signatures there are to check.
+    pub(crate) fn signatures(&self) -> usize {
+        1 + self.forwards.len()
+    }
+
     /// Whether all signatures are good, for this vat as the exporter.
     pub(crate) fn is_signed(&self, exporter: &Identity) -> bool {
         let verify = |key: &VatKey, message: &[u8], sig| exporter.signer.verify(key, message, sig);

@@ -25,6 +25,11 @@
 /// | [`exports`](Self::exports) | 10,000 | when sending | the call or answer fails as overloaded |
 /// | [`imports`](Self::imports) | 10,000 | on arrival | abort |
 /// | [`embargoes`](Self::embargoes) | 4,096 | on arrival | the reference breaks |
+/// | [`gifts`](Self::gifts) | 1,024 | when giving | given through this vat |
+/// | [`provisions`](Self::provisions) | 4,096 | on arrival | the gift cannot be accepted |
+/// | [`accepts`](Self::accepts) | 512 that wait | on arrival | the Accept fails as overloaded |
+/// | [`accepts_per_giver`](Self::accepts_per_giver) | 128 of one giver | on arrival | the Accept fails as overloaded |
+/// | [`signature_checks`](Self::signature_checks) | 2,048 a second | on arrival | the Accept fails as overloaded |
 /// | [`pipeline_depth`](Self::pipeline_depth) | 256 calls for one promise | on arrival | the call fails as overloaded |
 /// | [`pipelined_calls`](Self::pipelined_calls) | 1,024 calls for promises | on arrival | the call fails as overloaded |
 /// | [`outbound_soft`](Self::outbound_soft) | 1 MiB | before a call reaches an object | calls wait |
@@ -89,9 +94,15 @@ pub struct Limits {
     /// cannot accept it.
     pub provisions: usize,
     /// Most accepted gifts of the peer that wait for their giver, and things of our own that the
-    /// peer gave us and that do. Default 128 (soft): one more is answered as overloaded, or reached
+    /// peer gave us and that do. Default 512 (soft): one more is answered as overloaded, or reached
     /// through the peer.
     pub accepts: usize,
+    /// Most of those that wait for the same giver. Default 128 (soft), with the same consequence: a
+    /// giver who announces nothing leaves room for the gifts of others.
+    pub accepts_per_giver: usize,
+    /// Most signatures of gifts accepted by the peer that are checked in a second. Default 2,048
+    /// (soft), with the same consequence. There are up to nine on one gift.
+    pub signature_checks: usize,
     /// Most calls from the wire that wait for one unresolved promise. Default 256 (soft).
     pub pipeline_depth: usize,
     /// Most calls of the peer that wait for promises, all together. Default 1,024 (soft): a further
@@ -127,7 +138,9 @@ impl Default for Limits {
             embargoes: 4_096,
             gifts: 1_024,
             provisions: 4_096,
-            accepts: 128,
+            accepts: 512,
+            accepts_per_giver: 128,
+            signature_checks: 2_048,
             pipeline_depth: 256,
             pipelined_calls: 1_024,
             outbound_soft: 1 << 20,
@@ -188,6 +201,10 @@ setters! {
     with_provisions provisions usize;
     /// Sets [`accepts`](Self::accepts).
     with_accepts accepts usize;
+    /// Sets [`accepts_per_giver`](Self::accepts_per_giver).
+    with_accepts_per_giver accepts_per_giver usize;
+    /// Sets [`signature_checks`](Self::signature_checks).
+    with_signature_checks signature_checks usize;
     /// Sets [`pipeline_depth`](Self::pipeline_depth).
     with_pipeline_depth pipeline_depth usize;
     /// Sets [`pipelined_calls`](Self::pipelined_calls).

@@ -31,7 +31,9 @@
 //! **Exporter.** A *provision* lives from the Provide to its Finish, and meets any number of
 //! Accepts, which may come first: those wait a limited time. An Accept under an embargo waits for
 //! the Disembargo that comes along the vine. The end of the provision fails what waits; its name is
-//! remembered for a while, so that a late Accept fails at once.
+//! remembered for a while, so that a late Accept fails at once. How many wait for one gifter is
+//! limited as well as how many wait in all, and so is how many signatures are checked in a second:
+//! neither who gives nor who accepts can use up what others need.
 //!
 //! Law: each Provide is finished once; each vine is released once, by whoever accepted, fell back
 //! or dropped the gift; each Accept is answered once.
@@ -83,6 +85,8 @@ pub(crate) struct Provisions {
     due: BTreeSet<(Duration, GiftName)>,
     /// Gifts that ended, with the time until which they are remembered.
     ended: VecDeque<(Duration, GiftName)>,
+    /// When a peer for which too many signatures were checked may have more of them checked.
+    pub(crate) rested: Option<Duration>,
     remembered: BTreeSet<GiftName>,
 }
 
@@ -139,6 +143,7 @@ impl Provisions {
 
     /// Forgets ended gifts in time.
     pub(crate) fn forget(&mut self, now: Duration) {
+        self.rested = self.rested.filter(|until| *until > now);
         while let Some((_, name)) = self.ended.pop_front_if(|(until, _)| *until <= now) {
             self.remembered.remove(&name);
         }
@@ -146,7 +151,21 @@ impl Provisions {
 
     /// When something here ends by itself.
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.due.first().map(|(until, _)| *until)
+        let due = self.due.first().map(|(until, _)| *until);
+        due.into_iter().chain(self.rested).min()
+    }
+
+    /// How many Accepts that count against this connection wait for a gifter.
+    pub(crate) fn parked_for(&self, gifter: VatKey, conn: ConnId) -> usize {
+        let name = |nonce| GiftName { gifter, nonce };
+        let names = name([0; 16])..=name([0xff; 16]);
+        let early = self.early.range(names.clone()).flat_map(|(_, list)| list);
+        let open = self.open.range(names);
+        let waiting = open.flat_map(|(_, provision)| &provision.waiting);
+        early
+            .chain(waiting)
+            .filter(|parked| parked.conn == conn)
+            .count()
     }
 
     /// Lets an Accept wait: for its Provide, or for the embargo.

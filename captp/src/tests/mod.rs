@@ -9,6 +9,7 @@ mod cancellation;
 mod embargoes;
 mod exceptions;
 mod handoff;
+mod handoff_abuse;
 mod handoff_hostile;
 mod hello;
 mod hints;

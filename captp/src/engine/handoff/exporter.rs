@@ -107,9 +107,13 @@ impl<H: Host> Engine<H> {
         let (Some(peer), Some(own), true) = (row.peer, &self.config.identity, row.hello) else {
             return self.echo(conn, message);
         };
-        let entitled = claim.holder() == peer && claim.is_signed(own);
+        let (holds, own) = (claim.holder() == peer, own.clone());
         let token = self.new_answer(conn, answer, ResultsTo::Caller, 0)?;
-        if !entitled {
+        if let Err(reason) = self.may_check(conn, claim) {
+            self.answer_exception(&token, &reason);
+            return Ok(());
+        }
+        if !holds || !claim.is_signed(&own) {
             self.answer_exception(&token, &Exception::failed("the gift is for another vat"));
             return Ok(());
         }
@@ -122,6 +126,34 @@ impl<H: Host> Engine<H> {
         };
         self.accept(claim.gift, parked);
         Ok(())
+    }
+
+    /// Whether the signatures of a claim may be checked, which takes a while, now.
+    pub(in crate::engine) fn may_check(
+        &mut self,
+        conn: ConnId,
+        claim: &Claim,
+    ) -> std::result::Result<(), Exception> {
+        let now = self.now;
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Ok(());
+        };
+        let (since, checked) = &mut row.checked;
+        if now.saturating_sub(*since) >= CHECKED_IN {
+            (*since, *checked) = (now, 0);
+        }
+        let limit = row.limits.signature_checks;
+        *checked = checked.saturating_add(claim.signatures());
+        if *checked <= limit {
+            return Ok(());
+        }
+        // The clock has to be told to go on.
+        let rested = since.saturating_add(CHECKED_IN);
+        let before = self.provisions.rested.unwrap_or(rested);
+        self.provisions.rested = Some(rested.min(before));
+        Err(Exception::overloaded(format!(
+            "{limit} signatures of accepted gifts were checked within a second; try again later"
+        )))
     }
 
     /// Gives what was provided, or waits for the Provide or the embargo.
@@ -152,9 +184,14 @@ impl<H: Host> Engine<H> {
         let Some(row) = self.connections.get_mut(parked.conn) else {
             return;
         };
-        let limit = row.limits.accepts;
-        if row.parked >= limit {
-            let reason = format!("{limit} accepted gifts wait for their givers already");
+        let (limit, each) = (row.limits.accepts, row.limits.accepts_per_giver);
+        let full = match self.provisions.parked_for(name.gifter, parked.conn) >= each {
+            _ if row.parked >= limit => Some((limit, "their givers")),
+            true => Some((each, "one giver")),
+            false => None,
+        };
+        if let Some((limit, whom)) = full {
+            let reason = format!("{limit} accepted gifts wait for {whom} already");
             return match parked.by {
                 Acceptor::Peer(token) => {
                     self.answer_exception(&token, &Exception::overloaded(reason));
@@ -274,6 +311,8 @@ impl<H: Host> Engine<H> {
     }
 }
 
+/// In which time so many signatures are checked.
+const CHECKED_IN: Duration = Duration::from_secs(1);
 /// For how long an ended gift is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// Most disembargoes for one gift that are remembered.

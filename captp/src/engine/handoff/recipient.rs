@@ -254,6 +254,9 @@ impl<H: Host> Engine<H> {
         };
         let (vine, called, conn) = (gift.vine, gift.called, gift.from);
         let contact = Rc::clone(&gift.contact);
+        if let Err(reason) = self.may_check(conn, &contact.claim) {
+            return self.fall_back(id, reason.reason());
+        }
         let signed = self.config.identity.as_ref();
         if !signed.is_some_and(|own| contact.claim.is_signed(own)) {
             return self.fall_back(id, "the contact is not signed by who gave it");

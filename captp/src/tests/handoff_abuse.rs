@@ -1,0 +1,330 @@
+//! What one of the three can use up of another, and what signatures cover.
+
+use std::time::Duration;
+
+use super::handoff::{EXPORTER, RECIPIENT, Stranger, TO_RECIPIENT, Trio, claim_for, hush};
+use super::handoff_hostile::{hand_in, say_as_gifter};
+use super::net::{Event, Net, identity, key, take, write};
+use crate::contact::{Await, Claim, Contact, read_completion, write_completion};
+use crate::engine::node::Place;
+use crate::message::encode;
+use crate::network_capnp::completion;
+use crate::{CloseReason, ImportId, Limits, NodeId, NodeState, PeerMisbehaved, QuestionId};
+
+/// Little of everything.
+fn little() -> Limits {
+    Limits::default()
+        .with_accepts(8)
+        .with_accepts_per_giver(3)
+        .with_signature_checks(20)
+}
+
+/// Vat 2, as somebody who may use little of vat 3.
+fn recipient(net: Net) -> Stranger {
+    Stranger::with(net, 2, little())
+}
+
+/// Accepts gifts of vat `gifter` to vat 2 of which nobody has told their host, and says what was
+/// heard of the last.
+fn accept_all(recipient: &mut Stranger, gifter: u8, numbers: std::ops::Range<u32>) -> String {
+    for number in numbers {
+        let claim = Claim::new(&identity(gifter), number.into(), &key(3), key(2));
+        recipient.accept(number, &claim, None);
+    }
+    recipient.heard()
+}
+
+#[test]
+fn accepts_that_wait_for_one_giver_leave_room_for_those_of_others() {
+    let mut recipient = recipient(Net::known(3));
+    assert_eq!(accept_all(&mut recipient, 1, 0..3), "nothing", "they wait");
+    let heard = accept_all(&mut recipient, 1, 3..4);
+    assert_eq!(heard, "3 accepted gifts wait for one giver already");
+    assert_eq!(accept_all(&mut recipient, 4, 10..13), "nothing");
+}
+
+#[test]
+fn accepts_without_a_provide_are_bounded() {
+    let mut recipient = recipient(Net::known(3));
+    assert_eq!(accept_all(&mut recipient, 4, 0..3), "nothing");
+    assert_eq!(accept_all(&mut recipient, 5, 3..6), "nothing");
+    assert_eq!(accept_all(&mut recipient, 6, 6..8), "nothing");
+    let heard = accept_all(&mut recipient, 7, 8..9);
+    assert_eq!(heard, "8 accepted gifts wait for their givers already");
+}
+
+#[test]
+fn accepts_that_wait_for_an_embargo_count_as_well() {
+    let mut trio = Trio::new();
+    let _given = trio.give();
+    let mut recipient = recipient(trio.net);
+    for number in 0..3 {
+        let embargo = u32::to_le_bytes(number);
+        recipient.accept(number, &claim_for(key(2)), Some(&embargo));
+    }
+    assert_eq!(recipient.heard(), "nothing");
+    recipient.accept(3, &claim_for(key(2)), Some(b"one more"));
+    let reason = "3 accepted gifts wait for one giver already";
+    assert_eq!(recipient.heard(), reason);
+}
+
+/// A claim with nine signatures, the last of which is not good.
+fn long_and_forged(number: u64) -> Claim {
+    let mut claim = Claim::new(&identity(1), number, &key(3), key(2));
+    for _ in 0..7 {
+        claim = claim.forwarded(&identity(2), &key(3), key(2));
+    }
+    claim.forwarded(&identity(1), &key(3), key(2))
+}
+
+#[test]
+fn so_many_signatures_are_checked_in_a_second() {
+    let mut net = Net::known(3);
+    let start = Duration::from_secs(100);
+    net.vats[EXPORTER].engine.handle_time(start);
+    let mut recipient = recipient(net);
+    for number in 0..2 {
+        recipient.accept(number, &long_and_forged(1), None);
+        assert_eq!(recipient.heard(), "the gift is for another vat");
+    }
+    let reason = "20 signatures of accepted gifts were checked within a second; try again later";
+    recipient.accept(2, &long_and_forged(1), None);
+    assert_eq!(recipient.heard(), reason);
+    let engine = &mut recipient.net.vats[EXPORTER].engine;
+    let rested = start + Duration::from_secs(1);
+    assert_eq!(
+        engine.deadline(),
+        Some(rested),
+        "the host is to tell the time"
+    );
+    engine.handle_time(rested);
+    assert_eq!(engine.deadline(), None);
+    recipient.accept(3, &long_and_forged(1), None);
+    assert_eq!(recipient.heard(), "the gift is for another vat");
+}
+
+#[test]
+fn a_gift_is_provided_once() {
+    for finished in [false, true] {
+        let mut trio = Trio::new();
+        let given = trio.give();
+        if finished {
+            trio.net.vats[RECIPIENT].release(given);
+            trio.net.run();
+        }
+        hush(&mut trio.net);
+        let place = Place::Import {
+            id: ImportId::new(0),
+            settled: true,
+        };
+        let again = Await {
+            recipient: key(2),
+            nonce: claim_for(key(2)).gift.nonce,
+        };
+        let again = encode::provide(QuestionId::new(90), &place, &again);
+        say_as_gifter(&mut trio.net, &again);
+        let exporter = &mut trio.net.vats[EXPORTER];
+        let mut events = std::iter::from_fn(|| exporter.next());
+        let closed = events.find_map(|event| match event {
+            Event::Closed(_, reason) => Some(reason),
+            _ => None,
+        });
+        let fault = PeerMisbehaved::DuplicateGift;
+        assert_eq!(closed, Some(CloseReason::PeerMisbehaved(fault)));
+    }
+}
+
+#[test]
+fn a_disembargo_lifts_its_own_embargo_only() {
+    let mut trio = Trio::new();
+    let _given = trio.give();
+    let question = trio.provision();
+    let mut recipient = Stranger::new(trio.net, 2);
+    recipient.accept(0, &claim_for(key(2)), Some(b"first"));
+    recipient.accept(1, &claim_for(key(2)), Some(b"second"));
+    assert_eq!(recipient.heard(), "nothing");
+    let place = Place::Answer {
+        question,
+        path: encode::root_path(),
+    };
+    let lift = encode::accept_disembargo(&place, b"second");
+    say_as_gifter(&mut recipient.net, &lift);
+    assert_eq!(recipient.heard(), "return");
+    assert_eq!(recipient.heard(), "nothing", "the other one waits");
+}
+
+/// The gifter hands something over by hand, with this claim.
+fn hand_over(trio: &mut Trio, claim: &Claim) -> NodeId {
+    hand_in(&mut trio.net, TO_RECIPIENT, 1, |to| {
+        let mut call = to.init_call();
+        call.set_question_id(40);
+        call.set_interface_id(0xaaaa);
+        call.set_method_id(3);
+        call.reborrow().init_target().set_imported_cap(0);
+        let mut params = call.init_params();
+        write(params.reborrow().init_content(), 9, &[]);
+        let table = params.init_cap_table(1);
+        let mut third = table.get(0).init_third_party_hosted();
+        third.set_vine_id(50);
+        let contact = Contact {
+            exporter: key(3),
+            addresses: Vec::new(),
+            claim: claim.clone(),
+        };
+        contact.write(third.init_id());
+    });
+    take!(trio.net.vats[RECIPIENT], Event::Call { caps, .. } => caps[0])
+}
+
+#[test]
+fn a_contact_is_good_from_its_giver_for_who_gets_it_only() {
+    let others = [
+        (
+            "of another giver",
+            Claim::new(&identity(9), 1, &key(3), key(2)),
+        ),
+        (
+            "for another vat",
+            Claim::new(&identity(1), 1, &key(3), key(9)),
+        ),
+        (
+            "passed on by another vat",
+            claim_for(key(9)).forwarded(&identity(9), &key(3), key(2)),
+        ),
+    ];
+    for (what, claim) in others {
+        let mut trio = Trio::new();
+        let given = hand_over(&mut trio, &claim);
+        let conn = trio.net.conn(TO_RECIPIENT, 1);
+        let state = trio.net.vats[RECIPIENT].engine.state(given);
+        assert_eq!(state, NodeState::Far(conn), "{what}: used as the vine");
+    }
+    let mut trio = Trio::new();
+    let given = hand_over(&mut trio, &claim_for(key(2)));
+    let state = trio.net.vats[RECIPIENT].engine.state(given);
+    assert_eq!(state, NodeState::Unresolved, "a gift");
+}
+
+/// The same claim with one thing in it that is not what was signed.
+fn with(claim: &Claim, change: impl FnOnce(completion::Builder<'_>)) -> Claim {
+    let mut message = capnp::message::Builder::new_default();
+    write_completion(claim, message.init_root());
+    change(message.get_root().unwrap());
+    read_completion(message.get_root_as_reader().unwrap()).unwrap()
+}
+
+/// Passed on twice: from vat 2 to vat 4 to vat 5.
+fn passed_on_twice() -> Claim {
+    let once = claim_for(key(2)).forwarded(&identity(2), &key(3), key(4));
+    once.forwarded(&identity(4), &key(3), key(5))
+}
+
+#[test]
+fn a_claim_is_good_with_every_forward_signed_by_the_one_before() {
+    let exporter = identity(3);
+    let claim = passed_on_twice();
+    assert!(claim.is_signed(&exporter));
+    assert_eq!((claim.giver(), claim.holder()), (key(4), key(5)));
+    assert!(!claim.is_signed(&identity(7)), "for another exporter");
+    let once = claim_for(key(2)).forwarded(&identity(2), &key(3), key(4));
+    let skips = once.forwarded(&identity(2), &key(3), key(5));
+    assert!(
+        !skips.is_signed(&exporter),
+        "vat 2 did not have it any more"
+    );
+    let elsewhere = claim_for(key(2)).forwarded(&identity(2), &key(7), key(4));
+    assert!(
+        !elsewhere.is_signed(&exporter),
+        "passed on for another exporter"
+    );
+}
+
+#[test]
+fn a_signature_covers_who_gives_what_to_whom() {
+    type Change = fn(completion::Builder<'_>);
+    let changes: [(&str, Change); 7] = [
+        ("gifter", |to| to.get_claim().unwrap().set_gifter(&key(9).0)),
+        ("nonce", |to| to.get_claim().unwrap().set_nonce(&[9; 16])),
+        ("recipient", |to| {
+            to.get_claim().unwrap().set_recipient(&key(9).0);
+        }),
+        ("signature", |to| {
+            to.get_claim().unwrap().set_signature(&[9; 64]);
+        }),
+        ("forward", |to| {
+            let list = to.get_claim().unwrap().get_forwards().unwrap();
+            list.get(0).set_to(&key(9).0);
+        }),
+        ("last forward", |to| {
+            let list = to.get_claim().unwrap().get_forwards().unwrap();
+            list.get(1).set_to(&key(9).0);
+        }),
+        ("forward's signature", |to| {
+            let list = to.get_claim().unwrap().get_forwards().unwrap();
+            list.get(1).set_signature(&[9; 64]);
+        }),
+    ];
+    let claim = passed_on_twice();
+    assert!(with(&claim, |_| ()).is_signed(&identity(3)));
+    for (what, change) in changes {
+        let changed = with(&claim, change);
+        assert!(!changed.is_signed(&identity(3)), "{what}");
+    }
+}
+
+/// Forwards that were signed for one gift, put on another of the same gifter.
+#[test]
+fn a_forward_covers_the_gift_and_who_had_it() {
+    let exporter = identity(3);
+    let of_first = claim_for(key(2)).forwarded(&identity(2), &key(3), key(4));
+    let signature = forward_signature(&of_first);
+    let second = Claim::new(&identity(1), 2, &key(3), key(2));
+    let moved = second.forwarded(&identity(2), &key(3), key(4));
+    assert!(moved.is_signed(&exporter));
+    let moved = with(&moved, |to| set_forward_signature(to, &signature));
+    assert!(!moved.is_signed(&exporter), "of another gift");
+    let other = Claim::new(&identity(6), 1, &key(3), key(2));
+    let other = other.forwarded(&identity(2), &key(3), key(4));
+    let moved = with(&other, |to| set_forward_signature(to, &signature));
+    assert!(!moved.is_signed(&exporter), "of another gifter");
+}
+
+fn forward_signature(claim: &Claim) -> Vec<u8> {
+    let mut message = capnp::message::Builder::new_default();
+    write_completion(claim, message.init_root());
+    let completion: completion::Reader<'_> = message.get_root_as_reader().unwrap();
+    let forwards = completion.get_claim().unwrap().get_forwards().unwrap();
+    forwards.get(0).get_signature().unwrap().to_vec()
+}
+
+fn set_forward_signature(to: completion::Builder<'_>, signature: &[u8]) {
+    let list = to.get_claim().unwrap().get_forwards().unwrap();
+    list.get(0).set_signature(signature);
+}
+
+#[test]
+fn a_claim_is_passed_on_eight_times_at_most() {
+    let mut claim = claim_for(key(2));
+    for _ in 0..8 {
+        assert!(claim.can_be_forwarded());
+        claim = claim.forwarded(&identity(2), &key(3), key(2));
+    }
+    assert!(!claim.can_be_forwarded());
+    let mut message = capnp::message::Builder::new_default();
+    write_completion(&claim, message.init_root());
+    assert!(read_completion(message.get_root_as_reader().unwrap()).is_some());
+    let claim = claim.forwarded(&identity(2), &key(3), key(2));
+    write_completion(&claim, message.init_root());
+    assert!(read_completion(message.get_root_as_reader().unwrap()).is_none());
+}
+
+#[test]
+fn gifts_of_one_vat_have_names_of_their_own() {
+    let first = claim_for(key(2));
+    let second = Claim::new(&identity(1), 2, &key(3), key(2));
+    assert_ne!(first.gift, second.gift);
+    let mut other = identity(1);
+    other.session += 1;
+    let again = Claim::new(&other, 1, &key(3), key(2));
+    assert_ne!(first.gift, again.gift, "after a restart");
+}
