@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::contact::VatKey;
 use crate::frame::Frame;
 use crate::{
-    ConnId, ExportId, Features, Host, Limits, NodeId, PeerHello, PeerMisbehaved, QuestionId,
+    ConnId, Exception, ExportId, Features, Host, Limits, NodeId, PeerHello, PeerMisbehaved, QuestionId,
     Transmit,
 };
 
@@ -30,7 +30,7 @@ use export::Export;
 use framer::Framer;
 use held::Held;
 use import::Import;
-use question::{Question, Sort};
+use question::{Asker, Question, Sort};
 use table::{PeerTable, Slab};
 
 /// One connection.
@@ -255,6 +255,37 @@ impl<H: Host> Connection<H> {
         let frame = self.framer.next(bytes, &limits)?;
         self.expects_hello = frame.is_none();
         Ok(frame)
+    }
+
+    /// Whether a message of that size may be sent.
+    pub(crate) fn fits(&self, bytes: usize) -> Result<(), Exception> {
+        let limit = self.send_bytes;
+        if bytes > limit {
+            return Err(Exception::failed(format!(
+                "message of {bytes} bytes is above the limit of {limit}; send it in pieces"
+            )));
+        }
+        // The last quarter is for messages that cannot fail, which are small.
+        let room = self.limits.outbound_bytes / 4 * 3;
+        if self.outbound.len().saturating_add(bytes) > room {
+            return Err(Exception::overloaded(format!(
+                "the peer has {room} bytes to read already"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Takes the reply of a question that has nothing else, and with it the question.
+    pub(crate) fn take_reply(&mut self, id: QuestionId) -> Option<H::Reply> {
+        if !self.question(id)?.is_plain() {
+            return None;
+        }
+        let question = self.remove_question(id)?;
+        self.round_trips = self.round_trips.max(question.trip);
+        match question.asker {
+            Asker::Reply(reply) => Some(reply),
+            _ => None,
+        }
     }
 
     /// Bytes of calls, of kept results and of what waits to be transmitted.

@@ -75,11 +75,13 @@ impl Frame {
 }
 
 /// The words that bytes are; what does not fill a word is left out.
-pub(crate) fn words_of(bytes: &[u8]) -> Vec<Word> {
-    let words = bytes.as_chunks().0.iter();
+fn words_of(bytes: &[u8]) -> Vec<Word> {
+    let mut words = Word::allocate_zeroed_vec(bytes.len() / 8);
+    let room = Word::words_to_bytes_mut(&mut words);
+    if let Some(bytes) = bytes.get(..room.len()) {
+        room.copy_from_slice(bytes);
+    }
     words
-        .map(|&[a, b, c, d, e, f, g, h]| capnp::word(a, b, c, d, e, f, g, h))
-        .collect()
 }
 
 impl ReaderSegments for Frame {

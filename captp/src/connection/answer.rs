@@ -122,6 +122,16 @@ impl Answer {
         }
     }
 
+    /// Whether a Return with results that hold no reference is all that is still to happen.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.state, State::Running)
+            && self.results_to == ResultsTo::Caller
+            && !self.finished
+            && !self.queued
+            && self.pipeline.is_empty()
+            && self.taker.is_none()
+    }
+
     /// Whether nobody can ask for the results any more.
     pub(crate) fn is_unwanted(&self) -> bool {
         self.finished && self.pipeline.is_empty() && self.taker.is_none()

@@ -6,7 +6,7 @@
 
 use capnp::Word;
 
-use crate::frame::{Frame, words_of};
+use crate::frame::Frame;
 use crate::{Limits, PeerMisbehaved};
 
 /// Most memory taken ahead of what has arrived, in words.
@@ -51,6 +51,11 @@ impl Framer {
         bytes: &mut &[u8],
         limits: &Limits,
     ) -> Result<Option<Frame>, PeerMisbehaved> {
+        if self.is_between()
+            && let Some(frame) = whole(bytes, limits)
+        {
+            return Ok(Some(frame));
+        }
         loop {
             match &mut self.state {
                 State::Table(table) => {
@@ -102,22 +107,25 @@ impl Framer {
     }
 }
 
+/// The most frequent case by far: a message of one segment that is all there.
+fn whole(bytes: &mut &[u8], limits: &Limits) -> Option<Frame> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    let head = u64::from_le_bytes(*head);
+    let size = usize::try_from(head >> 32).ok()?.checked_mul(8)?;
+    if head & 0xffff_ffff != 0 || size > limits.message_bytes {
+        return None;
+    }
+    let (segment, rest) = rest.split_at_checked(size)?;
+    *bytes = rest;
+    Some(Frame::of_bytes(segment))
+}
+
 /// Reads the segment table, which may have begun in an earlier piece.
 fn read_table(
     table: &mut Vec<u8>,
     bytes: &mut &[u8],
     limits: &Limits,
 ) -> Result<Option<Body>, PeerMisbehaved> {
-    // The most frequent case by far: one segment, and the table in one piece.
-    if table.is_empty()
-        && let Some((head, rest)) = bytes.split_first_chunk::<8>()
-        && head.starts_with(&[0; 4])
-    {
-        let [_, _, _, _, a, b, c, d] = *head;
-        *bytes = rest;
-        let body = Body::new(&[u32::from_le_bytes([a, b, c, d])], limits)?;
-        return Ok(Some(body.whole(bytes)));
-    }
     if !take_until(table, 4, bytes) {
         return Ok(None);
     }
@@ -176,16 +184,6 @@ impl Body {
             total,
             ends,
         })
-    }
-
-    /// Takes a body that is all there in one go.
-    fn whole(mut self, bytes: &mut &[u8]) -> Self {
-        if let Some((all, rest)) = bytes.split_at_checked(self.total * 8) {
-            self.words = words_of(all);
-            self.filled = all.len();
-            *bytes = rest;
-        }
-        self
     }
 
     fn fill(&mut self, bytes: &mut &[u8]) {

@@ -106,6 +106,17 @@ impl<H: Host> Question<H> {
         }
     }
 
+    /// Whether a Return with results that hold no reference concerns nobody but a call of this vat.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.asker, Asker::Reply(_))
+            && self.state == State::Asked
+            && self.sort == Sort::Call
+            && self.params.is_empty()
+            && self.pipelined.is_empty()
+            && self.pins == 0
+            && self.share.is_none()
+    }
+
     /// A pin is gone. Whether the Finish is due now.
     pub(crate) fn unpin(&mut self) -> bool {
         self.pins = self.pins.saturating_sub(1);

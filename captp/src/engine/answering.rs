@@ -66,12 +66,16 @@ impl<H: Host> Engine<H> {
         let to_caller = entry.results_to == ResultsTo::Caller && !entry.finished;
         let returns_canceled = entry.results_to == ResultsTo::Caller && entry.finished;
         let mut room = Room::new();
-        let written = write_results(Content::new(words, &mut room), fill)
-            .and_then(|(content, table)| Ok((content, Self::table_nodes(&table, caps)?)));
-        let (content, nodes) = match written {
-            Ok(written) => written,
+        let mut content = Content::new(words, &mut room);
+        let written = write_results(&mut content, fill)
+            .and_then(|table| Self::table_nodes(&table, caps));
+        let nodes = match written {
+            Ok(nodes) => nodes,
             Err(reason) => return self.answer_exception(token, &reason),
         };
+        if nodes.is_empty() && self.answer_at_once(token, content.segment()) {
+            return;
+        }
         let given = if to_caller {
             self.give(token.conn, &nodes, false)
         } else {
@@ -81,8 +85,7 @@ impl<H: Host> Engine<H> {
             Ok(given) => given,
             Err(reason) => return self.answer_exception(token, &reason),
         };
-        let segments = content.segments();
-        let content = segments.first().copied().unwrap_or_default();
+        let content = content.segment();
         let body = Body {
             content,
             caps: &given.caps,
@@ -108,6 +111,30 @@ impl<H: Host> Engine<H> {
             self.transmit(token.conn, &canceled_return(token.answer), &[]);
         }
         self.conclude(token, content, given, pins);
+    }
+
+    /// The most frequent answer: results without references, for a caller who has named nothing
+    /// inside them and has not finished. Nothing of it stays. `false`: it is another one, or does
+    /// not fit, and nothing was done.
+    fn answer_at_once(&mut self, token: &AnswerToken, content: &[u8]) -> bool {
+        let body = Body { content, caps: &[] };
+        let size = write::results_size(body);
+        let Some(row) = self.connections.get_mut(token.conn) else {
+            return false;
+        };
+        let entry = row.answers.get(token.answer.raw());
+        if !entry.is_some_and(Answer::is_plain) || row.fits(size).is_err() {
+            return false;
+        }
+        if let Some(entry) = row.answers.remove(token.answer.raw()) {
+            row.call_bytes = row.call_bytes.saturating_sub(entry.bytes);
+            row.delivered -= usize::from(entry.delivered);
+            row.delivered_bytes -= if entry.delivered { entry.bytes } else { 0 };
+        }
+        self.transmit_with(token.conn, &[], |out| {
+            write::results(out, token.answer, true, body);
+        });
+        true
     }
 
     /// Whether results that have to be kept until the Finish may be.
@@ -493,16 +520,13 @@ const KEPT_NESTING: u16 = u16::MAX;
 /// Most bytes of a reason that is kept until the peer's Finish.
 const KEPT_REASON: usize = 1 << 10;
 
-fn write_results<'a>(
-    content: Content<'a>,
-    fill: Fill<'_>,
-) -> Result<(Content<'a>, CapTable), Exception> {
-    let (mut content, mut table) = (content, CapTable::new());
+fn write_results(content: &mut Content<'_>, fill: Fill<'_>) -> Result<CapTable, Exception> {
+    let mut table = CapTable::new();
     let mut root = content.root()?;
     root.imbue_mut(&mut table);
     fill(root)?;
-    let content = content.join(&mut table)?;
-    Ok((content, table))
+    content.join(&mut table)?;
+    Ok(table)
 }
 
 fn exception_return(id: AnswerId, reason: &Exception) -> Built {

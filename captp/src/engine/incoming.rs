@@ -156,6 +156,18 @@ impl<H: Host> Engine<H> {
         fds: &mut Fds,
     ) -> Result<()> {
         let id = ret.question;
+        if matches!(&ret.body, ReturnBody::Results(caps) if caps.is_empty())
+            && let Some(row) = self.connections.get_mut(conn)
+            && let Some(reply) = row.take_reply(id)
+        {
+            // The most frequent one.
+            let result = Ok(Payload::new(message, at, Vec::new()));
+            self.outputs.push_back(Output::Returned { reply, result });
+            if !ret.no_finish_needed {
+                self.transmit(conn, &encode::finish(id, false), &[]);
+            }
+            return Ok(());
+        }
         let Some(question) = self.question_mut(conn, id) else {
             return self.on_late_return(conn, id);
         };

@@ -112,7 +112,9 @@ impl<H: Host> Engine<H> {
                 for (node, path) in pipelined {
                     self.become_pipelined(node, conn, question, Rc::from(path));
                 }
-                self.finish_if_over(conn, question);
+                if sort != Sort::Call {
+                    self.finish_if_over(conn, question);
+                }
             }
             Err(reason) => {
                 self.drop_question(conn, question);
@@ -365,17 +367,15 @@ impl<H: Host> Engine<H> {
         &mut self,
         conn: ConnId,
         head: CallHead<'_>,
-        content: Content<'_>,
-        table: CapTable,
+        mut content: Content<'_>,
+        mut table: CapTable,
         caps: &[NodeId],
     ) -> Result<Given, Exception> {
-        let mut table = table;
-        let content = content.join(&mut table)?;
+        content.join(&mut table)?;
         let nodes = Self::table_nodes(&table, caps)?;
         let mut given = self.give(conn, &nodes, true)?;
-        let segments = content.segments();
         let body = Body {
-            content: segments.first().copied().unwrap_or_default(),
+            content: content.segment(),
             caps: &given.caps,
         };
         given.bytes = write::call_size(head.place, body);
@@ -390,23 +390,10 @@ impl<H: Host> Engine<H> {
 
     /// Whether a message of that size may be sent.
     pub(super) fn check_size(&self, conn: ConnId, bytes: usize) -> Result<(), Exception> {
-        let Some(row) = self.connections.get(conn) else {
-            return Ok(());
-        };
-        let limit = row.send_bytes;
-        if bytes > limit {
-            return Err(Exception::failed(format!(
-                "message of {bytes} bytes is above the limit of {limit}; send it in pieces"
-            )));
+        match self.connections.get(conn) {
+            Some(row) => row.fits(bytes),
+            None => Ok(()),
         }
-        // The last quarter is for messages that cannot fail, which are small.
-        let room = row.limits.outbound_bytes / 4 * 3;
-        if row.outbound.len().saturating_add(bytes) > room {
-            return Err(Exception::overloaded(format!(
-                "the peer has {room} bytes to read already"
-            )));
-        }
-        Ok(())
     }
 
     /// The exception as it can be sent: a peer must not be able to make us send what another peer

@@ -50,27 +50,32 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// Its segments: one, after [`join`](Self::join).
-    pub(crate) fn segments(&self) -> OutputSegments<'_> {
+    fn segments(&self) -> OutputSegments<'_> {
         match self {
             Self::Small(built) => built.get_segments_for_output(),
             Self::Large(built) => built.get_segments_for_output(),
         }
     }
 
-    /// Copies what became several segments into one. `table` is what its capability pointers mean.
-    pub(crate) fn join(self, table: &mut CapTable) -> Result<Self, Exception> {
-        let segments = self.segments();
-        if segments.len() == 1 {
-            drop(segments);
-            return Ok(self);
+    /// Its only segment, after [`join`](Self::join).
+    pub(crate) fn segment(&self) -> &[u8] {
+        match self.segments() {
+            OutputSegments::SingleSegment([segment]) => segment,
+            OutputSegments::MultiSegment(segments) => segments.first().copied().unwrap_or_default(),
         }
+    }
+
+    /// Copies what became several segments into one. `table` is what its capability pointers mean.
+    pub(crate) fn join(&mut self, table: &mut CapTable) -> Result<(), Exception> {
+        let OutputSegments::MultiSegment(segments) = self.segments() else {
+            return Ok(());
+        };
         let bytes: usize = segments.iter().map(|segment| segment.len()).sum();
         drop(segments);
         let words = u32::try_from(bytes / 8 + 1).unwrap_or(u32::MAX);
         let mut copy = Builder::new(HeapAllocator::new().first_segment_words(words));
         let mut copied = CapTable::new();
-        let mut from: any_pointer::Reader<'_> = match &self {
+        let mut from: any_pointer::Reader<'_> = match self {
             Self::Small(built) => built.get_root_as_reader()?,
             Self::Large(built) => built.get_root_as_reader()?,
         };
@@ -79,6 +84,7 @@ impl<'a> Content<'a> {
         root.imbue_mut(&mut copied);
         root.set_as::<any_pointer::Owned>(from)?;
         *table = copied;
-        Ok(Self::Large(copy))
+        *self = Self::Large(copy);
+        Ok(())
     }
 }

@@ -151,7 +151,7 @@ fn contact_message(contact: &Contact) -> Vec<u8> {
     }
     // A contact holds no references, so that copying it cannot fail.
     match content.join(&mut CapTable::new()) {
-        Ok(content) => content.segments().concat(),
+        Ok(()) => content.segment().to_vec(),
         Err(_) => vec![0; 8],
     }
 }

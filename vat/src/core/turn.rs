@@ -236,12 +236,13 @@ impl Shared {
     }
 
     fn commit(self: &Rc<Self>) {
-        let log = std::mem::take(&mut *self.turn.log.borrow_mut());
-        for effect in log {
-            self.apply(effect);
+        if !self.turn.log.borrow().is_empty() {
+            for effect in self.turn.log.take() {
+                self.apply(effect);
+            }
         }
-        let undo = std::mem::take(&mut *self.turn.undo.borrow_mut());
-        if !undo.is_empty() {
+        if !self.turn.undo.borrow().is_empty() {
+            let undo = self.turn.undo.take();
             quietly(|| drop(undo));
         }
     }
@@ -279,10 +280,11 @@ impl Shared {
         if self.turn.kept.borrow().is_some() {
             self.turn.kept.take();
         }
-        let died = std::mem::take(&mut *self.turn.died.borrow_mut());
-        for object in died {
-            tracing::warn!(vat = %self.name, object = %object, "an object died in a panic");
-            quietly(|| drop(object.take_state()));
+        if !self.turn.died.borrow().is_empty() {
+            for object in self.turn.died.take() {
+                tracing::warn!(vat = %self.name, object = %object, "an object died in a panic");
+                quietly(|| drop(object.take_state()));
+            }
         }
         self.break_abandoned(reason);
     }

@@ -73,6 +73,7 @@ impl Vat {
             releases: RefCell::default(),
             abandoned: RefCell::default(),
             discarded: RefCell::default(),
+            untidy: Cell::new(false),
             closed: RefCell::default(),
             dials: RefCell::default(),
             running: Cell::new(false),
@@ -221,6 +222,8 @@ pub struct Shared {
     abandoned: RefCell<Vec<Box<dyn Breakable>>>,
     /// Values whose `Drop` code has to wait until the engine is free.
     discarded: RefCell<Vec<Box<dyn Any>>>,
+    /// One of the three has come to hold something.
+    untidy: Cell<bool>,
     closed: RefCell<Vec<(ConnId, CloseReason)>>,
     dials: RefCell<Vec<Dial>>,
     /// The vat is being run: what comes up now is done in the same run.
@@ -292,6 +295,7 @@ impl Shared {
 
     pub(crate) fn release_later(&self, node: NodeId) {
         self.releases.borrow_mut().push(node);
+        self.untidy.set(true);
         self.rouse();
     }
 
@@ -305,11 +309,13 @@ impl Shared {
 
     pub(crate) fn abandon(&self, what: Box<dyn Breakable>) {
         self.abandoned.borrow_mut().push(what);
+        self.untidy.set(true);
         self.rouse();
     }
 
     pub(crate) fn discard(&self, value: Box<dyn Any>) {
         self.discarded.borrow_mut().push(value);
+        self.untidy.set(true);
     }
 
     /// Runs the next piece of work; `false` if there is none.
@@ -379,26 +385,21 @@ impl Shared {
     /// Gives back what was dropped. Says whether there was anything.
     fn tidy(self: &Rc<Self>) -> bool {
         let mut any = false;
-        loop {
+        while self.untidy.take() {
             self.break_abandoned(None);
-            let discarded = std::mem::take(&mut *self.discarded.borrow_mut());
-            let releases = std::mem::take(&mut *self.releases.borrow_mut());
-            if discarded.is_empty() && releases.is_empty() {
-                return any;
-            }
-            any = true;
+            let discarded = self.discarded.take();
+            let releases = self.releases.take();
+            any |= !discarded.is_empty() || !releases.is_empty();
             quietly(|| drop(discarded));
             self.engine(|engine| releases.into_iter().for_each(|node| engine.release(node)));
         }
+        any
     }
 
     /// Breaks promises and calls that nobody can answer any more.
     pub(crate) fn break_abandoned(self: &Rc<Self>, reason: Option<&Error>) {
-        loop {
-            let abandoned = std::mem::take(&mut *self.abandoned.borrow_mut());
-            if abandoned.is_empty() {
-                return;
-            }
+        while !self.abandoned.borrow().is_empty() {
+            let abandoned = self.abandoned.take();
             let dropped = || Error::failed("the call was dropped without an answer");
             for what in abandoned {
                 what.break_with(self, reason.cloned().unwrap_or_else(dropped));
