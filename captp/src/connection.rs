@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use crate::contact::VatKey;
 use crate::frame::Frame;
+use crate::message::{Call, Target};
 use crate::{
-    ConnId, Exception, ExportId, Features, Host, Limits, NodeId, PeerHello, PeerMisbehaved, QuestionId,
-    Transmit,
+    AnswerId, ConnId, Exception, ExportId, Features, Host, Limits, NodeId, PeerHello,
+    PeerMisbehaved, QuestionId, Transmit,
 };
 
 pub(crate) mod answer;
@@ -273,6 +274,42 @@ impl<H: Host> Connection<H> {
             )));
         }
         Ok(())
+    }
+
+    /// Whether the peer may make this call.
+    pub(crate) fn may_answer(&self, id: AnswerId, bytes: usize) -> Result<(), PeerMisbehaved> {
+        if self.answers.get(id.raw()).is_some() {
+            return Err(PeerMisbehaved::DuplicateQuestion(id));
+        }
+        let limit = self.limits.answers;
+        if self.answers.len() >= limit {
+            return Err(PeerMisbehaved::TableFull {
+                what: "unfinished calls",
+                limit,
+            });
+        }
+        let limit = self.limits.call_bytes;
+        if self.call_bytes.saturating_add(bytes) > limit {
+            return Err(PeerMisbehaved::TableFull {
+                what: "bytes of unfinished calls",
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    /// The settled export that a plain call is for, if the call may go on at once: without
+    /// references in it, for a caller who wants the answer.
+    pub(crate) fn called_at_once(&self, call: &Call) -> Option<NodeId> {
+        let Target::Export(id) = call.target else {
+            return None;
+        };
+        let plain = call.caps.is_empty() && !call.pipeline_only && !call.keep_results;
+        if !plain || !self.held.is_empty() || self.is_gate_closed() {
+            return None;
+        }
+        let export = self.exports.get(id.raw())?;
+        matches!(export.state, export::State::Settled).then_some(export.node)
     }
 
     /// Takes the reply of a question that has nothing else, and with it the question.

@@ -39,7 +39,10 @@ pub(crate) enum Place {
 
 impl Payload {
     pub(crate) fn new(message: Message, place: Place, caps: Vec<NodeId>) -> Self {
-        let table = index_table(caps.len());
+        let table = match caps.len() {
+            0 => CapTable::new(),
+            len => index_table(len),
+        };
         Self(Box::new(Inner {
             message,
             place,

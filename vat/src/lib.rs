@@ -95,9 +95,9 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::core::{
-        Delivery, Dispatch, Exposed, Exposure, Fields, Grants, Interface, Main, Method, Near,
-        NoFields, Object, Outcome, Power, Powers, Promisable, Promise, Ref, Results, Returned,
-        Serves, Shared, Slot, Turn, describe, reference,
+        Answer, Delivery, Dispatch, Exposed, Exposure, Fields, Grants, Interface, Main, Method,
+        Near, NoFields, Object, Outcome, Power, Powers, Promisable, Promise, Ref, Results,
+        Returned, Serves, Shared, Slot, Turn, describe, reference,
     };
     pub use crate::data;
     pub use crate::error::{Error, Result};

@@ -67,8 +67,8 @@ impl<H: Host> Engine<H> {
         let returns_canceled = entry.results_to == ResultsTo::Caller && entry.finished;
         let mut room = Room::new();
         let mut content = Content::new(words, &mut room);
-        let written = write_results(&mut content, fill)
-            .and_then(|table| Self::table_nodes(&table, caps));
+        let written =
+            write_results(&mut content, fill).and_then(|table| Self::table_nodes(&table, caps));
         let nodes = match written {
             Ok(nodes) => nodes,
             Err(reason) => return self.answer_exception(token, &reason),

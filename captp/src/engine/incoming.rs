@@ -13,8 +13,8 @@ use crate::frame::Message;
 use crate::message::encode;
 use crate::message::{Call, Context, Descriptor, Return, ReturnBody, Target};
 use crate::{
-    AnswerId, AnswerToken, ConnId, Exception, ExportId, Host, ImportId, NodeId, Payload,
-    PeerMisbehaved, QuestionId, WireCall, payload,
+    AnswerId, AnswerToken, ConnId, Exception, ExportId, Host, ImportId, Incoming, NodeId,
+    ObjectKey, Payload, PeerMisbehaved, QuestionId, WireCall, payload,
 };
 
 type Result<T> = std::result::Result<T, PeerMisbehaved>;
@@ -39,6 +39,9 @@ impl<H: Host> Engine<H> {
         (message, at): (Message, payload::Place),
         fds: &mut Fds,
     ) -> Result<()> {
+        if let Some(object) = self.object_called(conn, call) {
+            return self.call_object(conn, call, object, (message, at));
+        }
         self.close_called_vine(conn, &call.target);
         // The target first: a call on its own answer must not find one.
         let target = self.target(conn, &call.target)?;
@@ -83,6 +86,46 @@ impl<H: Host> Engine<H> {
         result
     }
 
+    /// The object that a plain call is for, and its node; the most frequent case.
+    fn object_called(&self, conn: ConnId, call: &Call) -> Option<(NodeId, ObjectKey)> {
+        let node = self.connections.get(conn)?.called_at_once(call)?;
+        let at = self.nodes.get(node)?;
+        match at.kind {
+            Kind::Object(key) if !at.has_backlog() => Some((node, key)),
+            _ => None,
+        }
+    }
+
+    /// An object gets a plain call: what `on_call` does, without its questions.
+    fn call_object(
+        &mut self,
+        conn: ConnId,
+        call: &Call,
+        (node, object): (NodeId, ObjectKey),
+        (message, at): (Message, payload::Place),
+    ) -> Result<()> {
+        let bytes = message.get_segments().bytes();
+        let answer = self.new_answer(conn, call.answer, ResultsTo::Caller, bytes)?;
+        if let Some(row) = self.connections.get_mut(conn) {
+            row.delivered += 1;
+            row.delivered_bytes += bytes;
+            if let Some(entry) = row.answers.get_mut(call.answer.raw()) {
+                entry.delivered = true;
+                entry.no_pipelining = call.no_pipelining;
+            }
+        }
+        // Given back by `poll_output`: a call on its way holds its object.
+        self.nodes.retain(node);
+        let call = Incoming::Wire(WireCall {
+            interface: call.interface,
+            method: call.method,
+            params: Payload::new(message, at, Vec::new()),
+            answer,
+        });
+        self.outputs.push_back(Output::Deliver { object, call });
+        Ok(())
+    }
+
     /// A call of the peer goes to its target, unless too many wait there for a promise.
     pub(super) fn deliver(&mut self, conn: ConnId, target: TargetNode, call: WireCall) {
         let node = self.nodes.get(self.nodes.terminal(target.node));
@@ -119,23 +162,7 @@ impl<H: Host> Engine<H> {
         let Some(row) = self.connections.get_mut(conn) else {
             return Err(PeerMisbehaved::DuplicateQuestion(id));
         };
-        if row.answers.get(id.raw()).is_some() {
-            return Err(PeerMisbehaved::DuplicateQuestion(id));
-        }
-        let limit = row.limits.answers;
-        if row.answers.len() >= limit {
-            return Err(PeerMisbehaved::TableFull {
-                what: "unfinished calls",
-                limit,
-            });
-        }
-        let limit = row.limits.call_bytes;
-        if row.call_bytes.saturating_add(bytes) > limit {
-            return Err(PeerMisbehaved::TableFull {
-                what: "bytes of unfinished calls",
-                limit,
-            });
-        }
+        row.may_answer(id, bytes)?;
         row.call_bytes += bytes;
         let serial = row.next_serial();
         row.answers

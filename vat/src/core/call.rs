@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 
 use captp::{ConnId, Encoded, Exception, LocalCall, Payload, WireCall};
 
-use super::promise::Resolver;
+use super::promise::{Answer, Resolver};
 use super::reference::{Ref, write_leaving};
 use super::results::Results;
 use super::turn::{Effect, Turn};
@@ -74,10 +74,20 @@ impl LocalCall for Box<dyn Call> {
     }
 }
 
-/// A call of a known method.
+/// A call of a known method. When it leaves the vat, it stays behind as who waits for the answer.
 pub(crate) struct TypedCall<M: Method> {
-    pub(crate) params: M::Params,
-    pub(crate) answer: Resolver<M::Output>,
+    /// `None` once it has left.
+    params: Option<M::Params>,
+    answer: Resolver<M::Output>,
+}
+
+impl<M: Method> TypedCall<M> {
+    pub(crate) const fn new(params: M::Params, answer: Resolver<M::Output>) -> Self {
+        Self {
+            params: Some(params),
+            answer,
+        }
+    }
 }
 
 impl<M: Method> Call for TypedCall<M> {
@@ -90,7 +100,7 @@ impl<M: Method> Call for TypedCall<M> {
     }
 
     fn size_hint(&self) -> u32 {
-        self.params.root_words()
+        self.params.as_ref().map_or(0, Record::root_words)
     }
 
     fn name(&self) -> &'static str {
@@ -98,26 +108,23 @@ impl<M: Method> Call for TypedCall<M> {
     }
 
     fn encode(
-        self: Box<Self>,
+        mut self: Box<Self>,
         params: capnp::any_pointer::Builder<'_>,
     ) -> Result<Encoded<Box<dyn Reply>>, (Box<dyn Reply>, Exception)> {
-        let Self {
-            params: values,
-            answer,
-        } = *self;
-        let written = write_leaving(answer.vat(), || values.write_root(params));
+        let Some(values) = self.params.take() else {
+            return Err((self, Exception::failed("the call has left already")));
+        };
+        let written = write_leaving(self.answer.vat(), || values.write_root(params));
         // Dropping the values may run a program's `Drop` code, which has to wait until the engine is
         // free again.
-        answer.discard_later(values);
+        self.answer.discard_later(values);
         match written {
             Ok(()) => {
-                let pipelined = answer.pipelined();
-                Ok(Encoded {
-                    reply: Box::new(answer),
-                    pipelined,
-                })
+                let pipelined = self.answer.pipelined();
+                let reply = self;
+                Ok(Encoded { reply, pipelined })
             }
-            Err(error) => Err((Box::new(answer), Exception::from(&error))),
+            Err(error) => Err((self, Exception::from(&error))),
         }
     }
 
@@ -126,13 +133,13 @@ impl<M: Method> Call for TypedCall<M> {
     }
 }
 
-impl<T: Data> Reply for Resolver<T> {
+impl<M: Method> Reply for TypedCall<M> {
     fn settle(self: Box<Self>, vat: &Rc<Shared>, result: Result<Payload>) {
         let result = result.and_then(|mut payload| {
             let caps = vat.adopt_all(payload.take_caps());
-            Ok(read::<Results<T>>(&payload, &caps)?.value)
+            Ok(read::<Results<M::Output>>(&payload, &caps)?.value)
         });
-        Self::settle(*self, vat, result);
+        self.answer.settle(vat, result);
     }
 }
 
@@ -271,15 +278,19 @@ impl Message {
     pub(crate) fn open<M: Method>(
         self,
         vat: &Rc<Shared>,
-    ) -> Result<(Params<M>, Resolver<M::Output>), Self> {
+    ) -> Result<(Params<M>, Answer<M::Output>), Self> {
         match self {
             Self::Local(call) => {
                 if !(&*call as &dyn Any).is::<TypedCall<M>>() {
                     return Err(Self::Local(call));
                 }
                 let any: Box<dyn Any> = call;
-                match any.downcast::<TypedCall<M>>() {
-                    Ok(call) => Ok((Params::Values(call.params), call.answer)),
+                match any.downcast::<TypedCall<M>>().map(|call| *call) {
+                    Ok(TypedCall {
+                        params: Some(params),
+                        answer,
+                    }) => Ok((Params::Values(params), Answer::Promise(answer))),
+                    Ok(_) => unreachable!("a call that left does not reach an object here"),
                     Err(_) => unreachable!("its type was looked at just before"),
                 }
             }
@@ -287,7 +298,7 @@ impl Message {
                 mut params, answer, ..
             }) => {
                 let caps = vat.adopt_all(params.take_caps());
-                Ok((Params::Wire(params, caps), Resolver::wire(vat, answer)))
+                Ok((Params::Wire(params, caps), Answer::Wire(answer)))
             }
         }
     }

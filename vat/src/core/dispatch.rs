@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::call::{AnyCall, Message, Method};
 use super::heap::{AnyObject, Obj, Object};
 use super::near::Near;
-use super::promise::{Resolver, Returned};
+use super::promise::{Answer, Returned};
 use super::reference::{Interface, Ref};
 use super::task;
 use super::turn::{Cx, Turn};
@@ -118,12 +118,15 @@ impl Delivery {
         let Some((vat, near, params, answer)) = self.open::<M, T>() else {
             return;
         };
+        let answer = answer.into_resolver(&vat);
         let cx = Cx(Turn(Rc::clone(&vat)));
         let make = || {
             let future = body(near, cx, params.decode()?);
             Ok(async move { future.await.map_err(Into::into) })
         };
-        let done = move |vat: &Rc<Shared>, result: Result<R>| give(vat, answer, result);
+        let done = move |vat: &Rc<Shared>, result: Result<R>| {
+            give(vat, Answer::Promise(answer), result);
+        };
         task::run_first(&vat, make, done);
     }
 
@@ -163,7 +166,7 @@ impl Delivery {
         Rc<Shared>,
         Near<T>,
         super::call::Params<M>,
-        Resolver<M::Output>,
+        Answer<M::Output>,
     )> {
         let Self {
             vat, object, call, ..
@@ -263,7 +266,7 @@ impl Shared {
     }
 }
 
-fn give<T, R>(vat: &Rc<Shared>, answer: Resolver<T>, result: Result<R>)
+fn give<T, R>(vat: &Rc<Shared>, answer: Answer<T>, result: Result<R>)
 where
     T: Data,
     R: Returned<T>,

@@ -24,7 +24,7 @@ pub use dispatch::{Delivery, Dispatch, Dynamic, Serves, describe, reference};
 pub use heap::Object;
 pub use near::{Near, WeakNear};
 pub use program::{Exposed, Exposure, Grants, Main, Outcome, Power, Powers, Slot};
-pub use promise::{Fields, NoFields, Promisable, Promise, Resolver, Returned};
+pub use promise::{Answer, Fields, NoFields, Promisable, Promise, Resolver, Returned};
 pub use reference::{Identity, Interface, Ref};
 pub use results::Results;
 pub use turn::{Cx, Turn};

@@ -217,7 +217,7 @@ impl<T: Data> Resolver<T> {
     }
 
     /// Somebody in another vat waits for it.
-    pub(crate) fn wire(vat: &Rc<Shared>, answer: AnswerToken) -> Self {
+    fn wire(vat: &Rc<Shared>, answer: AnswerToken) -> Self {
         Self::of(&Core::new(Rc::downgrade(vat), State::Wire(answer)))
     }
 
@@ -491,21 +491,50 @@ impl<T: Data> fmt::Debug for Resolver<T> {
     }
 }
 
+/// Who gets the answer of a call that reached an object. Not stable.
+///
+/// It has to be settled or made a resolver: a caller in another vat would wait for ever.
+#[derive(Debug)]
+pub enum Answer<T: Data> {
+    /// Somebody in this vat.
+    Promise(Resolver<T>),
+    /// Somebody in another vat.
+    Wire(AnswerToken),
+}
+
+impl<T: Data> Answer<T> {
+    /// Settles it at once: for the run loop, between turns.
+    pub(crate) fn settle(self, vat: &Rc<Shared>, result: Result<T>) {
+        match self {
+            Self::Promise(resolver) => resolver.settle(vat, result),
+            Self::Wire(token) => answer_wire(vat, token, result),
+        }
+    }
+
+    /// What settles it later, and breaks it when it is dropped.
+    pub(crate) fn into_resolver(self, vat: &Rc<Shared>) -> Resolver<T> {
+        match self {
+            Self::Promise(resolver) => resolver,
+            Self::Wire(token) => Resolver::wire(vat, token),
+        }
+    }
+}
+
 /// What an interface method may give for a declared result `T`. Implemented here only.
 pub trait Returned<T: Data> {
     /// Settles the answer of the call, now or later.
-    fn answer(self, vat: &Rc<Shared>, answer: Resolver<T>);
+    fn answer(self, vat: &Rc<Shared>, answer: Answer<T>);
 }
 
 impl<T: Data> Returned<T> for T {
-    fn answer(self, vat: &Rc<Shared>, answer: Resolver<T>) {
+    fn answer(self, vat: &Rc<Shared>, answer: Answer<T>) {
         answer.settle(vat, Ok(self));
     }
 }
 
 impl<T: Data> Returned<T> for Promise<T> {
-    fn answer(self, vat: &Rc<Shared>, answer: Resolver<T>) {
-        self.link(vat, answer);
+    fn answer(self, vat: &Rc<Shared>, answer: Answer<T>) {
+        self.link(vat, answer.into_resolver(vat));
     }
 }
 

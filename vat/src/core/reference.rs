@@ -89,7 +89,7 @@ impl Ref {
             return <M::Output as Data>::Promised::ended(self);
         };
         let (promised, answer) = <M::Output as Data>::Promised::promised(&vat);
-        let call = TypedCall::<M> { params, answer };
+        let call = TypedCall::<M>::new(params, answer);
         vat.effect(Effect::Send(self.clone(), Box::new(call)));
         promised
     }

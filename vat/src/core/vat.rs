@@ -287,6 +287,9 @@ impl Shared {
 
     /// References for all these nodes, whose counts they take over.
     pub(crate) fn adopt_all(self: &Rc<Self>, nodes: Vec<NodeId>) -> Vec<Ref> {
+        if nodes.is_empty() {
+            return Vec::new();
+        }
         nodes
             .into_iter()
             .map(|node| Ref::from_node(self, node))
