@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::contact::{Identity, VatKey};
 use crate::{
-    AnswerToken, ApiMisuse, CloseReason, ConnId, Exception, ExportId, Features, Host, NodeId,
-    ObjectKey, Payload, PeerHello, PeerMisbehaved, QuestionId, Transmit, WireCall, WriteResults,
+    AnswerToken, ApiMisuse, CloseReason, ConnId, Content, Exception, ExportId, Features, Host,
+    NodeId, ObjectKey, Payload, PeerHello, PeerMisbehaved, QuestionId, Transmit, WireCall,
+    WriteResults,
 };
 
 mod answering;
@@ -43,6 +44,7 @@ use crate::connection::Connections;
 use crate::connection::handoff::Provisions;
 use crate::connection::table::Slab;
 use crate::message::encode;
+use crate::transmit::KEEP_BYTES;
 
 /// The protocol engine of one vat. See the [crate documentation](crate) for what it speaks.
 ///
@@ -89,6 +91,8 @@ pub struct Engine<H: Host> {
     dirty: VecDeque<ConnId>,
     /// Room for what connections transmit, which those that are idle gave back.
     spare: Vec<Vec<u8>>,
+    /// The message being written: room for it, between two.
+    draft: Content,
     /// Connections whose peer does not read.
     stuck: Vec<ConnId>,
     /// Connections at which calls wait for room, in turn.
@@ -171,6 +175,7 @@ impl<H: Host> Engine<H> {
             work: VecDeque::new(),
             dirty: VecDeque::new(),
             spare: Vec::new(),
+            draft: Content::new(),
             stuck: Vec::new(),
             holding: VecDeque::new(),
             peers: BTreeMap::new(),
@@ -349,7 +354,7 @@ impl<H: Host> Engine<H> {
     )]
     pub fn answer(&mut self, answer: AnswerToken, result: Result<WriteResults<'_>, Exception>) {
         match result {
-            Ok(write) => self.answer_filled(&answer, RESULT_WORDS, &[], write),
+            Ok(write) => self.answer_filled(&answer, write),
             Err(reason) => self.answer_exception(&answer, &reason),
         }
         self.settle();
@@ -377,17 +382,6 @@ impl<H: Host> Engine<H> {
         let row = self.connections.get(answer.conn);
         let entry = row.and_then(|row| row.answers.get(answer.answer.raw()));
         entry.is_some_and(|entry| entry.serial == answer.serial && entry.is_unwanted())
-    }
-
-    /// Answers a call as [`answer`](Self::answer) does, with results that take about that many
-    /// words. A good guess saves a copy of large results; a bad one costs nothing else.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the right to answer ends here"
-    )]
-    pub fn answer_sized(&mut self, answer: AnswerToken, words: u32, write: WriteResults<'_>) {
-        self.answer_filled(&answer, words, &[], write);
-        self.settle();
     }
 
     /// Cancels the call in whose [`Encoded::pipelined`](crate::Encoded::pipelined) this promise
@@ -569,9 +563,12 @@ impl<H: Host> Engine<H> {
         row.transmitted += count as u64;
         if row.outbound.is_empty()
             && let Some(room) = row.outbound.take_room()
-            && self.spare.len() < SPARE
         {
-            self.spare.push(room);
+            if room.capacity() > KEEP_BYTES {
+                self.draft.give_room(room);
+            } else if self.spare.len() < SPARE {
+                self.spare.push(room);
+            }
         }
         self.weigh(conn);
         self.bury(conn);
@@ -687,9 +684,6 @@ impl<H: Host> Engine<H> {
 
 /// Buffers kept for the next connections that transmit.
 const SPARE: usize = 4;
-
-/// First guess of the size of results, in words.
-const RESULT_WORDS: u32 = 16;
 
 impl<H: Host> std::fmt::Debug for Engine<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,8 +1,6 @@
 //! What the vat puts through the engine without the engine looking inside.
 
-use capnp::any_pointer;
-
-use crate::{Exception, NodeId, Payload};
+use crate::{Content, Exception, NodeId, Payload};
 
 /// The types with which a vat uses the engine.
 pub trait Host: 'static {
@@ -25,8 +23,8 @@ pub trait LocalCall {
     /// Ordinal of the method.
     fn method(&self) -> u16;
 
-    /// About how many words the parameters take when they are written. A good guess saves the
-    /// message a second segment; a bad one costs nothing else.
+    /// About how many words the parameters take when they are written. A good guess saves copies of
+    /// large ones, and it is what a waiting call of a stream counts.
     fn size_hint(&self) -> u32 {
         0
     }
@@ -46,16 +44,14 @@ pub trait LocalCall {
         false
     }
 
-    /// Consumes the call as it leaves the vat: writes the parameters (references as capability
-    /// pointers made with [`cap_hook`](crate::cap_hook)) and says who waits for the answer.
+    /// Consumes the call as it leaves the vat: writes the parameters and says who waits for the
+    /// answer.
     ///
     /// # Errors
     /// If the call cannot be written. It is then not sent, and the engine returns the exception to
     /// the reply.
-    fn encode(
-        self,
-        params: any_pointer::Builder<'_>,
-    ) -> Result<Encoded<Self::Reply>, (Self::Reply, Exception)>;
+    fn encode(self, params: &mut Content)
+    -> Result<Encoded<Self::Reply>, (Self::Reply, Exception)>;
 }
 
 /// What is left in the vat of a call that left it.
@@ -72,7 +68,7 @@ pub struct Encoded<R> {
 }
 
 /// Fills the results of an answer; see [`Engine::answer`](crate::Engine::answer).
-pub type WriteResults<'a> = &'a mut dyn FnMut(any_pointer::Builder<'_>) -> Result<(), Exception>;
+pub type WriteResults<'a> = &'a mut dyn FnMut(&mut Content) -> Result<(), Exception>;
 
 /// A call as it reaches an object.
 #[expect(

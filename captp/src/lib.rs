@@ -95,10 +95,10 @@
 //!     fn method(&self) -> u16 { 0 }
 //!     fn encode(
 //!         self,
-//!         mut params: capnp::any_pointer::Builder<'_>,
+//!         params: &mut Content,
 //!     ) -> Result<Encoded<()>, ((), Exception)> {
-//!         let written = params.set_as::<capnp::text::Owned>(self.0.as_str());
-//!         written.map_err(|error| ((), error.into()))?;
+//!         let too_long = || ((), Exception::failed("the name is too long"));
+//!         params.text(params.root(), &self.0).ok_or_else(too_long)?;
 //!         Ok(Encoded { reply: (), pipelined: Vec::new() })
 //!     }
 //! }
@@ -134,6 +134,7 @@
 
 mod connection;
 mod contact;
+mod content;
 mod engine;
 mod error;
 mod exception;
@@ -194,6 +195,7 @@ mod captp_capnp;
 mod network_capnp;
 
 pub use contact::{Identity, Signer, VatKey};
+pub use content::{Content, Elements, Slot};
 pub use engine::{Config, ConnOptions, DialId, Engine, NodeState, Output, Stats};
 pub use error::{ApiMisuse, CloseReason, PeerMisbehaved};
 pub use exception::{Detail, Exception, ExceptionKind};

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use crate::contact::{Await, Claim, Contact};
 use crate::{AnswerId, EmbargoId, Exception, ExportId, ImportId, QuestionId};
 
-pub(crate) mod content;
 pub(crate) mod decode;
 pub(crate) mod encode;
 #[cfg(feature = "testing")]

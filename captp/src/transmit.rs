@@ -59,7 +59,9 @@ impl Transmit {
             }
         }
         if self.sent == self.bytes.len() {
-            self.clear();
+            self.bytes.clear();
+            self.sent = 0;
+            self.marks.clear();
         } else if self.sent > KEEP_BYTES && self.sent > self.bytes.len() / 2 {
             self.compact();
         }
@@ -171,17 +173,16 @@ impl Transmit {
         }
     }
 
-    /// Adds one message that `write` writes, its segment table included.
-    pub(crate) fn push_with(&mut self, fds: &[Rc<OwnedFd>], write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds one message that is complete, its segment table included. A large one is not copied if
+    /// nothing is before it: `message` gets other room.
+    pub(crate) fn push_whole(&mut self, message: &mut Vec<u8>, fds: &[Rc<OwnedFd>]) {
         let start = self.bytes.len();
-        write(&mut self.bytes);
-        if !fds.is_empty() {
-            self.marks.push_back(Mark {
-                start,
-                end: self.bytes.len(),
-                fds: fds.to_vec(),
-            });
+        if start == 0 && message.len() > LARGE {
+            std::mem::swap(&mut self.bytes, message);
+        } else {
+            self.bytes.extend_from_slice(message);
         }
+        self.mark(start, fds);
     }
 
     /// The segment table: count less one, sizes in words, padded to a whole word.
@@ -209,7 +210,9 @@ impl std::fmt::Debug for Transmit {
 /// Most capacity that a connection keeps while it has nothing to send.
 const IDLE_BYTES: usize = 512;
 /// Capacity that an emptied buffer keeps.
-const KEEP_BYTES: usize = 64 << 10;
+pub(crate) const KEEP_BYTES: usize = 64 << 10;
+/// From this size on, a message's room is taken over rather than its bytes copied.
+const LARGE: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -30,8 +30,8 @@ use capnp::schema_capnp::{annotation, value};
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use captp::{
-    CloseReason, Config, ConnId, ConnOptions, Encoded, Engine, Exception, ExceptionKind, Host,
-    Incoming, LocalCall, NodeId, NodeState, ObjectKey, Output, Payload, Transmit, WireCall,
+    CloseReason, Config, ConnId, ConnOptions, Content, Encoded, Engine, Exception, ExceptionKind,
+    Host, Incoming, LocalCall, NodeId, NodeState, ObjectKey, Output, Payload, Transmit, WireCall,
     cap_hook, cap_index,
 };
 use futures::executor::{LocalPool, LocalSpawner};
@@ -241,8 +241,12 @@ impl LocalCall for OurCall {
         self.method
     }
 
-    fn encode(self, to: any_pointer::Builder<'_>) -> Result<Encoded<u32>, (u32, Exception)> {
-        fill(to, self.number, self.cap.map(cap_hook));
+    fn encode(self, to: &mut Content) -> Result<Encoded<u32>, (u32, Exception)> {
+        let written = to.build::<Exception>(8, |root| {
+            fill(root, self.number, self.cap.map(cap_hook));
+            Ok(())
+        });
+        written.unwrap();
         let pipelined = self
             .result
             .map(|node| (node, PATH.to_vec()))
@@ -408,9 +412,11 @@ impl World {
         };
         match answer {
             Ok((number, back)) => {
-                let mut write = |to: any_pointer::Builder<'_>| {
-                    fill(to, number, back.map(cap_hook));
-                    Ok(())
+                let mut write = |to: &mut Content| {
+                    to.build(8, |root| {
+                        fill(root, number, back.map(cap_hook));
+                        Ok(())
+                    })
                 };
                 self.engine.answer(call.answer, Ok(&mut write));
             }

@@ -4,27 +4,24 @@ use std::rc::Rc;
 
 use capnp::any_pointer;
 use capnp::private::layout::CapTable;
-use capnp::traits::{Imbue as _, ImbueMut as _};
+use capnp::traits::Imbue as _;
 
 use super::describe::Given;
 use super::node::Kind;
+use super::outgoing::copy_content;
 use super::{Engine, Work, handoff};
 use crate::captp_capnp::message;
 use crate::connection::answer::{Answer, Results, ResultsTo, State};
 use crate::connection::handoff::Acceptor;
 use crate::connection::{Pin, Way};
 use crate::frame::{Frame, Message};
-use crate::hook::{cap_hook, index_table};
-use crate::message::content::{Content, Room};
+use crate::hook::index_table;
 use crate::message::encode::{self, Built};
-use crate::message::write::{self, Body};
+use crate::message::write;
 use crate::{
-    AnswerId, AnswerToken, ConnId, Exception, Host, NodeId, Output, Payload, PeerMisbehaved,
-    WireCall, payload,
+    AnswerId, AnswerToken, ConnId, Content, Exception, Host, NodeId, Output, Payload,
+    PeerMisbehaved, WireCall, WriteResults, payload,
 };
-
-/// What an answer is made of.
-type Fill<'a> = &'a mut dyn FnMut(any_pointer::Builder<'_>) -> Result<(), Exception>;
 
 impl<H: Host> Engine<H> {
     /// The call that a token stands for, if it is still unanswered.
@@ -49,48 +46,46 @@ impl<H: Host> Engine<H> {
         self.answer_exception(&call.answer, reason);
     }
 
-    /// Answers with results that `fill` writes; `caps` are what index hooks in it mean.
-    pub(super) fn answer_filled(
-        &mut self,
-        token: &AnswerToken,
-        words: u32,
-        caps: &[NodeId],
-        fill: Fill<'_>,
-    ) {
+    /// Answers with results that `fill` writes.
+    pub(super) fn answer_filled(&mut self, token: &AnswerToken, fill: WriteResults<'_>) {
         let Some(entry) = self.answer_mut(token) else {
             return;
         };
         if entry.is_unwanted() && entry.results_to != ResultsTo::Kept {
             return self.answer_unwanted(token);
         }
+        let mut content = std::mem::take(&mut self.draft);
+        write::begin_results(&mut content);
+        match fill(&mut content) {
+            Ok(()) if content.caps().is_empty() && self.answer_at_once(token, &mut content) => {}
+            Ok(()) => self.answer_in_general(token, &mut content),
+            Err(reason) => self.answer_exception(token, &reason),
+        }
+        self.put_draft(content);
+    }
+
+    /// Answers with these results, whatever is in them and wherever they go.
+    fn answer_in_general(&mut self, token: &AnswerToken, content: &mut Content) {
+        let Some(entry) = self.answer_mut(token) else {
+            return;
+        };
         let to_caller = entry.results_to == ResultsTo::Caller && !entry.finished;
         let returns_canceled = entry.results_to == ResultsTo::Caller && entry.finished;
-        let mut room = Room::new();
-        let mut content = Content::new(words, &mut room);
-        let written =
-            write_results(&mut content, fill).and_then(|table| Self::table_nodes(&table, caps));
-        let nodes = match written {
-            Ok(nodes) => nodes,
-            Err(reason) => return self.answer_exception(token, &reason),
-        };
-        if nodes.is_empty() && self.answer_at_once(token, content.segment()) {
-            return;
-        }
         let given = if to_caller {
-            self.give(token.conn, &nodes, false)
+            self.give(token.conn, content.caps(), false)
         } else {
-            Ok(self.keep(&nodes))
+            Ok(self.keep(content.caps()))
         };
         let given = match given {
             Ok(given) => given,
             Err(reason) => return self.answer_exception(token, &reason),
         };
-        let content = content.segment();
-        let body = Body {
-            content,
-            caps: &given.caps,
-        };
-        let size = write::results_size(body);
+        // Without references nobody can pipeline on the results: the peer is told that we have
+        // forgotten the answer.
+        let no_finish = given.nodes.is_empty();
+        let end = content.len();
+        write::end_results(content, token.answer, no_finish, &given.caps);
+        let size = content.len() - 8;
         if let Err(reason) = self
             .check_size(token.conn, size)
             .and_then(|()| self.check_kept(token, size, &given))
@@ -99,31 +94,25 @@ impl<H: Host> Engine<H> {
             return self.answer_exception(token, &reason);
         }
         let pins = self.pin_all(token.conn, &given);
+        let kept = content.segment_until(end).to_vec();
         if to_caller {
-            // Without references nobody can pipeline on the results: the peer is told that we have
-            // forgotten the answer.
-            let no_finish = given.nodes.is_empty();
-            self.transmit_with(token.conn, &given.fds, |out| {
-                write::results(out, token.answer, no_finish, body);
-            });
+            self.transmit_content(token.conn, &given.fds, content);
             self.sent(token.conn, &given);
         } else if returns_canceled {
             self.transmit(token.conn, &canceled_return(token.answer), &[]);
         }
-        self.conclude(token, content, given, pins);
+        self.conclude(token, &kept, given, pins);
     }
 
     /// The most frequent answer: results without references, for a caller who has named nothing
     /// inside them and has not finished. Nothing of it stays. `false`: it is another one, or does
     /// not fit, and nothing was done.
-    fn answer_at_once(&mut self, token: &AnswerToken, content: &[u8]) -> bool {
-        let body = Body { content, caps: &[] };
-        let size = write::results_size(body);
+    fn answer_at_once(&mut self, token: &AnswerToken, content: &mut Content) -> bool {
         let Some(row) = self.connections.get_mut(token.conn) else {
             return false;
         };
         let entry = row.answers.get(token.answer.raw());
-        if !entry.is_some_and(Answer::is_plain) || row.fits(size).is_err() {
+        if !entry.is_some_and(Answer::is_plain) || row.fits(content.len() - 8).is_err() {
             return false;
         }
         if let Some(entry) = row.answers.remove(token.answer.raw()) {
@@ -131,9 +120,8 @@ impl<H: Host> Engine<H> {
             row.delivered -= usize::from(entry.delivered);
             row.delivered_bytes -= if entry.delivered { entry.bytes } else { 0 };
         }
-        self.transmit_with(token.conn, &[], |out| {
-            write::results(out, token.answer, true, body);
-        });
+        write::end_results(content, token.answer, true, &[]);
+        self.transmit_content(token.conn, &[], content);
         true
     }
 
@@ -264,13 +252,8 @@ impl<H: Host> Engine<H> {
 
     /// Answers a call with the results of another, which the peer of that one sent.
     pub(super) fn answer_payload(&mut self, token: &AnswerToken, mut payload: Payload) {
-        let words = u32::try_from(payload.bytes() / 8).unwrap_or(u32::MAX);
         let caps = payload.take_caps();
-        let fill: Fill<'_> = &mut |mut to: any_pointer::Builder<'_>| {
-            to.set_as::<any_pointer::Owned>(payload.content()?)?;
-            Ok(())
-        };
-        self.answer_filled(token, words, &caps, fill);
+        self.answer_filled(token, &mut |content| copy_content(&payload, &caps, content));
         for node in caps {
             self.drop_count(node);
         }
@@ -278,8 +261,8 @@ impl<H: Host> Engine<H> {
 
     /// Answers a Bootstrap.
     pub(super) fn answer_with_cap(&mut self, token: &AnswerToken, node: NodeId) {
-        self.answer_filled(token, 0, &[], &mut |mut to| {
-            to.set_as_capability(cap_hook(node));
+        self.answer_filled(token, &mut |content| {
+            content.reference(content.root(), node);
             Ok(())
         });
     }
@@ -519,15 +502,6 @@ const UNLIMITED: usize = 1 << 32;
 const KEPT_NESTING: u16 = u16::MAX;
 /// Most bytes of a reason that is kept until the peer's Finish.
 const KEPT_REASON: usize = 1 << 10;
-
-fn write_results(content: &mut Content<'_>, fill: Fill<'_>) -> Result<CapTable, Exception> {
-    let mut table = CapTable::new();
-    let mut root = content.root()?;
-    root.imbue_mut(&mut table);
-    fill(root)?;
-    content.join(&mut table)?;
-    Ok(table)
-}
 
 fn exception_return(id: AnswerId, reason: &Exception) -> Built {
     let mut built = encode::new_message(16 + encode::text_words(reason));

@@ -3,13 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use capnp::private::layout::CapTable;
-
 use super::node::{Kind, Node, Place};
 use super::{Engine, Work};
 use crate::connection::export::{Export, State};
 use crate::connection::{Pin, Way};
-use crate::hook::{cap_index, hook_node};
 use crate::message::encode::{self, Cap, Described};
 use crate::{ConnId, Exception, ExportId, Host, NodeId};
 
@@ -34,27 +31,6 @@ pub(super) struct Given {
 }
 
 impl<H: Host> Engine<H> {
-    /// The nodes that a capability table written by the host, or copied from a payload with these
-    /// references, stands for.
-    pub(super) fn table_nodes(
-        table: &CapTable,
-        caps: &[NodeId],
-    ) -> Result<Vec<Option<NodeId>>, Exception> {
-        if table.is_empty() {
-            return Ok(Vec::new());
-        }
-        table
-            .iter()
-            .map(|hook| {
-                let Some(hook) = hook else { return Ok(None) };
-                hook_node(&**hook)
-                    .or_else(|| caps.get(cap_index(&**hook)?).copied())
-                    .map(Some)
-                    .ok_or_else(|| Exception::failed("a capability pointer of another library"))
-            })
-            .collect()
-    }
-
     /// Describes references for a message on a connection. On an error nothing has been given.
     pub(super) fn give(
         &mut self,

@@ -4,8 +4,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use capnp::any_pointer;
-use capnp::private::layout::CapTable;
-use capnp::traits::ImbueMut as _;
 
 use super::describe::Given;
 use super::node::{Far, Kind, Place};
@@ -13,12 +11,11 @@ use super::stream::Share;
 use super::{Engine, Output, Pending, Work};
 use crate::connection::answer;
 use crate::connection::question::{Asker, Question, Sort, State};
-use crate::message::content::{Content, Room};
 use crate::message::encode::{self, Built};
-use crate::message::write::{self, Body, CallHead};
+use crate::message::write::{self, CallHead};
 use crate::{
-    AnswerToken, ConnId, Encoded, Exception, Host, ImportId, LocalCall as _, NodeId, QuestionId,
-    Transmit, WireCall,
+    AnswerToken, ConnId, Content, Encoded, Exception, Host, ImportId, LocalCall as _, NodeId,
+    Payload, QuestionId, Transmit, WireCall,
 };
 
 impl<H: Host> Engine<H> {
@@ -61,30 +58,22 @@ impl<H: Host> Engine<H> {
             Ok(question) => question,
             Err(reason) => return self.outputs.push_back(Output::Failed { call, reason }),
         };
-        let (mut room, mut table) = (Room::new(), CapTable::new());
-        let mut content = Content::new(call.size_hint(), &mut room);
-        let mut head = CallHead {
-            question,
-            place,
-            interface: call.interface(),
-            method: call.method(),
-            sort,
-            no_pipelining: false,
-        };
-        let root = match content.root() {
-            Ok(mut root) => {
-                root.imbue_mut(&mut table);
-                root
-            }
-            Err(error) => {
-                self.drop_question(conn, question);
-                let reason = Exception::from(error);
-                return self.outputs.push_back(Output::Failed { call, reason });
-            }
-        };
-        let Encoded { reply, pipelined } = match call.encode(root) {
+        let mut content = std::mem::take(&mut self.draft);
+        write::begin_call(
+            &mut content,
+            CallHead {
+                question,
+                place,
+                interface: call.interface(),
+                method: call.method(),
+                sort,
+            },
+        );
+        content.reserve(call.size_hint());
+        let Encoded { reply, pipelined } = match call.encode(&mut content) {
             Ok(encoded) => encoded,
             Err((reply, reason)) => {
+                self.draft = content;
                 self.drop_question(conn, question);
                 return self.outputs.push_back(Output::Returned {
                     reply,
@@ -92,8 +81,7 @@ impl<H: Host> Engine<H> {
                 });
             }
         };
-        head.no_pipelining = pipelined.is_empty();
-        match self.finish_call(conn, head, content, table, &[]) {
+        match self.finish_call(conn, content, pipelined.is_empty()) {
             Ok(given) => {
                 let asker = match sort {
                     Sort::Pipeline => {
@@ -139,19 +127,24 @@ impl<H: Host> Engine<H> {
             Ok(question) => question,
             Err(reason) => return self.refuse(call, &reason),
         };
-        let words = u32::try_from(call.params.bytes() / 8).unwrap_or(u32::MAX);
-        let (mut room, mut table) = (Room::new(), CapTable::new());
-        let mut content = Content::new(words, &mut room);
-        let head = CallHead {
-            question,
-            place,
-            interface: call.interface,
-            method: call.method,
-            sort,
-            no_pipelining,
+        let mut content = std::mem::take(&mut self.draft);
+        write::begin_call(
+            &mut content,
+            CallHead {
+                question,
+                place,
+                interface: call.interface,
+                method: call.method,
+                sort,
+            },
+        );
+        let result = match copy_content(&call.params, call.params.caps(), &mut content) {
+            Ok(()) => self.finish_call(conn, content, no_pipelining),
+            Err(reason) => {
+                self.draft = content;
+                Err(reason)
+            }
         };
-        let result = copy_content(&call, &mut content, &mut table)
-            .and_then(|()| self.finish_call(conn, head, content, table, call.params.caps()));
         match result {
             Ok(given) => {
                 let token = call.answer.duplicate();
@@ -366,26 +359,32 @@ impl<H: Host> Engine<H> {
     fn finish_call(
         &mut self,
         conn: ConnId,
-        head: CallHead<'_>,
-        mut content: Content<'_>,
-        mut table: CapTable,
-        caps: &[NodeId],
+        mut content: Content,
+        no_pipelining: bool,
     ) -> Result<Given, Exception> {
-        content.join(&mut table)?;
-        let nodes = Self::table_nodes(&table, caps)?;
-        let mut given = self.give(conn, &nodes, true)?;
-        let body = Body {
-            content: content.segment(),
-            caps: &given.caps,
-        };
-        given.bytes = write::call_size(head.place, body);
-        if let Err(reason) = self.check_size(conn, given.bytes) {
-            self.take_back(conn, given);
-            return Err(reason);
+        let result = self.give(conn, content.caps(), true).and_then(|mut given| {
+            write::end_call(&mut content, no_pipelining, &given.caps);
+            given.bytes = content.len() - 8;
+            match self.check_size(conn, given.bytes) {
+                Ok(()) => Ok(given),
+                Err(reason) => {
+                    self.take_back(conn, given);
+                    Err(reason)
+                }
+            }
+        });
+        if let Ok(given) = &result {
+            self.transmit_content(conn, &given.fds, &mut content);
+            self.sent(conn, given);
         }
-        self.transmit_with(conn, &given.fds, |out| write::call(out, head, body));
-        self.sent(conn, &given);
-        Ok(given)
+        self.put_draft(content);
+        result
+    }
+
+    /// The draft of the next message: room that is there already.
+    pub(super) fn put_draft(&mut self, mut content: Content) {
+        content.rest();
+        self.draft = content;
     }
 
     /// Whether a message of that size may be sent.
@@ -414,14 +413,17 @@ impl<H: Host> Engine<H> {
         });
     }
 
-    /// The same for a message that `write` writes.
-    pub(super) fn transmit_with(
+    /// The same for a message that is complete, its segment table included. Of a large one the room
+    /// is taken.
+    pub(super) fn transmit_content(
         &mut self,
         conn: ConnId,
         fds: &[Rc<OwnedFd>],
-        write: impl FnOnce(&mut Vec<u8>),
+        content: &mut Content,
     ) {
-        self.transmit_to(conn, |outbound| outbound.push_with(fds, write));
+        self.transmit_to(conn, |outbound| {
+            outbound.push_whole(content.message(), fds);
+        });
     }
 
     fn transmit_to(&mut self, conn: ConnId, push: impl FnOnce(&mut Transmit)) {
@@ -478,14 +480,15 @@ const EXCEPTION_ENVELOPE: usize = 256;
 /// Most bytes of the reason of an exception that cannot be sent as a whole.
 const SHORT_REASON: usize = 4 << 10;
 
-fn copy_content(
-    call: &WireCall,
-    to: &mut Content<'_>,
-    table: &mut CapTable,
+/// Copies what a payload holds; `caps` are the references in it.
+pub(super) fn copy_content(
+    from: &Payload,
+    caps: &[NodeId],
+    to: &mut Content,
 ) -> Result<(), Exception> {
-    let content = call.params.content()?;
-    let mut root = to.root()?;
-    root.imbue_mut(table);
-    root.set_as::<any_pointer::Owned>(content)?;
-    Ok(())
+    let words = u32::try_from(from.bytes() / 8).unwrap_or(u32::MAX);
+    to.build_with(words, caps, |mut root| {
+        root.set_as::<any_pointer::Owned>(from.content()?)?;
+        Ok(())
+    })
 }

@@ -6,7 +6,7 @@ use capnp::message::{Builder, HeapAllocator};
 use capnp::{any_pointer, data, text};
 
 use super::encode::{Cap, Described, write_descriptor, write_target};
-use super::write::{Body, CallHead};
+use super::write::CallHead;
 use super::{Envelope, decode, quick, write};
 use crate::captp_capnp::{message, payload};
 use crate::connection::question::Sort;
@@ -14,7 +14,7 @@ use crate::contact::{Claim, Contact, Identity, Signer, VatKey};
 use crate::engine::node::Place;
 use crate::frame::Frame;
 use crate::payload::{Place as Lies, content_in};
-use crate::{AnswerId, ExportId, ImportId, Limits, QuestionId};
+use crate::{AnswerId, Content, ExportId, ImportId, Limits, QuestionId};
 
 fn answer(question: u32, path: &[u16]) -> Place {
     Place::Answer {
@@ -140,7 +140,7 @@ fn generated(make: impl FnOnce(message::Builder<'_>)) -> Vec<u8> {
     capnp::serialize::write_message_to_words(&built)
 }
 
-fn generated_call(head: CallHead<'_>, fill: Fill, caps: &[Cap]) -> Vec<u8> {
+fn generated_call(head: CallHead<'_>, no_pipelining: bool, fill: Fill, caps: &[Cap]) -> Vec<u8> {
     generated(|message| {
         let mut call = message.init_call();
         call.set_question_id(head.question.raw());
@@ -151,7 +151,7 @@ fn generated_call(head: CallHead<'_>, fill: Fill, caps: &[Cap]) -> Vec<u8> {
             Sort::Tail => call.reborrow().init_send_results_to().set_yourself(()),
             Sort::Pipeline => call.set_only_promise_pipeline(true),
         }
-        call.set_no_promise_pipelining(head.no_pipelining);
+        call.set_no_promise_pipelining(no_pipelining);
         write_target(call.reborrow().init_target(), head.place);
         let mut params = call.init_params();
         fill(params.reborrow().init_content());
@@ -177,31 +177,31 @@ fn all() -> Vec<(Vec<u8>, Vec<u8>)> {
     for fill in contents() {
         let content = content_of(fill);
         for caps in capability_tables() {
-            let body = Body {
-                content: &content,
-                caps: &caps,
-            };
             let sorts = [Sort::Call, Sort::Tail, Sort::Pipeline];
             for (place, sort) in places().iter().zip(sorts.into_iter().cycle()) {
                 let head = CallHead {
                     sort,
-                    no_pipelining: !caps.is_empty(),
                     question: QuestionId::new(0x8000_0001),
                     place,
                     interface: 0xfedc_ba98_7654_3210,
                     method: 0xabcd,
                 };
-                let mut ours = Vec::new();
-                write::call(&mut ours, head, body);
-                assert_eq!(ours.len(), write::call_size(place, body) + 8);
-                pairs.push((generated_call(head, fill, &caps), ours));
+                let no_pipelining = !caps.is_empty();
+                let mut ours = Content::default();
+                write::begin_call(&mut ours, head);
+                ours.lay(&content);
+                write::end_call(&mut ours, no_pipelining, &caps);
+                let generated = generated_call(head, no_pipelining, fill, &caps);
+                pairs.push((generated, ours.message().clone()));
             }
             for no_finish in [false, true] {
                 let id = AnswerId::new(u32::MAX);
-                let mut ours = Vec::new();
-                write::results(&mut ours, id, no_finish, body);
-                assert_eq!(ours.len(), write::results_size(body) + 8);
-                pairs.push((generated_results(id, no_finish, fill, &caps), ours));
+                let mut ours = Content::default();
+                write::begin_results(&mut ours);
+                ours.lay(&content);
+                write::end_results(&mut ours, id, no_finish, &caps);
+                let generated = generated_results(id, no_finish, fill, &caps);
+                pairs.push((generated, ours.message().clone()));
             }
         }
     }

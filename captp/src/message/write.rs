@@ -1,16 +1,13 @@
-//! Call and Return, the frequent messages, written word by word behind what a connection has to
-//! send: the envelope, the content that stands ready, the references.
+//! Call and Return, the frequent messages, written word by word: the envelope, then the content by
+//! whoever has it, then what its references are and what is known only then.
 //!
 //! A test compares the bytes with those of the generated builders.
 
-use capnp::private::layout::CapTable;
-
-use super::content::{Content, Room};
 use super::encode::{Cap, Described};
 use crate::connection::question::Sort;
 use crate::contact::Contact;
 use crate::engine::node::Place;
-use crate::{AnswerId, QuestionId};
+use crate::{AnswerId, Content, Exception, QuestionId};
 
 /// What a Call asks for.
 #[derive(Clone, Copy)]
@@ -20,46 +17,30 @@ pub(crate) struct CallHead<'a> {
     pub(crate) interface: u64,
     pub(crate) method: u16,
     pub(crate) sort: Sort,
-    pub(crate) no_pipelining: bool,
-}
-
-/// A content of one segment, its root pointer included, and what its capability pointers mean.
-#[derive(Clone, Copy)]
-pub(crate) struct Body<'a> {
-    pub(crate) content: &'a [u8],
-    pub(crate) caps: &'a [Cap],
 }
 
 /// Tags of a Message.
 const CALL: u64 = 2;
 const RETURN: u64 = 3;
 
-/// Words of a Call up to its target's own, and of a Return up to its payload.
-const CALL_WORDS: usize = 11;
-const RETURN_WORDS: usize = 6;
+/// The words of a Call and of a Return in which what is known last is set, the segment table
+/// included.
+const CALL_FLAGS: usize = 6;
+const RETURN_FLAGS: usize = 4;
 
-/// Size of a Call in bytes, without its segment table.
-pub(crate) fn call_size(place: &Place, body: Body<'_>) -> usize {
-    (CALL_WORDS + place_words(place) + body.words()) * 8
+/// Begins a Call: everything before the content of its parameters.
+pub(crate) fn begin_call(content: &mut Content, head: CallHead<'_>) {
+    content.begin(|out| call(out, head));
 }
 
-/// Size of a Return with results in bytes, without its segment table.
-pub(crate) fn results_size(body: Body<'_>) -> usize {
-    (RETURN_WORDS + body.words()) * 8
-}
-
-/// Writes a Call.
-pub(crate) fn call(out: &mut Vec<u8>, head: CallHead<'_>, body: Body<'_>) {
+fn call(out: &mut Vec<u8>, head: CallHead<'_>) -> usize {
     let CallHead {
         question,
         place,
         interface,
         method,
         sort,
-        no_pipelining,
     } = head;
-    let size = call_size(place, body);
-    out.reserve(size + 8);
     // The target lies right behind the Call, what it points to behind it, and then the payload.
     let (id, tag) = match place {
         Place::Import { id, .. } => (id.raw(), 0),
@@ -72,13 +53,13 @@ pub(crate) fn call(out: &mut Vec<u8>, head: CallHead<'_>, body: Body<'_>) {
     put(
         out,
         [
-            head_word(size),
+            0,
             structure(0, 1, 1),
             CALL,
             structure(0, 3, 3),
             u64::from(question.raw()) | u64::from(method) << 32 | to << 48,
             interface,
-            u64::from(no_pipelining) << 1 | u64::from(only) << 2,
+            u64::from(only) << 2,
             structure(2, 1, 1),
             structure(3 + target, 0, 2),
             0,
@@ -89,48 +70,57 @@ pub(crate) fn call(out: &mut Vec<u8>, head: CallHead<'_>, body: Body<'_>) {
     if let Place::Answer { question, path } = place {
         put_promised(out, *question, path);
     }
-    put_body(out, body);
+    put_payload(out)
 }
 
-/// Writes a Return with results, which keeps the references of the parameters.
-pub(crate) fn results(out: &mut Vec<u8>, answer: AnswerId, no_finish: bool, body: Body<'_>) {
-    let size = results_size(body);
-    out.reserve(size + 8);
+/// Completes a Call.
+pub(crate) fn end_call(content: &mut Content, no_pipelining: bool, caps: &[Cap]) {
+    if no_pipelining {
+        let flags = content.word(CALL_FLAGS * 8);
+        content.patch(CALL_FLAGS * 8, flags | 1 << 1);
+    }
+    end(content, caps);
+}
+
+/// Begins a Return with results: everything before their content.
+pub(crate) fn begin_results(content: &mut Content) {
+    content.begin(|out| {
+        put(
+            out,
+            [
+                0,
+                structure(0, 1, 1),
+                RETURN,
+                structure(0, 2, 1),
+                0,
+                0,
+                structure(0, 0, 2),
+            ],
+        );
+        put_payload(out)
+    });
+}
+
+/// Completes a Return, which keeps the references of the parameters.
+pub(crate) fn end_results(content: &mut Content, answer: AnswerId, no_finish: bool, caps: &[Cap]) {
     // Bit 32: `releaseParamCaps` is not so.
     let flags = 1 << 32 | u64::from(no_finish) << 33;
-    put(
-        out,
-        [
-            head_word(size),
-            structure(0, 1, 1),
-            RETURN,
-            structure(0, 2, 1),
-            u64::from(answer.raw()) | flags,
-            0,
-            structure(0, 0, 2),
-        ],
-    );
-    put_body(out, body);
+    content.patch(RETURN_FLAGS * 8, u64::from(answer.raw()) | flags);
+    end(content, caps);
 }
 
-impl Body<'_> {
-    /// Words of payload, content and references.
-    fn words(self) -> usize {
-        2 + self.content_words() + self.table_words()
-    }
+/// Completes a message: the capability table, and the size in front.
+fn end(content: &mut Content, caps: &[Cap]) {
+    put_table(content, caps);
+    let words = number(content.len() / 8).saturating_sub(1);
+    content.patch(0, words << 32);
+}
 
-    /// Without the root pointer, in whose place the payload's pointer stands.
-    const fn content_words(self) -> usize {
-        (self.content.len() / 8).saturating_sub(1)
-    }
-
-    fn table_words(self) -> usize {
-        if self.caps.is_empty() {
-            return 0;
-        }
-        let words = self.caps.iter().map(|cap| 2 + words_behind(cap));
-        1 + words.sum::<usize>()
-    }
+/// The payload struct: both pointers null. Where they are.
+fn put_payload(out: &mut Vec<u8>) -> usize {
+    let at = out.len();
+    put(out, [0, 0]);
+    at
 }
 
 /// Words that a descriptor takes behind the list.
@@ -144,13 +134,13 @@ fn words_behind(cap: &Cap) -> usize {
 
 /// A contact as a message of its own, which can stand behind the pointer to it as it is.
 fn contact_message(contact: &Contact) -> Vec<u8> {
-    let mut room = Room::new();
-    let mut content = Content::new(CONTACT_WORDS, &mut room);
-    if let Ok(root) = content.root() {
+    let mut content = Content::new();
+    let written = content.build::<Exception>(CONTACT_WORDS, |root| {
         contact.write(root);
-    }
-    // A contact holds no references, so that copying it cannot fail.
-    match content.join(&mut CapTable::new()) {
+        Ok(())
+    });
+    // A contact holds no references, so that nothing can fail.
+    match written {
         Ok(()) => content.segment().to_vec(),
         Err(_) => vec![0; 8],
     }
@@ -159,28 +149,16 @@ fn contact_message(contact: &Contact) -> Vec<u8> {
 /// What a contact takes that was not passed on: keys, a nonce, a signature, addresses.
 const CONTACT_WORDS: u32 = 200;
 
-/// The payload struct, the content, and the capability table.
-fn put_body(out: &mut Vec<u8>, body: Body<'_>) {
-    let (root, content) = match body.content.split_first_chunk() {
-        Some((root, content)) => (u64::from_le_bytes(*root), content),
-        None => (0, body.content),
-    };
-    // The content lies one word further from its pointer than it did: behind the pointer to the
-    // capability table.
-    let root = match root & 0b11 {
-        0 | 1 if root != 0 => root & !0xffff_ffff | (root + 4) & 0xffff_ffff,
-        _ => root,
-    };
-    let caps = body.caps;
-    let table = match caps.len() {
-        0 => 0,
-        count => 1 | number(body.content_words()) << 2 | 7 << 32 | number(2 * count) << 35,
-    };
-    put(out, [root, table]);
-    out.extend_from_slice(content);
+/// The capability table, behind the content.
+fn put_table(content: &mut Content, caps: &[Cap]) {
     if caps.is_empty() {
         return;
     }
+    let at = content.root_at() + 8;
+    let offset = (content.len() - at) / 8 - 1;
+    let list = 1 | number(offset) << 2 | 7 << 32 | number(2 * caps.len()) << 35;
+    content.patch(at, list);
+    let out = content.message();
     put(out, [number(caps.len()) << 2 | 1 << 32 | 1 << 48]);
     // What descriptors take behind the list, so far.
     let mut behind = 0;
@@ -241,11 +219,6 @@ fn put_promised(out: &mut Vec<u8>, question: QuestionId, path: &[u16]) {
     for field in path {
         put(out, [1 | u64::from(*field) << 16]);
     }
-}
-
-/// The segment table of a message of one segment.
-fn head_word(size: usize) -> u64 {
-    number(size / 8) << 32
 }
 
 fn structure(offset: usize, data: u64, pointers: u64) -> u64 {

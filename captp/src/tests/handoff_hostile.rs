@@ -190,13 +190,15 @@ fn queues_that_give_each_other_away_stay_in_order() {
     let super::net::Respond::Wire(token) = asked else {
         panic!("a local call")
     };
-    let mut fill = |to: capnp::any_pointer::Builder<'_>| {
-        let mut root: call::Builder<'_> = to.init_as();
-        let mut at = root.reborrow().init_params().init_content();
-        at.set_as_capability(crate::cap_hook(one));
-        let mut at = root.get_send_results_to().init_third_party();
-        at.set_as_capability(crate::cap_hook(other));
-        Ok(())
+    let mut fill = |to: &mut crate::Content| {
+        to.build(100, |root| {
+            let mut root: call::Builder<'_> = root.init_as();
+            let mut at = root.reborrow().init_params().init_content();
+            at.set_as_capability(crate::cap_hook(one));
+            let mut at = root.get_send_results_to().init_third_party();
+            at.set_as_capability(crate::cap_hook(other));
+            Ok(())
+        })
     };
     trio.net.vats[GIFTER].engine.answer(token, Ok(&mut fill));
     trio.net.vats[GIFTER].answer(respond, 0, &[]);

@@ -198,8 +198,8 @@ fn results_for_which_there_is_no_room_fail_and_the_connection_stays() {
         let Respond::Wire(token) = respond else {
             panic!()
         };
-        let mut fill = |to: capnp::any_pointer::Builder<'_>| {
-            to.initn_as::<capnp::data::Builder<'_>>(600);
+        let mut fill = |to: &mut crate::Content| {
+            to.data(to.root(), &[0; 600]).unwrap();
             Ok(())
         };
         victim.net.vats[0].engine.answer(token, Ok(&mut fill));

@@ -14,9 +14,9 @@ use crate::connection::framer::Framer;
 use crate::contact::{Identity, Signer, VatKey};
 use crate::message::{Envelope, ReturnBody, decode};
 use crate::{
-    AnswerToken, CloseReason, Config, ConnId, ConnOptions, DialId, Encoded, Engine, Exception,
-    Host, Incoming, Limits, LocalCall, NodeId, ObjectKey, Output, Payload, Transmit, cap_hook,
-    cap_index,
+    AnswerToken, CloseReason, Config, ConnId, ConnOptions, Content, DialId, Elements, Encoded,
+    Engine, Exception, Host, Incoming, Limits, LocalCall, NodeId, ObjectKey, Output, Payload, Slot,
+    Transmit, cap_hook, cap_index,
 };
 
 pub(super) struct Test;
@@ -71,21 +71,18 @@ impl LocalCall for TestCall {
         self.pipeline_only
     }
 
-    fn encode(
-        self,
-        params: any_pointer::Builder<'_>,
-    ) -> Result<Encoded<Reply>, (Reply, Exception)> {
+    fn encode(self, params: &mut Content) -> Result<Encoded<Reply>, (Reply, Exception)> {
         if self.unwritable {
             self.written.borrow_mut().extend(self.caps);
             return Err((self.reply, Exception::failed("unwritable")));
         }
         if self.blob > 0 {
-            let mut root: any_pointer_list::Builder<'_> = params.initn_as(1);
-            root.reborrow()
-                .get(0)
-                .initn_as::<capnp::data::Builder<'_>>(u32::try_from(self.blob).unwrap());
+            let list = params.list(params.root(), Elements::Pointer, 1).unwrap();
+            params
+                .data(Slot::new(list, 0), &vec![0; self.blob])
+                .unwrap();
         } else {
-            write(params, self.number, &self.caps);
+            put(params, self.number, &self.caps);
         }
         self.written.borrow_mut().extend(self.caps);
         let pipelined = self
@@ -99,6 +96,14 @@ impl LocalCall for TestCall {
             pipelined,
         })
     }
+}
+
+pub(super) fn put(to: &mut Content, number: u32, caps: &[NodeId]) {
+    let written = to.build::<Exception>(8, |root| {
+        write(root, number, caps);
+        Ok(())
+    });
+    written.unwrap();
 }
 
 pub(super) fn write(to: any_pointer::Builder<'_>, number: u32, caps: &[NodeId]) {
@@ -271,8 +276,8 @@ impl Vat {
     pub(super) fn answer(&mut self, respond: Respond, number: u32, caps: &[NodeId]) {
         match respond {
             Respond::Wire(token) => {
-                let mut fill = |to: any_pointer::Builder<'_>| {
-                    write(to, number, caps);
+                let mut fill = |to: &mut Content| {
+                    put(to, number, caps);
                     Ok(())
                 };
                 self.engine.answer(token, Ok(&mut fill));

@@ -5,7 +5,7 @@ use capnp::private::layout::{
     PointerBuilder, PointerReader, StructBuilder, StructReader, StructSize,
 };
 use capnp::traits::{FromPointerBuilder, FromPointerReader};
-use captp::{NodeId, Payload, cap_hook, cap_index};
+use captp::{Content, Exception, NodeId, Payload, cap_hook, cap_index};
 
 /// Number of places for references.
 pub const SLOTS: usize = 4;
@@ -62,6 +62,18 @@ impl Fields<StructBuilder<'_>> {
         any_pointer::Builder::new(self.0.reborrow().get_pointer_field(index))
     }
 }
+
+/// Writes a number and references as a whole content.
+pub fn put(to: &mut Content, number: u64, caps: &Caps) {
+    let written = to.build::<Exception>(WORDS, |root| {
+        write(root, number, caps);
+        Ok(())
+    });
+    written.unwrap_or_else(|reason| unreachable!("only references of this library: {reason}"));
+}
+
+/// Words that it takes, about.
+const WORDS: u32 = 16;
 
 /// Writes a number and references.
 pub fn write(to: any_pointer::Builder<'_>, number: u64, caps: &Caps) {

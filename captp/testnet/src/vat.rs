@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use capnp::any_pointer;
 use captp::{
-    AnswerToken, CloseReason, Config, ConnId, DialId, Encoded, Engine, Exception, Host, Identity,
-    Incoming, LocalCall, NodeId, ObjectKey, Output, Payload, Transmit, VatKey, WireCall,
+    AnswerToken, CloseReason, Config, ConnId, Content, DialId, Encoded, Engine, Exception, Host,
+    Identity, Incoming, LocalCall, NodeId, ObjectKey, Output, Payload, Transmit, VatKey, WireCall,
 };
 
 use crate::content::{self, Caps, Slot};
@@ -76,11 +75,8 @@ impl LocalCall for ScriptCall {
         self.sort == CallSort::Streaming
     }
 
-    fn encode(
-        self,
-        params: any_pointer::Builder<'_>,
-    ) -> Result<Encoded<Reply>, (Reply, Exception)> {
-        content::write(params, self.number, &self.caps);
+    fn encode(self, params: &mut Content) -> Result<Encoded<Reply>, (Reply, Exception)> {
+        content::put(params, self.number, &self.caps);
         self.written.borrow_mut().extend(self.caps.iter().flatten());
         let pipelined = self.reply.results.iter();
         let pipelined = pipelined
@@ -300,8 +296,8 @@ impl Vat {
     pub fn answer(&mut self, arrived: Arrived, number: u64, caps: &Caps) {
         match arrived.0 {
             Inner::Wire(mut call) => {
-                let mut fill = |to: any_pointer::Builder<'_>| {
-                    content::write(to, number, caps);
+                let mut fill = |to: &mut Content| {
+                    content::put(to, number, caps);
                     Ok(())
                 };
                 self.engine.answer(call.answer, Ok(&mut fill));

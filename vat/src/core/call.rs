@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::rc::{Rc, Weak};
 
-use captp::{ConnId, Encoded, Exception, LocalCall, Payload, WireCall};
+use captp::{ConnId, Content, Encoded, Exception, LocalCall, Payload, WireCall};
 
 use super::promise::{Answer, Resolver};
 use super::reference::{Ref, write_leaving};
@@ -41,7 +41,7 @@ pub(crate) trait Call: Any {
     #[expect(clippy::type_complexity, reason = "what `LocalCall::encode` gives")]
     fn encode(
         self: Box<Self>,
-        params: capnp::any_pointer::Builder<'_>,
+        params: &mut Content,
     ) -> Result<Encoded<Box<dyn Reply>>, (Box<dyn Reply>, Exception)>;
     fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error);
 }
@@ -68,7 +68,7 @@ impl LocalCall for Box<dyn Call> {
 
     fn encode(
         self,
-        params: capnp::any_pointer::Builder<'_>,
+        params: &mut Content,
     ) -> Result<Encoded<Self::Reply>, (Self::Reply, Exception)> {
         Call::encode(self, params)
     }
@@ -109,7 +109,7 @@ impl<M: Method> Call for TypedCall<M> {
 
     fn encode(
         mut self: Box<Self>,
-        params: capnp::any_pointer::Builder<'_>,
+        params: &mut Content,
     ) -> Result<Encoded<Box<dyn Reply>>, (Box<dyn Reply>, Exception)> {
         let Some(values) = self.params.take() else {
             return Err((self, Exception::failed("the call has left already")));

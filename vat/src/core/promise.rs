@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use captp::{AnswerToken, Exception, NodeId};
+use captp::{AnswerToken, Content, Exception, NodeId};
 
 use super::quietly;
 use super::reference::{Ref, write_leaving};
@@ -379,12 +379,12 @@ fn answer_wire<T: Data>(vat: &Rc<Shared>, answer: AnswerToken, result: Result<T>
     match result {
         Ok(value) => {
             let results = Results { value };
-            let mut write = |to: capnp::any_pointer::Builder<'_>| {
+            let mut write = |to: &mut Content| {
+                to.reserve(results.root_words());
                 write_leaving(Rc::as_ptr(vat), || results.write_root(to))
                     .map_err(|error| Exception::from(&error))
             };
-            let words = results.root_words();
-            vat.engine(|engine| engine.answer_sized(answer, words, &mut write));
+            vat.engine(|engine| engine.answer(answer, Ok(&mut write)));
         }
         Err(error) => vat.engine(|engine| engine.answer(answer, Err(Exception::from(&error)))),
     }

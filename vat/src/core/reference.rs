@@ -211,15 +211,15 @@ impl Ref {
         self
     }
 
-    /// The capability pointer that stands for it in a message of its vat.
+    /// What stands for it in a message of its vat.
     ///
     /// `None` if the message leaves another vat: node numbers mean nothing there.
-    pub(crate) fn hook(&self) -> Option<Box<dyn capnp::private::capability::ClientHook>> {
+    pub(crate) fn leaving_node(&self) -> Option<NodeId> {
         let leaving = LEAVING.get();
         if !leaving.is_null() && !std::ptr::eq(leaving, self.0.vat.as_ptr()) {
             return None;
         }
-        Some(captp::cap_hook(self.0.node))
+        Some(self.0.node)
     }
 
     pub(crate) fn node(&self) -> NodeId {

@@ -93,22 +93,22 @@ fn everything() -> Everything {
 }
 
 fn there_and_back<R: Record>(value: &R) -> R {
-    let mut message = message::Builder::new_default();
-    value.write_root(message.init_root()).unwrap();
-    let written = message.get_segments_for_output().concat().len() / 8;
+    let mut content = Content::new();
+    value.write_root(&mut content).unwrap();
+    let written = content.segment().len() / 8;
     assert_eq!(
         written,
         1 + value.root_words() as usize,
         "the size is known before"
     );
-    R::read_root(message.get_root_as_reader().unwrap(), &[]).unwrap()
+    R::read_root(message_of(&content).get_root().unwrap(), &[]).unwrap()
 }
 
 /// Reads the bytes of an `A` as a `B`.
 fn reread<A: Record, B: Record>(value: &A) -> Result<B> {
-    let mut message = message::Builder::new_default();
-    value.write_root(message.init_root()).unwrap();
-    B::read_root(message.get_root_as_reader().unwrap(), &[])
+    let mut content = Content::new();
+    value.write_root(&mut content).unwrap();
+    B::read_root(message_of(&content).get_root().unwrap(), &[])
 }
 
 #[test]
@@ -317,16 +317,17 @@ fn references_are_read_from_the_messages_own_table_only() {
     // A struct where a capability pointer is expected, and nothing at all.
     let error = reread::<_, Opened>(&Empty).unwrap_err();
     assert_eq!(*error.fault(), Fault::MissingReference);
-    let mut message = message::Builder::new_default();
+    let mut content = Content::new();
     let mut writer = Writer::root(
-        message.init_root(),
+        &mut content,
         Size {
             data: 1,
             pointers: 4,
         },
-    );
+    )
+    .unwrap();
     writer.structure(1, Size::default()).unwrap();
-    let error = Opened::read_root(message.get_root_as_reader().unwrap(), &[]).unwrap_err();
+    let error = Opened::read_root(message_of(&content).get_root().unwrap(), &[]).unwrap_err();
     assert!(matches!(error.fault(), Fault::Malformed(_)), "{error}");
     assert_eq!(error.path(), "file");
 }
@@ -339,8 +340,8 @@ fn a_value_nested_too_deep_is_refused_in_both_directions() {
         outer.parent = Some(Box::new(value));
         value = outer;
     }
-    let mut message = message::Builder::new_default();
-    let error = value.write_root(message.init_root()).unwrap_err();
+    let mut content = Content::new();
+    let error = value.write_root(&mut content).unwrap_err();
     assert_eq!(
         *error.fault(),
         Fault::TooDeep {
@@ -354,9 +355,9 @@ fn garbage_is_an_error_and_never_a_panic() {
     let mut value = everything();
     value.children = vec![everything()];
     value.shape = Shape::Path(vec![Point { x: 1, y: 2 }; 3]);
-    let mut message = message::Builder::new_default();
-    value.write_root(message.init_root()).unwrap();
-    let bytes = message::Builder::get_segments_for_output(&message)[0].to_vec();
+    let mut content = Content::new();
+    value.write_root(&mut content).unwrap();
+    let bytes = content.segment().to_vec();
     let (mut refused, mut accepted) = (0, 0);
     let mut random = 1_u64;
     for _ in 0..20_000 {

@@ -46,6 +46,7 @@ pub use scalar::{Scalar, default_value};
 pub use wire::{Element, MEMORY_LIMIT, NESTING_LIMIT, Reader, Source, Writer};
 
 use capnp::any_pointer;
+use captp::Content;
 
 use crate::core::{Fields, Promisable, Ref};
 use crate::schema::{FieldShape, Registry, Type};
@@ -153,6 +154,24 @@ pub trait Data: Clone + Sized + 'static {
     }
 }
 
+/// What was written, framed as a stream has it.
+#[cfg(test)]
+pub(crate) fn framed(content: &Content) -> Vec<u8> {
+    let segment = content.segment();
+    let words = u32::try_from(segment.len() / 8).unwrap();
+    [&[0; 4], &words.to_le_bytes()[..], segment].concat()
+}
+
+/// What was written, as a message to read.
+#[cfg(test)]
+pub(crate) fn message_of(
+    content: &Content,
+) -> capnp::message::Reader<capnp::serialize::OwnedSegments> {
+    let bytes = framed(content);
+    let options = capnp::message::ReaderOptions::new();
+    capnp::serialize::read_message(&mut &bytes[..], options).unwrap()
+}
+
 /// A type that is a struct on the wire: a derived struct or an enum with payloads.
 pub trait Record: Data {
     /// Its id.
@@ -195,8 +214,8 @@ pub trait Record: Data {
     /// # Errors
     ///
     /// As [`Data::write`].
-    fn write_root(&self, to: any_pointer::Builder<'_>) -> Result<()> {
-        self.write_fields(&mut Writer::root(to, Self::LAYOUT.size))
+    fn write_root(&self, to: &mut Content) -> Result<()> {
+        self.write_fields(&mut Writer::root(to, Self::LAYOUT.size)?)
     }
 
     /// Reads the value from the root of a message whose capability pointers stand for these

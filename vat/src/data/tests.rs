@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use capnp::message;
-
 use super::*;
 
 /// Writes `value` as the only field of a struct and reads it back.
@@ -13,7 +11,7 @@ use super::*;
     reason = "the callers make them on the way"
 )]
 fn there_and_back<T: Data + PartialEq + Debug>(value: T) {
-    let mut message = message::Builder::new_default();
+    let mut content = Content::new();
     let size = match T::KIND {
         Kind::Void => Size::default(),
         Kind::Bits(_) => Size {
@@ -25,12 +23,13 @@ fn there_and_back<T: Data + PartialEq + Debug>(value: T) {
             pointers: 1,
         },
     };
-    let mut writer = Writer::root(message.init_root(), size);
+    let mut writer = Writer::root(&mut content, size).unwrap();
     value.write(&mut writer, 0).unwrap();
     let source = Source::new(&[]);
-    let reader = Reader::root(message.get_root_as_reader().unwrap(), &source).unwrap();
+    let message = message_of(&content);
+    let reader = Reader::root(message.get_root().unwrap(), &source).unwrap();
     assert_eq!(T::read(&reader, 0).unwrap(), value);
-    let written = message.get_segments_for_output().concat().len() / 8;
+    let written = content.segment().len() / 8;
     assert_eq!(written, 1 + size.words() + value.words(), "{value:?}");
 }
 
@@ -63,14 +62,15 @@ fn values_come_back_as_they_were() {
 
 #[test]
 fn writing_outside_of_the_struct_is_refused() {
-    let mut message = message::Builder::new_default();
+    let mut content = Content::new();
     let mut writer = Writer::root(
-        message.init_root(),
+        &mut content,
         Size {
             data: 1,
             pointers: 1,
         },
-    );
+    )
+    .unwrap();
     for (size, at) in [(0, 64), (3, 8), (4, 4), (5, 2), (6, 1), (6, u32::MAX)] {
         let refused = writer.bits(size, at, 1).unwrap_err();
         assert_eq!(*refused.fault(), Fault::NoSlot { at });
@@ -96,14 +96,15 @@ fn writing_outside_of_the_struct_is_refused() {
 
 #[test]
 fn a_key_that_comes_twice_is_an_error() {
-    let mut message = message::Builder::new_default();
+    let mut content = Content::new();
     let mut writer = Writer::root(
-        message.init_root(),
+        &mut content,
         Size {
             data: 0,
             pointers: 1,
         },
-    );
+    )
+    .unwrap();
     let entry = Size {
         data: 1,
         pointers: 1,
@@ -113,7 +114,8 @@ fn a_key_that_comes_twice_is_an_error() {
         list.structure(at, entry).unwrap().text(0, "same").unwrap();
     }
     let source = Source::new(&[]);
-    let reader = Reader::root(message.get_root_as_reader().unwrap(), &source).unwrap();
+    let message = message_of(&content);
+    let reader = Reader::root(message.get_root().unwrap(), &source).unwrap();
     let error = BTreeMap::<String, u64>::read(&reader, 0).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -123,19 +125,21 @@ fn a_key_that_comes_twice_is_an_error() {
 
 #[test]
 fn a_small_message_cannot_make_a_large_value() {
-    let mut message = message::Builder::new_default();
+    let mut content = Content::new();
     let mut writer = Writer::root(
-        message.init_root(),
+        &mut content,
         Size {
             data: 0,
             pointers: 1,
         },
-    );
+    )
+    .unwrap();
     writer
         .list(0, Element::Struct(Size::default()), 1 << 22)
         .unwrap();
     let source = Source::new(&[]);
-    let reader = Reader::root(message.get_root_as_reader().unwrap(), &source).unwrap();
+    let message = message_of(&content);
+    let reader = Reader::root(message.get_root().unwrap(), &source).unwrap();
     let error = reader
         .list(0, Element::Struct(Size::default()), 1000)
         .unwrap_err();

@@ -215,9 +215,9 @@ fn read<R: Record>(bytes: &[u8]) -> Result<R> {
 }
 
 fn canonical_bytes<R: Record>(value: &R) -> Vec<u8> {
-    let mut message = message::Builder::new_default();
-    value.write_root(message.init_root()).unwrap();
-    let words = message.into_reader().canonicalize().unwrap();
+    let mut content = Content::new();
+    value.write_root(&mut content).unwrap();
+    let words = message_of(&content).canonicalize().unwrap();
     capnp::Word::words_to_bytes(&words).to_vec()
 }
 

@@ -9,12 +9,12 @@ mod raw;
 use std::cell::Cell;
 
 use capnp::private::layout::{
-    ElementSize, ListBuilder, ListReader, PointerBuilder, PointerReader, PrimitiveElement,
-    StructBuilder, StructReader, StructSize,
+    ElementSize, ListReader, PointerReader, PrimitiveElement, StructReader,
 };
 use capnp::traits::FromPointerReader;
 use capnp::{any_pointer, any_pointer_list, struct_list};
-use raw::{Pointer, PointerSlot, Struct};
+use captp::{Content, Elements, Slot};
+use raw::{Pointer, Struct};
 
 use super::error::{Error, Fault};
 use super::layout::{Kind, Size};
@@ -65,24 +65,18 @@ impl Element {
 
 /// Writes one struct or one list.
 pub struct Writer<'a> {
-    to: Target<'a>,
+    content: &'a mut Content,
+    to: Target,
     rules: Rules,
 }
 
-enum Target<'a> {
-    Struct {
-        builder: StructBuilder<'a>,
-        size: Size,
-    },
-    Numbers {
-        builder: ListBuilder<'a>,
-        kind: Kind,
-    },
-    Pointers(ListBuilder<'a>),
-    Structs {
-        builder: struct_list::Builder<'a, Struct>,
-        size: Size,
-    },
+/// Where it is written, by the first byte.
+#[derive(Clone, Copy)]
+enum Target {
+    Struct { start: usize, size: Size },
+    Numbers { start: usize, kind: Kind, len: u32 },
+    Pointers { start: usize, len: u32 },
+    Structs { start: usize, size: Size, len: u32 },
 }
 
 #[derive(Clone, Copy)]
@@ -107,29 +101,36 @@ impl Rules {
 }
 
 impl<'a> Writer<'a> {
-    /// Makes the root struct of a message. References are written into the message's capability
-    /// table, which it must have been given.
-    pub fn root(to: any_pointer::Builder<'a>, size: Size) -> Self {
-        Self::root_with(to, size, true)
+    /// Makes the root struct of a message.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::TooLong`] if the message is full.
+    pub fn root(content: &'a mut Content, size: Size) -> Result<Self> {
+        Self::root_with(content, size, true)
     }
 
     /// The same for bytes that cannot carry references: a stored value.
-    pub fn root_without_references(to: any_pointer::Builder<'a>, size: Size) -> Self {
-        Self::root_with(to, size, false)
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::TooLong`] if the message is full.
+    pub fn root_without_references(content: &'a mut Content, size: Size) -> Result<Self> {
+        Self::root_with(content, size, false)
     }
 
-    fn root_with(to: any_pointer::Builder<'a>, size: Size, references: bool) -> Self {
-        let PointerSlot(pointer) = to.init_as();
-        Self {
-            to: Target::Struct {
-                builder: pointer.init_struct(struct_size(size)),
-                size,
-            },
-            rules: Rules {
-                depth: 1,
-                references,
-            },
-        }
+    fn root_with(content: &'a mut Content, size: Size, references: bool) -> Result<Self> {
+        let start = content.structure(content.root(), size.data, size.pointers);
+        let start = start.ok_or_else(|| full(size.words() as u64))?;
+        let rules = Rules {
+            depth: 1,
+            references,
+        };
+        Ok(Self {
+            content,
+            to: Target::Struct { start, size },
+            rules,
+        })
     }
 
     /// Writes a number of 2 to the power of `size` bits: a `bool`, an integer, an enumerant, the
@@ -138,39 +139,21 @@ impl<'a> Writer<'a> {
     /// # Errors
     ///
     /// [`Fault::NoSlot`] if the struct or list has no such place.
-    #[expect(clippy::cast_possible_truncation, reason = "higher bits are cut off")]
     #[inline]
     pub fn bits(&mut self, size: u8, at: u32, value: u64) -> Result<()> {
-        match &self.to {
-            Target::Struct { builder, size: has } => {
-                if (u64::from(at) + 1) << size > u64::from(has.data) * 64 {
-                    return Err(Fault::NoSlot { at }.into());
-                }
-                let at = at as usize;
-                match size {
-                    0 => builder.set_bool_field(at, value & 1 == 1),
-                    3 => builder.set_data_field(at, value as u8),
-                    4 => builder.set_data_field(at, value as u16),
-                    5 => builder.set_data_field(at, value as u32),
-                    _ => builder.set_data_field(at, value),
-                }
+        let start = match self.to {
+            Target::Struct { start, size: has }
+                if (u64::from(at) + 1) << size <= u64::from(has.data) * 64 =>
+            {
+                start
             }
-            Target::Numbers { builder, kind } => {
-                if at >= builder.len() || *kind != Kind::Bits(size) {
-                    return Err(Fault::NoSlot { at }.into());
-                }
-                match size {
-                    0 => PrimitiveElement::set(builder, at, value & 1 == 1),
-                    3 => PrimitiveElement::set(builder, at, value as u8),
-                    4 => PrimitiveElement::set(builder, at, value as u16),
-                    5 => PrimitiveElement::set(builder, at, value as u32),
-                    _ => PrimitiveElement::set(builder, at, value),
-                }
-            }
-            Target::Pointers(_) | Target::Structs { .. } => {
-                return Err(Fault::NoSlot { at }.into());
-            }
-        }
+            Target::Numbers { start, kind, len } if at < len && kind == Kind::Bits(size) => start,
+            Target::Struct { .. }
+            | Target::Numbers { .. }
+            | Target::Pointers { .. }
+            | Target::Structs { .. } => return Err(Fault::NoSlot { at }.into()),
+        };
+        self.content.set_number(start, size, at, value);
         Ok(())
     }
 
@@ -180,9 +163,10 @@ impl<'a> Writer<'a> {
     ///
     /// [`Fault::TooLong`] and [`Fault::NoSlot`].
     pub fn text(&mut self, at: u32, value: &str) -> Result<()> {
-        fits(value.len() as u64 + 1)?;
-        self.to.pointer(at)?.set_text(value.into());
-        Ok(())
+        let count = value.len() as u64 + 1;
+        fits(count)?;
+        let written = self.content.text(self.to.pointer(at)?, value);
+        written.ok_or_else(|| full(count))
     }
 
     /// Writes bytes.
@@ -191,9 +175,10 @@ impl<'a> Writer<'a> {
     ///
     /// [`Fault::TooLong`] and [`Fault::NoSlot`].
     pub fn data(&mut self, at: u32, value: &[u8]) -> Result<()> {
-        fits(value.len() as u64)?;
-        self.to.pointer(at)?.set_data(value);
-        Ok(())
+        let count = value.len() as u64;
+        fits(count)?;
+        let written = self.content.data(self.to.pointer(at)?, value);
+        written.ok_or_else(|| full(count))
     }
 
     /// Writes a reference: a capability pointer to its node of the engine that sends the message.
@@ -205,8 +190,8 @@ impl<'a> Writer<'a> {
         if !self.rules.references {
             return Err(Fault::NoReferencesHere.into());
         }
-        let hook = reference.hook().ok_or(Fault::ForeignReference)?;
-        self.to.pointer(at)?.set_capability(hook);
+        let node = reference.leaving_node().ok_or(Fault::ForeignReference)?;
+        self.content.reference(self.to.pointer(at)?, node);
         Ok(())
     }
 
@@ -217,17 +202,20 @@ impl<'a> Writer<'a> {
     /// [`Fault::TooDeep`] and [`Fault::NoSlot`].
     pub fn structure(&mut self, at: u32, size: Size) -> Result<Writer<'_>> {
         let rules = self.rules.deeper()?;
-        let (builder, size) = match &mut self.to {
-            Target::Structs { builder, size } => {
-                let element = builder.reborrow().try_get(at).ok_or(Fault::NoSlot { at })?;
-                (element.0, *size)
+        let to = match self.to {
+            Target::Structs { start, size, len } if at < len => Target::Struct {
+                start: start + at as usize * size.words() * 8,
+                size,
+            },
+            to => {
+                let start = self
+                    .content
+                    .structure(to.pointer(at)?, size.data, size.pointers);
+                let start = start.ok_or_else(|| full(size.words() as u64))?;
+                Target::Struct { start, size }
             }
-            to => (to.pointer(at)?.init_struct(struct_size(size)), size),
         };
-        Ok(Writer {
-            to: Target::Struct { builder, size },
-            rules,
-        })
+        Ok(self.inner(to, rules))
     }
 
     /// Makes a list of `len` elements that are zero.
@@ -238,46 +226,59 @@ impl<'a> Writer<'a> {
     pub fn list(&mut self, at: u32, element: Element, len: usize) -> Result<Writer<'_>> {
         let rules = self.rules.deeper()?;
         let count = fits(len as u64)?;
-        let mut pointer = self.to.pointer(at)?;
+        let slot = self.to.pointer(at)?;
+        let full = || full(count.into());
         let to = match element {
             Element::None => return Err(Fault::NoSlot { at }.into()),
             Element::Struct(size) => {
                 fits(u64::from(count) * (u64::from(size.data) + u64::from(size.pointers)))?;
-                pointer
-                    .reborrow()
-                    .init_struct_list(count, struct_size(size));
-                // The list is as it was just made: `Struct` asks for no least size.
-                let builder = capnp::traits::FromPointerBuilder::get_from_pointer(pointer, None)?;
-                Target::Structs { builder, size }
+                let made = self.content.structs(slot, count, size.data, size.pointers);
+                Target::Structs {
+                    start: made.ok_or_else(full)?,
+                    size,
+                    len: count,
+                }
             }
-            Element::Pointer => Target::Pointers(pointer.init_list(ElementSize::Pointer, count)),
+            Element::Pointer => Target::Pointers {
+                start: self
+                    .content
+                    .list(slot, Elements::Pointer, count)
+                    .ok_or_else(full)?,
+                len: count,
+            },
             Element::Void | Element::Bits(_) => {
-                let kind = if let Element::Bits(size) = element {
-                    Kind::Bits(size)
-                } else {
-                    Kind::Void
+                let (kind, elements) = match element {
+                    Element::Bits(size) => (Kind::Bits(size), Elements::Bits(size)),
+                    _ => (Kind::Void, Elements::Void),
                 };
                 Target::Numbers {
-                    builder: pointer.init_list(element.size(), count),
+                    start: self.content.list(slot, elements, count).ok_or_else(full)?,
                     kind,
+                    len: count,
                 }
             }
         };
-        Ok(Writer { to, rules })
+        Ok(self.inner(to, rules))
+    }
+
+    fn inner(&mut self, to: Target, rules: Rules) -> Writer<'_> {
+        Writer {
+            content: self.content,
+            to,
+            rules,
+        }
     }
 }
 
-impl Target<'_> {
-    fn pointer(&mut self, at: u32) -> Result<PointerBuilder<'_>> {
+impl Target {
+    fn pointer(self, at: u32) -> Result<Slot> {
         match self {
-            Self::Struct { builder, size } if at < u32::from(size.pointers) => {
-                Ok(builder.reborrow().get_pointer_field(at as usize))
+            Self::Struct { start, size } if at < u32::from(size.pointers) => {
+                Ok(Slot::new(start, usize::from(size.data) + at as usize))
             }
-            Self::Pointers(builder) if at < builder.len() => {
-                Ok(builder.reborrow().get_pointer_element(at))
-            }
+            Self::Pointers { start, len } if at < len => Ok(Slot::new(start, at as usize)),
             Self::Struct { .. }
-            | Self::Pointers(_)
+            | Self::Pointers { .. }
             | Self::Numbers { .. }
             | Self::Structs { .. } => Err(Fault::NoSlot { at }.into()),
         }
@@ -288,9 +289,9 @@ impl std::fmt::Debug for Writer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let what = match &self.to {
             Target::Struct { size, .. } => format!("a struct of {size:?}"),
-            Target::Numbers { builder, kind } => format!("a list of {} {kind:?}", builder.len()),
-            Target::Pointers(builder) => format!("a list of {} pointers", builder.len()),
-            Target::Structs { builder, .. } => format!("a list of {} structs", builder.len()),
+            Target::Numbers { len, kind, .. } => format!("a list of {len} {kind:?}"),
+            Target::Pointers { len, .. } => format!("a list of {len} pointers"),
+            Target::Structs { len, .. } => format!("a list of {len} structs"),
         };
         write!(f, "Writer({what})")
     }
@@ -303,11 +304,9 @@ fn fits(count: u64) -> Result<u32> {
     }
 }
 
-fn struct_size(size: Size) -> StructSize {
-    StructSize {
-        data: size.data,
-        pointers: size.pointers,
-    }
+/// The message would be larger than messages can be.
+fn full(count: u64) -> Error {
+    Fault::TooLong { count }.into()
 }
 
 /// What reading one value needs beside its bytes.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use captp::{Encoded, Exception, Payload};
+use captp::{Content, Encoded, Exception, Payload};
 use serde_json::Value as Json;
 use tokio::sync::oneshot;
 
@@ -300,7 +300,7 @@ impl Call for DynamicCall {
 
     fn encode(
         self: Box<Self>,
-        params: capnp::any_pointer::Builder<'_>,
+        params: &mut Content,
     ) -> Result<Encoded<Box<dyn Reply>>, (Box<dyn Reply>, Exception)> {
         let Self {
             arguments,

@@ -1,6 +1,6 @@
 //! Checked arguments onto the wire.
 
-use capnp::any_pointer;
+use captp::Content;
 
 use super::body::{Arguments, Record, Size, Slot, Target};
 use crate::core::Ref;
@@ -12,13 +12,9 @@ impl<R> Arguments<R> {
     /// # Errors
     ///
     /// None that follow from the arguments: they were checked when they were made.
-    pub fn write(
-        &self,
-        to: any_pointer::Builder<'_>,
-        reference: &dyn Fn(&R) -> &Ref,
-    ) -> Result<(), Error> {
+    pub fn write(&self, to: &mut Content, reference: &dyn Fn(&R) -> &Ref) -> Result<(), Error> {
         let Record { size, slots } = &self.root;
-        fill(&mut Writer::root(to, (*size).into()), slots, reference)
+        fill(&mut Writer::root(to, (*size).into())?, slots, reference)
     }
 }
 

@@ -59,7 +59,9 @@ pub fn describe(reference: &Ref) -> Promise<Description> {
 
 #[cfg(test)]
 mod tests {
-    use capnp::message;
+    use captp::Content;
+
+    use crate::data::message_of;
 
     use super::*;
     use crate::core::{AnyCall, Dynamic, Interface, Turn, Vat};
@@ -79,9 +81,10 @@ mod tests {
         let results = Results {
             value: description.clone(),
         };
-        let mut message = message::Builder::new_default();
-        results.write_root(message.init_root()).unwrap();
-        let content = message.get_root_as_reader().unwrap();
+        let mut content = Content::new();
+        results.write_root(&mut content).unwrap();
+        let message = message_of(&content);
+        let content = message.get_root().unwrap();
         let back = Results::<Description>::read_root(content, &[])
             .unwrap()
             .value;

@@ -1,12 +1,13 @@
 //! The smallest types that `capnp`'s typed interfaces accept: a struct and a pointer of any shape.
 
+use std::marker::PhantomData;
+
 use capnp::introspect::{Introspect, Type, TypeVariant};
 use capnp::private::layout::{
     PointerBuilder, PointerReader, StructBuilder, StructReader, StructSize,
 };
 use capnp::traits::{
-    FromPointerBuilder, FromPointerReader, HasStructSize, IntoInternalStructReader, OwnedStruct,
-    SetterInput,
+    FromPointerReader, HasStructSize, IntoInternalStructReader, OwnedStruct, SetterInput,
 };
 use capnp::{Result, Word};
 
@@ -17,7 +18,8 @@ pub(super) struct Struct;
 #[derive(Clone, Copy)]
 pub(super) struct Element<'a>(pub(super) StructReader<'a>);
 
-pub(super) struct ElementBuilder<'a>(pub(super) StructBuilder<'a>);
+/// Nothing is written with it.
+pub(super) struct ElementBuilder<'a>(PhantomData<StructBuilder<'a>>);
 
 impl Introspect for Struct {
     fn introspect() -> Type {
@@ -53,8 +55,8 @@ impl SetterInput<Struct> for Element<'_> {
 }
 
 impl<'a> From<StructBuilder<'a>> for ElementBuilder<'a> {
-    fn from(builder: StructBuilder<'a>) -> Self {
-        Self(builder)
+    fn from(_: StructBuilder<'a>) -> Self {
+        Self(PhantomData)
     }
 }
 
@@ -72,19 +74,5 @@ pub(super) struct Pointer<'a>(pub(super) PointerReader<'a>);
 impl<'a> FromPointerReader<'a> for Pointer<'a> {
     fn get_from_pointer(reader: &PointerReader<'a>, _: Option<&'a [Word]>) -> Result<Self> {
         Ok(Self(*reader))
-    }
-}
-
-/// A pointer that is written, cleared before.
-pub(super) struct PointerSlot<'a>(pub(super) PointerBuilder<'a>);
-
-impl<'a> FromPointerBuilder<'a> for PointerSlot<'a> {
-    fn init_pointer(mut builder: PointerBuilder<'a>, _: u32) -> Self {
-        builder.clear();
-        Self(builder)
-    }
-
-    fn get_from_pointer(builder: PointerBuilder<'a>, _: Option<&'a [Word]>) -> Result<Self> {
-        Ok(Self(builder))
     }
 }

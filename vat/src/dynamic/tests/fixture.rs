@@ -1,9 +1,10 @@
 //! Descriptions made from short texts, and messages made and read by them.
 
 use capnp::message;
+use captp::Content;
 use serde_json::Value as Json;
 
-use crate::data::{Branch, Kind, Member, solve};
+use crate::data::{Branch, Kind, Member, message_of, solve};
 use crate::dynamic::types::bits_log2;
 use crate::dynamic::{
     ArgumentError, Limits, MethodOf, RefSource, ResultError, Types, arguments, results,
@@ -237,15 +238,15 @@ pub(super) fn encode(
     json: &Json,
 ) -> Result<Vec<u8>, ArgumentError> {
     let checked = arguments(types, method, json, &mut Keyring, Limits::default())?;
-    let mut builder = message::Builder::new_default();
+    let mut content = Content::new();
     checked
-        .write(builder.init_root(), &|_| panic!("no references here"))
+        .write(&mut content, &|_| panic!("no references here"))
         .unwrap();
     assert!(
-        checked.size() >= builder.size_in_words() * 8,
+        checked.size() >= content.segment().len(),
         "the size was not underestimated"
     );
-    let reader = builder.into_reader();
+    let reader = message_of(&content);
     Ok(reader
         .canonicalize()
         .unwrap()

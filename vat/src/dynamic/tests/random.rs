@@ -1,11 +1,12 @@
 //! Random interfaces and values: what is written is read again, and nothing hostile panics.
 
+use captp::Content;
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
 use super::fixture::{Keyring, Part, decode, encode, method_of, structs};
 use crate::core::Results;
-use crate::data::Record;
+use crate::data::{Record, framed, message_of};
 use crate::dynamic::types::bits_log2;
 use crate::dynamic::wording::is_union;
 use crate::dynamic::{Limits, Types, arguments, render, shown};
@@ -294,9 +295,10 @@ proptest! {
         let json = structure(&mut tape, &types, method.params, 3);
         let limits = Limits::default();
         if let Ok(checked) = arguments(&types, method, &json, &mut Keyring, limits) {
-            let mut builder = capnp::message::Builder::new_default();
-            checked.write(builder.init_root(), &|_| unreachable!()).unwrap();
-            let content = builder.get_root_as_reader().unwrap();
+            let mut content = Content::new();
+            checked.write(&mut content, &|_| unreachable!()).unwrap();
+            let message = message_of(&content);
+            let content = message.get_root().unwrap();
             let _shown_or_refused = crate::dynamic::results(&types, method, content, &[], limits);
         }
     }
@@ -304,9 +306,9 @@ proptest! {
     #[test]
     fn spoilt_descriptions_are_refused_or_shown(edits in prop::collection::vec(any::<(u16, u8)>(), 1..12)) {
         let results = Results { value: Describe::description() };
-        let mut builder = capnp::message::Builder::new_default();
-        results.write_root(builder.init_root()).unwrap();
-        let mut bytes = capnp::serialize::write_message_to_words(&builder);
+        let mut content = Content::new();
+        results.write_root(&mut content).unwrap();
+        let mut bytes = framed(&content);
         for (at, byte) in edits {
             let len = bytes.len() - 8;
             bytes[8 + usize::from(at) % len] = byte;

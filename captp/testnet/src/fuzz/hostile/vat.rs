@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use capnp::any_pointer;
 use captp::{
-    AnswerToken, Config, ConnId, DialId, Encoded, Engine, Exception, Host, Identity, Incoming,
-    LocalCall, NodeId, ObjectKey, Output, Payload, Signer, VatKey, WireCall,
+    AnswerToken, Config, ConnId, Content, DialId, Encoded, Engine, Exception, Host, Identity,
+    Incoming, LocalCall, NodeId, ObjectKey, Output, Payload, Signer, VatKey, WireCall,
 };
 
 use super::ECHO;
@@ -46,11 +45,8 @@ impl LocalCall for Call {
         1
     }
 
-    fn encode(
-        self,
-        params: any_pointer::Builder<'_>,
-    ) -> Result<Encoded<Reply>, (Reply, Exception)> {
-        content::write(params, self.reply.number, &slots(&self.caps));
+    fn encode(self, params: &mut Content) -> Result<Encoded<Reply>, (Reply, Exception)> {
+        content::put(params, self.reply.number, &slots(&self.caps));
         self.written.borrow_mut().extend(self.caps);
         let result = self.reply.result.iter();
         Ok(Encoded {
@@ -202,8 +198,8 @@ impl Vat {
     }
 
     pub(super) fn answer(&mut self, token: AnswerToken, caps: &[NodeId]) {
-        let mut fill = |to: any_pointer::Builder<'_>| {
-            content::write(to, 1, &slots(caps));
+        let mut fill = |to: &mut Content| {
+            content::put(to, 1, &slots(caps));
             Ok(())
         };
         self.engine.answer(token, Ok(&mut fill));
