@@ -17,6 +17,8 @@ mod hostile;
 mod idle;
 mod layout;
 mod limits;
+mod limits_messages;
+mod limits_tables;
 mod promises;
 mod random;
 mod rare;
