@@ -13,6 +13,8 @@ use super::*;
 use crate::net::descriptor::count;
 use crate::prelude::*;
 
+mod times;
+
 #[vat::interface]
 trait Adder {
     fn add(&mut self, turn: &Turn, by: u64) -> Result<u64>;

@@ -33,6 +33,7 @@ async fn a_caller_that_does_not_speak_tls_is_refused() {
 
 #[tokio::test]
 async fn a_silent_peer_is_dropped_by_either_side() {
+    let begin = std::time::Instant::now();
     let (left, _silent) = socket_pair();
     let socket = Socket::from_descriptor(left).unwrap();
     let error = handshake::accept(socket, &credentials(1).acceptor(), SHORT)
@@ -47,6 +48,8 @@ async fn a_silent_peer_is_dropped_by_either_side() {
         .await
         .unwrap_err();
     assert!(matches!(error, HandshakeError::TimedOut), "{error}");
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test]

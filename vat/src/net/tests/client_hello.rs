@@ -174,10 +174,13 @@ async fn a_message_that_never_ends_is_cut_off() {
 async fn a_silent_caller_is_dropped_in_time() {
     let (_writer, reader) = socket_pair();
     let mut socket = Socket::from_descriptor(reader).unwrap();
+    let begin = std::time::Instant::now();
     let error = read_within(&mut socket, Duration::from_millis(50))
         .await
         .unwrap_err();
     assert!(matches!(error, ClientHelloError::TimedOut), "{error}");
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 proptest! {
