@@ -172,6 +172,10 @@ fn callers_that_say_nothing_hold_a_few_places_and_nobody_up() {
         target.assert_unharmed();
         drop(sockets);
         target.assert_served(3).await;
+        eventually("the log says so", || {
+            let log = target.ensemble.ok(&["logs", "guestbook"]);
+            log.contains("connections are refused").then_some(())
+        });
     });
 }
 

@@ -12,9 +12,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::broker::log::LogSource;
 use super::confine::{self, Launch, Level, Report, SealedProgram, Spawner};
 use super::output;
-use crate::Vat;
 use crate::net::driver::{Attach, Driver};
-use crate::net::{Place, Socket, Stream};
+use crate::net::{Place, Refusals, Socket, Stream};
 use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, StreamRef};
 use crate::prelude::*;
 use crate::sturdy::{Address, Identity, Seed, VatId};
@@ -59,6 +58,8 @@ pub(crate) struct Child {
     addresses: RefCell<Vec<Address>>,
     state: watch::Sender<ChildState>,
     passing: Arc<Semaphore>,
+    /// Connections that the child did not take.
+    refusals: Rc<RefCell<Refusals>>,
     now: RefCell<Now>,
 }
 
@@ -140,6 +141,7 @@ impl Child {
             addresses: RefCell::default(),
             state: watch::Sender::new(ChildState::Starting),
             passing: Arc::new(Semaphore::new(PASSING)),
+            refusals: Rc::default(),
             now: RefCell::new(now),
         }
     }
@@ -225,7 +227,7 @@ impl Child {
         let mut now = self.now.borrow_mut();
         match (self.state(), &now.program) {
             (ChildState::Running, Some(program)) => {
-                hand_over(self.driver.vat(), &self.passing, program, incoming);
+                self.hand_over(program, incoming);
             }
             (ChildState::Ended | ChildState::GaveUp | ChildState::Stopping, _) => drop(incoming),
             _ => {
@@ -237,12 +239,48 @@ impl Child {
         }
     }
 
+    /// What is to be said of connections that the child did not take, now and then.
+    pub(crate) fn take_report(&self) -> Option<String> {
+        self.refusals.borrow_mut().take_report()
+    }
+
     /// Closes the connections that were held too long.
     pub(crate) fn drop_stale(&self) {
         self.now
             .borrow_mut()
             .held
             .retain(|held| held.since.elapsed() < HELD_FOR);
+    }
+
+    /// Passes a stream's descriptor to the program, attached to a reference.
+    fn hand_over(&self, program: &ProgramRef, incoming: Incoming) {
+        let Ok(permit) = Arc::clone(&self.passing).try_acquire_owned() else {
+            let why = format!("it has {PASSING} that it has not taken; it is busy");
+            let now = tokio::time::Instant::now();
+            return self.refusals.borrow_mut().note("the vat itself", why, now);
+        };
+        let Incoming {
+            stream,
+            head,
+            plain,
+            place,
+            ..
+        } = incoming;
+        let carrier = self.driver.vat().turn(|turn| {
+            let carrier = StreamRef::from(&turn.spawn(Carrier));
+            Ok(Ref::from(carrier).with_fd(Rc::new(stream)))
+        });
+        if let Ok(carrier) = carrier {
+            let taken = program.accept(StreamRef::from(carrier), head, plain);
+            let refusals = self.refusals.clone();
+            tokio::task::spawn_local(async move {
+                if let Err(error) = taken.await {
+                    let now = tokio::time::Instant::now();
+                    refusals.borrow_mut().note("the vat itself", error, now);
+                }
+                drop((permit, place));
+            });
+        }
     }
 
     /// One life: from the start of the process, when `spawned` is called, to its end.
@@ -389,7 +427,7 @@ impl Child {
             .into_iter()
             .filter(|held| held.since.elapsed() < HELD_FOR)
         {
-            hand_over(self.driver.vat(), &self.passing, program, incoming);
+            self.hand_over(program, incoming);
         }
         Ok(())
     }
@@ -449,31 +487,6 @@ fn mechanisms(report: &Report, enforced: bool) -> Vec<String> {
     chosen
         .map(|mechanism| format!("{}: {}", mechanism.name, mechanism.detail))
         .collect()
-}
-
-/// Passes a stream's descriptor to the program, attached to a reference.
-fn hand_over(vat: &Vat, passing: &Arc<Semaphore>, program: &ProgramRef, incoming: Incoming) {
-    let Ok(permit) = Arc::clone(passing).try_acquire_owned() else {
-        return; // the child does not keep up: closed
-    };
-    let Incoming {
-        stream,
-        head,
-        plain,
-        place,
-        ..
-    } = incoming;
-    let carrier = vat
-        .turn(|turn| Ok(Ref::from(StreamRef::from(&turn.spawn(Carrier))).with_fd(Rc::new(stream))));
-    if let Ok(carrier) = carrier {
-        let taken = program.accept(StreamRef::from(carrier), head, plain);
-        tokio::task::spawn_local(async move {
-            if let Err(error) = taken.await {
-                tracing::debug!(err = %error, "a connection was not taken");
-            }
-            drop((permit, place));
-        });
-    }
 }
 
 /// What a stream's descriptor is attached to on its way.

@@ -33,7 +33,7 @@ use crate::sturdy::{
 use crate::supervisor::{Action, ChildId, Event, Incarnation, Outcome, RestartKind, Supervision};
 use crate::{Vat, VatConfig};
 
-/// How often held connections are looked through, and how long the last answers may take to leave.
+/// How often held connections and refused ones are looked through, and how long the last answers may take to leave.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How an ensemble is to be run.
@@ -355,9 +355,20 @@ impl Launcher {
             let event = tokio::select! {
                 event = inbox.recv() => event.unwrap_or(Event::Stop),
                 () = sleep_until(self.started, supervision.next_timeout()) => Event::TimerFired,
-                () = tokio::time::sleep(TICK) => { self.child.drop_stale(); continue; }
+                () = tokio::time::sleep(TICK) => { self.tick(); continue; }
             };
             supervision.handle(self.started.elapsed(), roll(), event);
+        }
+    }
+
+    fn tick(&self) {
+        self.child.drop_stale();
+        let refused = [
+            self.peers.admission().take_report(),
+            self.child.take_report(),
+        ];
+        for report in refused.into_iter().flatten() {
+            self.notes.log(Level::Warn, &report, [("by", "launcher")]);
         }
     }
 

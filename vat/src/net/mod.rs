@@ -26,7 +26,10 @@ pub mod tls;
 
 pub(crate) use self::peers::Asking;
 #[cfg(feature = "launch")]
-pub(crate) use self::{admission::Place, host_network::network};
+pub(crate) use self::{
+    admission::{Place, Refusals},
+    host_network::network,
+};
 pub use self::{
     admission::{Admission, AdmissionLimits, Refused},
     descriptor::MAX_DESCRIPTORS,

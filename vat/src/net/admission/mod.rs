@@ -27,7 +27,8 @@ pub use refused::Refused;
 
 pub(super) use bucket::Bucket;
 
-use refused::Refusals;
+pub(crate) use refused::Refusals;
+
 use source::Source;
 
 /// Lets connections in, up to its [limits](AdmissionLimits). Cloning gives another handle to the
@@ -132,6 +133,12 @@ impl Admission {
             origin,
             handshaking: true,
         })
+    }
+
+    /// What is to be said of callers that were not let in, now and then.
+    #[cfg(feature = "launch")]
+    pub(crate) fn take_report(&self) -> Option<String> {
+        self.state().refusals.take_report()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

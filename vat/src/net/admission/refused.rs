@@ -1,10 +1,10 @@
 //! Connections that were not let in, and what is said of them.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::source::Source;
 use crate::error::Error;
 
 /// Why a connection was not let in: the limit that is reached, of
@@ -60,30 +60,37 @@ impl From<Refused> for Error {
 
 /// Says now and then that connections are refused: a flood of them is no flood of lines.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(crate) struct Refusals {
     said: Option<Instant>,
+    /// Refused since then.
     since: u64,
+    /// What is to be said to whoever reads the ensemble's log.
+    #[cfg(feature = "launch")]
+    report: Option<String>,
 }
 
 impl Refusals {
-    pub(super) fn note(&mut self, source: Source, refused: Refused, now: Instant) {
+    /// Counts a caller from `source` that was refused.
+    pub(crate) fn note(&mut self, source: impl Display, why: impl Display, now: Instant) {
         self.since += 1;
-        if self
-            .said
-            .is_some_and(|said| now.duration_since(said) < PAUSE)
-        {
+        let said = self.said.map(|said| now.duration_since(said));
+        if said.is_some_and(|ago| ago < PAUSE) {
             return;
         }
-        tracing::warn!(
-            source = %source,
-            limit = %refused,
-            refused = self.since,
-            "connections are refused"
-        );
+        let refused = std::mem::take(&mut self.since);
+        tracing::warn!(%source, limit = %why, refused, "connections are refused");
         self.said = Some(now);
-        self.since = 0;
+        #[cfg(feature = "launch")]
+        self.report.replace(format!(
+            "connections are refused ({refused} more by now), lastly by the limit of {source}: {why}"
+        ));
+    }
+
+    #[cfg(feature = "launch")]
+    pub(crate) const fn take_report(&mut self) -> Option<String> {
+        self.report.take()
     }
 }
 
-/// Time between two lines.
+/// Time between two records.
 const PAUSE: Duration = Duration::from_secs(10);
