@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Engine;
 use super::node::Kind;
-use crate::connection::answer::State as AnswerState;
+use crate::connection::answer::{ResultsTo, State as AnswerState};
 use crate::connection::question::State as QuestionState;
 use crate::connection::{FIRST_PIPELINE_ID, Way};
 use crate::{ConnId, Host};
@@ -95,6 +95,10 @@ impl<H: Host> Engine<H> {
             match answer.state {
                 _ if id >= FIRST_PIPELINE_ID && answer.finished => {}
                 _ if id >= FIRST_PIPELINE_ID => tables.fetched.push(id),
+                // A Provide that was refused, of which nobody was told.
+                AnswerState::Returned(_) if answer.results_to == ResultsTo::Pipeline => {
+                    tables.running.push(id);
+                }
                 AnswerState::Returned(_) | AnswerState::Redirected { .. } => {
                     tables.returned.push(id);
                 }

@@ -2,14 +2,21 @@
 
 use std::time::Duration;
 
-use super::handoff::{EXPORTER, RECIPIENT, Stranger, TO_RECIPIENT, Trio, claim_for, hush};
+use super::handoff::{
+    EXPORTER, GIFTER, RECIPIENT, Stranger, TO_EXPORTER, TO_RECIPIENT, Trio, claim_for, fourth,
+    give, hush,
+};
 use super::handoff_hostile::{hand_in, say_as_gifter};
 use super::net::{Event, Net, identity, key, take, write};
-use crate::contact::{Await, Claim, Contact, read_completion, write_completion};
+use crate::connection::handoff::Provisions;
+use crate::contact::{Await, Claim, Contact, GiftName, read_completion, write_completion};
 use crate::engine::node::Place;
 use crate::message::encode;
 use crate::network_capnp::completion;
-use crate::{CloseReason, ImportId, Limits, NodeId, NodeState, PeerMisbehaved, QuestionId};
+use crate::{
+    CloseReason, ExceptionKind, ImportId, Limits, NodeId, NodeState, PeerMisbehaved, QuestionId,
+    Transmit,
+};
 
 /// Little of everything.
 fn little() -> Limits {
@@ -103,6 +110,19 @@ fn so_many_signatures_are_checked_in_a_second() {
     assert_eq!(recipient.heard(), "the gift is for another vat");
 }
 
+/// The gifter's first gift, to vat 2, as the exporter is told of it.
+fn provide(question: u32) -> encode::Built {
+    let place = Place::Import {
+        id: ImportId::new(0),
+        settled: true,
+    };
+    let gift = Await {
+        recipient: key(2),
+        nonce: claim_for(key(2)).gift.nonce,
+    };
+    encode::provide(QuestionId::new(question), &place, &gift)
+}
+
 #[test]
 fn a_gift_is_provided_once() {
     for finished in [false, true] {
@@ -113,16 +133,7 @@ fn a_gift_is_provided_once() {
             trio.net.run();
         }
         hush(&mut trio.net);
-        let place = Place::Import {
-            id: ImportId::new(0),
-            settled: true,
-        };
-        let again = Await {
-            recipient: key(2),
-            nonce: claim_for(key(2)).gift.nonce,
-        };
-        let again = encode::provide(QuestionId::new(90), &place, &again);
-        say_as_gifter(&mut trio.net, &again);
+        say_as_gifter(&mut trio.net, &provide(90));
         let exporter = &mut trio.net.vats[EXPORTER];
         let mut events = std::iter::from_fn(|| exporter.next());
         let closed = events.find_map(|event| match event {
@@ -132,6 +143,56 @@ fn a_gift_is_provided_once() {
         let fault = PeerMisbehaved::DuplicateGift;
         assert_eq!(closed, Some(CloseReason::PeerMisbehaved(fault)));
     }
+}
+
+#[test]
+fn who_waits_for_a_gift_that_is_one_too_many_is_told() {
+    let mut recipient = Stranger::new(Net::known(3), 2);
+    recipient.accept(0, &claim_for(key(2)), None);
+    assert_eq!(recipient.heard(), "nothing", "it waits");
+    let link = recipient.link;
+    let none = Limits::default().with_provisions(0);
+    let mut gifter = Stranger::with(recipient.net, 1, none);
+    gifter.say(&provide(0));
+    let net = gifter.net;
+    let reason = "0 gifts of this vat are open already";
+    assert_eq!(Stranger { net, link }.heard(), reason);
+}
+
+#[test]
+fn so_many_disembargoes_of_one_gift_are_remembered() {
+    let mut trio = Trio::new();
+    let _given = trio.give();
+    let place = Place::Answer {
+        question: trio.provision(),
+        path: encode::root_path(),
+    };
+    for number in 0..65_u32 {
+        let lift = encode::accept_disembargo(&place, &number.to_le_bytes());
+        say_as_gifter(&mut trio.net, &lift);
+    }
+    let mut recipient = Stranger::new(trio.net, 2);
+    recipient.accept(0, &claim_for(key(2)), Some(&63_u32.to_le_bytes()));
+    assert_eq!(recipient.heard(), "return");
+    recipient.accept(1, &claim_for(key(2)), Some(&64_u32.to_le_bytes()));
+    assert_eq!(recipient.heard(), "nothing", "more than anybody needs");
+}
+
+#[test]
+fn so_many_ended_gifts_are_remembered() {
+    let mut provisions = Provisions::default();
+    let name = |number: u16| {
+        let mut nonce = [0; 16];
+        nonce[..2].copy_from_slice(&number.to_le_bytes());
+        let gifter = key(1);
+        GiftName { gifter, nonce }
+    };
+    let names: Vec<GiftName> = (0..1_025).map(name).collect();
+    for name in &names {
+        provisions.remember(*name, Duration::MAX);
+    }
+    assert!(!provisions.has_ended(&names[0]), "the oldest makes room");
+    assert!(names[1..].iter().all(|name| provisions.has_ended(name)));
 }
 
 #[test]
@@ -154,10 +215,10 @@ fn a_disembargo_lifts_its_own_embargo_only() {
 }
 
 /// The gifter hands something over by hand, with this claim.
-fn hand_over(trio: &mut Trio, claim: &Claim) -> NodeId {
+fn hand_over(trio: &mut Trio, question: u32, claim: &Claim) -> NodeId {
     hand_in(&mut trio.net, TO_RECIPIENT, 1, |to| {
         let mut call = to.init_call();
-        call.set_question_id(40);
+        call.set_question_id(question);
         call.set_interface_id(0xaaaa);
         call.set_method_id(3);
         call.reborrow().init_target().set_imported_cap(0);
@@ -194,15 +255,171 @@ fn a_contact_is_good_from_its_giver_for_who_gets_it_only() {
     ];
     for (what, claim) in others {
         let mut trio = Trio::new();
-        let given = hand_over(&mut trio, &claim);
+        let given = hand_over(&mut trio, 40, &claim);
         let conn = trio.net.conn(TO_RECIPIENT, 1);
         let state = trio.net.vats[RECIPIENT].engine.state(given);
         assert_eq!(state, NodeState::Far(conn), "{what}: used as the vine");
     }
     let mut trio = Trio::new();
-    let given = hand_over(&mut trio, &claim_for(key(2)));
+    let given = hand_over(&mut trio, 40, &claim_for(key(2)));
     let state = trio.net.vats[RECIPIENT].engine.state(given);
     assert_eq!(state, NodeState::Unresolved, "a gift");
+}
+
+#[test]
+fn a_vine_leads_to_one_gift() {
+    let mut trio = Trio::new();
+    let conn = trio.net.conn(TO_RECIPIENT, 1);
+    let first = hand_over(&mut trio, 40, &claim_for(key(2)));
+    let other = Claim::new(&identity(1), 2, &key(3), key(2));
+    let second = hand_over(&mut trio, 41, &other);
+    let engine = &trio.net.vats[RECIPIENT].engine;
+    assert_eq!(engine.state(first), NodeState::Unresolved);
+    assert_eq!(
+        engine.state(second),
+        NodeState::Far(conn),
+        "the vine itself"
+    );
+}
+
+#[test]
+fn a_gift_waits_for_the_hello_of_its_host() {
+    let mut trio = Trio::new();
+    let given = trio.give();
+    // Another connection may still take the place of this one.
+    trio.net.begin_to_meet(RECIPIENT, EXPORTER);
+    trio.net.vats[RECIPIENT].send(given, 5, &[]);
+    take!(trio.net.vats[RECIPIENT], Event::Dial(..) => ());
+}
+
+#[test]
+fn a_host_that_does_not_know_what_an_accept_is_breaks_the_reference() {
+    let mut trio = Trio::new();
+    let given = trio.give();
+    trio.net.vats[RECIPIENT].send(given, 5, &[]);
+    let direct = trio.net.dial(RECIPIENT);
+    assert_eq!(trio.net.flying(direct, 1), ["accept", "call"]);
+    hand_in(&mut trio.net, direct, 0, |to| {
+        to.init_unimplemented().init_accept().set_question_id(0);
+    });
+    let state = trio.net.vats[RECIPIENT].engine.state(given);
+    let NodeState::Broken(reason) = state else {
+        panic!("{state:?}");
+    };
+    assert_eq!(reason.kind(), ExceptionKind::Unimplemented);
+}
+
+#[test]
+fn a_host_that_does_not_know_what_a_provide_is_is_asked_no_more() {
+    let mut trio = Trio::new();
+    trio.net.vats[GIFTER].send(trio.recipient, 1, &[trio.gift]);
+    assert_eq!(trio.net.flying(TO_EXPORTER, 1), ["provide"]);
+    trio.net.links[TO_EXPORTER].to[1].clear();
+    let question = trio.provision();
+    hand_in(&mut trio.net, TO_EXPORTER, 0, |to| {
+        let mut provide = to.init_unimplemented().init_provide();
+        provide.set_question_id(question.raw());
+    });
+    let conn = trio.net.conn(TO_EXPORTER, 0);
+    let tables = trio.net.vats[GIFTER].engine.tables(conn).unwrap();
+    assert_eq!(tables.asked, [0_u32; 0]);
+}
+
+/// The peer may have something of ours from somebody else, but cannot say so for others.
+#[test]
+fn a_forged_way_home_leads_through_who_told_it() {
+    let mut trio = Trio::new();
+    let claim = Claim::new(&identity(9), 1, &key(3), key(8));
+    // As if vat 8 had passed it on to the gifter.
+    let forged = claim.forwarded(&identity(1), &key(3), key(1));
+    let forged = forged.forwarded(&identity(1), &key(3), key(3));
+    let [given] = flood_with(&mut trio, &forged)[..] else {
+        panic!("one reference");
+    };
+    trio.net.run();
+    let conn = trio.net.conn(TO_EXPORTER, 1);
+    let state = trio.net.vats[EXPORTER].engine.state(given);
+    assert_eq!(state, NodeState::Far(conn), "used as the vine");
+}
+
+/// The gifter gives the exporter something of its own, with this claim.
+fn flood_with(trio: &mut Trio, claim: &Claim) -> Vec<NodeId> {
+    hand_in(&mut trio.net, TO_EXPORTER, 1, |to| {
+        let mut call = to.init_call();
+        call.set_question_id(60);
+        call.set_interface_id(0xaaaa);
+        call.set_method_id(3);
+        call.reborrow().init_target().set_imported_cap(0);
+        let mut params = call.init_params();
+        write(params.reborrow().init_content(), 9, &[]);
+        let mut third = params.init_cap_table(1).get(0).init_third_party_hosted();
+        third.set_vine_id(70);
+        let contact = Contact {
+            exporter: key(3),
+            addresses: Vec::new(),
+            claim: claim.clone(),
+        };
+        contact.write(third.init_id());
+    });
+    take!(trio.net.vats[EXPORTER], Event::Call { caps, .. } => caps)
+}
+
+#[test]
+fn something_that_came_home_waits_for_its_provide_as_long_as_a_peer_does() {
+    let mut trio = Trio::new();
+    let claim = Claim::new(&identity(1), 77, &key(3), key(3));
+    let _given = flood_with(&mut trio, &claim);
+    let deadline = trio.net.vats[EXPORTER].engine.deadline();
+    assert_eq!(deadline, Some(Duration::from_secs(10)));
+}
+
+#[test]
+fn a_disembargo_of_an_accept_goes_along_vines_only() {
+    let mut trio = Trio::new();
+    let root = trio.net.root(TO_RECIPIENT, 1);
+    let conn = trio.net.conn(TO_RECIPIENT, 1);
+    let tables = trio.net.vats[RECIPIENT].engine.tables(conn).unwrap();
+    let id = *tables.imports.keys().next().unwrap();
+    say_as(&mut trio.net, (TO_RECIPIENT, 0), id);
+    let gifter = &mut trio.net.vats[GIFTER];
+    let mut events = std::iter::from_fn(|| gifter.next());
+    assert!(events.any(|event| matches!(
+        event,
+        Event::Closed(
+            _,
+            CloseReason::PeerMisbehaved(PeerMisbehaved::DisembargoTarget)
+        )
+    )));
+    trio.net.vats[RECIPIENT].release(root);
+}
+
+#[test]
+fn a_disembargo_goes_on_along_the_vine_of_a_gift_that_was_passed_on() {
+    let mut trio = Trio::with(Net::known(4));
+    let given = trio.give();
+    let (link, other) = fourth(&mut trio);
+    let _passed = give(&mut trio.net, RECIPIENT, other, 3, given);
+    let conn = trio.net.conn(link, 1);
+    let tables = trio.net.vats[3].engine.tables(conn).unwrap();
+    let vine = *tables.imports.keys().next().unwrap();
+    say_as(&mut trio.net, (link, 0), vine);
+    assert_eq!(trio.net.flying(TO_RECIPIENT, 0), ["disembargo"]);
+    trio.net.deliver(TO_RECIPIENT, 0, "disembargo");
+    assert_eq!(trio.net.flying(TO_EXPORTER, 1), ["disembargo"]);
+}
+
+/// The other end of a link says that an embargo on this export may be lifted.
+fn say_as(net: &mut Net, (link, end): (usize, usize), export: u32) {
+    let place = Place::Import {
+        id: ImportId::new(export),
+        settled: true,
+    };
+    let built = encode::accept_disembargo(&place, b"name");
+    let mut out = Transmit::new();
+    out.push(&built.get_segments_for_output(), &[]);
+    let (vat, conn) = net.links[link].ends[end];
+    net.vats[vat].feed(conn, &out.take_bytes(), Vec::new());
+    net.check();
 }
 
 /// The same claim with one thing in it that is not what was signed.

@@ -72,7 +72,8 @@ impl<H: Host> Engine<H> {
     }
 
     /// The peer has too many open gifts. It may not have wanted so many: whoever it gave them to
-    /// keeps them. So this is no reason to end the connection.
+    /// keeps them. So this is no reason to end the connection. The peer is not told: no Provide is
+    /// returned, and after its Finish it would not know what of.
     fn refuse_provide(
         &mut self,
         conn: ConnId,
@@ -80,7 +81,7 @@ impl<H: Host> Engine<H> {
         name: GiftName,
         limit: usize,
     ) -> Result<()> {
-        let token = self.new_answer(conn, answer, ResultsTo::Caller, 0)?;
+        let token = self.new_answer(conn, answer, ResultsTo::Pipeline, 0)?;
         let reason = Exception::overloaded(format!("{limit} gifts of this vat are open already"));
         self.answer_exception(&token, &reason);
         self.provisions

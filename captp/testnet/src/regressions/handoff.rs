@@ -824,3 +824,121 @@ fn a_gift_that_went_back_in_an_answer_is_the_gift_again_when_it_is_named_there()
         ],
     );
 }
+
+/// A Provide was refused with a Return, which crossed its Finish: the gifter knew no such question and
+/// ended the connection.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a run as it was recorded")]
+fn a_provide_that_is_one_too_many_is_not_returned() {
+    holds(
+        Setup::new(5, &[(0, 3), (1, 3), (3, 4)])
+            .with_hello()
+            .with_keys()
+            .with_gifts(2)
+            .with_scarce(1),
+        &[
+            Op::Bootstrap {
+                id: 6,
+                vat: 3,
+                peer: 0,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 10,
+                vat: 1,
+                peer: 3,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 11,
+                vat: 3,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 17,
+                vat: 3,
+                peer: 4,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 3,
+                lane: 0,
+            },
+            Op::Call {
+                id: 39,
+                on: result(10, 0),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Cut {
+                a: 1,
+                b: 3,
+                lane: 0,
+                lose: false,
+            },
+            Op::Call {
+                id: 58,
+                on: result(6, 0),
+                with: vec![(2, result(17, 0))],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 4,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 4,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 4,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 4,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 3,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 98,
+                call: 39,
+                with: vec![(0, result(17, 0))],
+            },
+        ],
+    );
+}

@@ -284,3 +284,210 @@ fn who_waits_for_room_waits_for_the_window_that_counts() {
         ],
     );
 }
+
+/// The same with a reference that lies at a third vat, which hears of the gift before it gets what
+/// was sent there.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a run, message by message")]
+fn what_waits_for_a_reference_leaves_before_the_reference_is_introduced() {
+    holds(
+        Setup::new(4, &[(0, 1), (1, 2), (1, 3), (2, 3)])
+            .with_hello()
+            .with_keys(),
+        &[
+            Op::Bootstrap {
+                id: 1,
+                vat: 0,
+                peer: 1,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 2,
+                vat: 1,
+                peer: 2,
+                lane: 0,
+            },
+            Op::Bootstrap {
+                id: 3,
+                vat: 1,
+                peer: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 0,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 3,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 3,
+                lane: 0,
+            },
+            Op::Call {
+                id: 10,
+                on: result(1, 0),
+                with: vec![],
+                ask: vec![0, 1],
+            },
+            Op::Call {
+                id: 11,
+                on: result(10, 0),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Call {
+                id: 12,
+                on: result(10, 1),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Call {
+                id: 13,
+                on: result(10, 0),
+                with: vec![(0, result(10, 1))],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 0,
+                to: 1,
+                lane: 0,
+            },
+            Op::Answer {
+                id: 14,
+                call: 10,
+                with: vec![(0, result(2, 0)), (1, result(3, 0))],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 1,
+                to: 2,
+                lane: 0,
+            },
+            Op::Call {
+                id: 15,
+                on: param(13, 0),
+                with: vec![],
+                ask: vec![],
+            },
+            Op::Deliver {
+                from: 1,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 3,
+                lane: 0,
+            },
+            Op::Deliver {
+                from: 2,
+                to: 3,
+                lane: 0,
+            },
+        ],
+    );
+}
