@@ -45,8 +45,19 @@ impl<H: Host> Engine<H> {
     }
 
     fn mark_called(&mut self, at: NodeId) {
-        if let Some(far) = self.nodes.get_mut(at).and_then(|node| node.far_mut()) {
-            far.called = true;
+        let Some(node) = self.nodes.get_mut(at) else {
+            return;
+        };
+        let Some(far) = node.far_mut() else { return };
+        far.called = true;
+        let conn = far.conn;
+        // The place of something that has resolved: a gift that it became must not be accepted past
+        // this call.
+        if let Kind::Link { to, .. } = &node.kind {
+            let to = *to;
+            if let Some(next) = self.nodes.get_mut(to) {
+                next.mark_called_on(conn);
+            }
         }
     }
 
