@@ -126,6 +126,13 @@ pub(crate) enum Acceptor {
     Own(NodeId),
 }
 
+impl Gift {
+    /// Whether the gift may end although nobody here did anything to it: others have its vine.
+    pub(crate) fn may_end(&self) -> bool {
+        self.contact.claim.was_forwarded() || self.reflected
+    }
+}
+
 impl Provisions {
     pub(crate) fn remember(&mut self, name: GiftName, until: Duration) {
         if self.ended.len() >= MAX_REMEMBERED

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::Engine;
+use super::super::node::Kind;
 use crate::connection::answer::{ResultsTo, State};
 use crate::connection::handoff::{Acceptor, Parked, Provision};
 use crate::contact::{Await, Claim, GiftName};
@@ -231,7 +232,11 @@ impl<H: Host> Engine<H> {
     fn refuse_gift(&mut self, by: &Acceptor, reason: &Exception) {
         match by {
             Acceptor::Peer(token) => self.answer_exception(token, reason),
-            Acceptor::Own(gift) => self.become_broken(*gift, reason.clone()),
+            // A gift that others passed on may have ended without our doing.
+            Acceptor::Own(gift) => match self.nodes.get(*gift).map(|node| &node.kind) {
+                Some(Kind::Gift(own)) if own.may_end() => self.fall_back(*gift, reason.reason()),
+                _ => self.become_broken(*gift, reason.clone()),
+            },
         }
     }
 

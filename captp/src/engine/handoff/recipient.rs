@@ -143,7 +143,7 @@ impl<H: Host> Engine<H> {
         let Some(Kind::Gift(gift)) = self.nodes.get(id).map(|node| &node.kind) else {
             return;
         };
-        let (vine, called, reflected) = (gift.vine, gift.called, gift.reflected);
+        let (vine, called, may_end) = (gift.vine, gift.called, gift.may_end());
         let orphan = gift.orphan;
         let contact = Rc::clone(&gift.contact);
         let question = match self.new_question(conn, Sort::Call) {
@@ -153,7 +153,7 @@ impl<H: Host> Engine<H> {
         let embargo = called.then(|| self.embargo_vine(vine));
         let accept = encode::accept(question, &contact.claim, embargo.as_deref());
         self.transmit(conn, &accept, &[]);
-        if contact.claim.was_forwarded() || reflected {
+        if may_end {
             if let Some(entry) = self.question_mut(conn, question) {
                 entry.asker = Asker::Gift(id);
             }
