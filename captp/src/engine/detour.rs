@@ -12,22 +12,27 @@ use crate::{ConnId, Exception, Host, NodeId};
 
 impl<H: Host> Engine<H> {
     /// The reference turned out to be something that the peer exports: the two are one place, and
-    /// the export is pinned in the answer's stead.
+    /// the export is pinned in the answer's stead. Of a gift, that is the vine.
     pub(super) fn move_pins(&mut self, node: NodeId, to: NodeId) {
         let Some(far) = self.nodes.get(node).and_then(|node| node.far()) else {
             return;
         };
         let conn = far.conn;
         let exported = match self.nodes.get(to).map(|to| &to.kind) {
-            Some(Kind::Far(next)) => {
-                next.conn == conn && matches!(next.place, Place::Import { .. })
-            }
-            _ => false,
+            Some(Kind::Far(next)) if next.conn == conn => match next.place {
+                Place::Import { .. } => Some(to),
+                Place::Answer { .. } => None,
+            },
+            Some(Kind::Gift(gift)) if gift.from == conn => Some(gift.vine),
+            _ => None,
         };
-        if far.pins == 0 || !exported {
+        let Some(exported) = exported.filter(|_| far.pins > 0) else {
             return;
+        };
+        if let Some(gift) = self.nodes.get_mut(to) {
+            gift.mark_reflected();
         }
-        let Pin { node: via, .. } = self.pin(to, Way::Strict, conn);
+        let Pin { node: via, .. } = self.pin(exported, Way::Strict, conn);
         if let Some(far) = self.nodes.get_mut(node).and_then(|node| node.far_mut()) {
             far.via = Some(via);
         }

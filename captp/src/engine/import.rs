@@ -106,7 +106,9 @@ impl<H: Host> Engine<H> {
                 let target = self.target(conn, named)?;
                 let mut node = target.node;
                 if target.strict {
-                    node = self.gift_of(conn, node);
+                    let at = self.at_place(node);
+                    let called = self.is_called(at);
+                    node = if called { at } else { self.gift_of(conn, node) };
                 }
                 if !target.counted {
                     self.nodes.retain(node);
@@ -127,7 +129,7 @@ impl<H: Host> Engine<H> {
             return Some(entry.node);
         };
         match self.follow_pin(conn, pin) {
-            (at, true) if self.is_called(at) => Some(at),
+            (at, true) if self.is_called(self.at_place(at)) => Some(self.at_place(at)),
             _ => Some(entry.node),
         }
     }
