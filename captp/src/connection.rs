@@ -24,6 +24,7 @@ pub(crate) mod held;
 pub(crate) mod import;
 pub(crate) mod question;
 pub(crate) mod table;
+pub(crate) mod unsent;
 
 use answer::Answer;
 use embargo::Embargo;
@@ -33,6 +34,7 @@ use held::Held;
 use import::Import;
 use question::{Asker, Question, Sort};
 use table::{PeerTable, Slab};
+use unsent::Unsent;
 
 /// One connection.
 pub(crate) struct Connection<H: Host> {
@@ -45,6 +47,15 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) embargoes: Slab<Embargo>,
     /// What waits for room.
     pub(crate) held: VecDeque<Held>,
+    /// What of ours waits for room at the peer.
+    pub(crate) unsent: Option<Box<Unsent>>,
+    /// Calls that were sent and will be answered, and their bytes.
+    pub(crate) asked: usize,
+    pub(crate) asked_bytes: usize,
+    /// How many of them there may be: our limit, or what the peer said.
+    pub(crate) window: usize,
+    /// How often that was doubled because nothing moved.
+    pub(crate) wide: u32,
     pub(crate) framer: Framer,
     /// Descriptors of the message that has begun to arrive.
     pub(crate) fds: Vec<OwnedFd>,
@@ -147,6 +158,11 @@ impl<H: Host> Connection<H> {
             imports: PeerTable::default(),
             embargoes: Slab::default(),
             held: VecDeque::new(),
+            unsent: None,
+            asked: 0,
+            asked_bytes: 0,
+            window: limits.questions_soft,
+            wide: 0,
             framer: Framer::default(),
             fds: Vec::new(),
             outbound: Transmit::new(),
@@ -229,10 +245,17 @@ impl<H: Host> Connection<H> {
     }
 
     pub(crate) fn remove_question(&mut self, id: QuestionId) -> Option<Question<H>> {
-        match id.raw() >= FIRST_PIPELINE_ID {
+        let question = match id.raw() >= FIRST_PIPELINE_ID {
             true => self.pipelines.remove(id.raw()),
             false => self.questions.remove(id.raw()),
+        }?;
+        if question.waits > 0
+            && question.sort != Sort::Pipeline
+            && let Some(unsent) = &mut self.unsent
+        {
+            unsent.asked -= 1;
         }
+        Some(question)
     }
 
     pub(crate) fn all_questions(&self) -> impl Iterator<Item = (u32, &Question<H>)> {
@@ -258,16 +281,27 @@ impl<H: Host> Connection<H> {
         Ok(frame)
     }
 
+    /// Whether a message of that size may be sent at all.
+    pub(crate) fn fits_ever(&self, bytes: usize) -> Result<(), Exception> {
+        let limit = self.send_bytes.min(self.outbound_room());
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Exception::failed(format!(
+            "message of {bytes} bytes is above the limit of {limit}; send it in pieces"
+        )))
+    }
+
+    /// How many bytes may wait to be transmitted before results fail and calls wait: the last
+    /// quarter is for messages that can do neither, which are small.
+    pub(crate) const fn outbound_room(&self) -> usize {
+        self.limits.outbound_bytes / 4 * 3
+    }
+
     /// Whether a message of that size may be sent.
     pub(crate) fn fits(&self, bytes: usize) -> Result<(), Exception> {
-        let limit = self.send_bytes;
-        if bytes > limit {
-            return Err(Exception::failed(format!(
-                "message of {bytes} bytes is above the limit of {limit}; send it in pieces"
-            )));
-        }
-        // The last quarter is for messages that cannot fail, which are small.
-        let room = self.limits.outbound_bytes / 4 * 3;
+        self.fits_ever(bytes)?;
+        let room = self.outbound_room();
         if self.outbound.len().saturating_add(bytes) > room {
             return Err(Exception::overloaded(format!(
                 "the peer has {room} bytes to read already"
@@ -319,6 +353,7 @@ impl<H: Host> Connection<H> {
         }
         let question = self.remove_question(id)?;
         self.round_trips = self.round_trips.max(question.trip);
+        self.uncount_asked(question.bytes);
         match question.asker {
             Asker::Reply(reply) => Some(reply),
             _ => None,
@@ -327,9 +362,10 @@ impl<H: Host> Connection<H> {
 
     /// Bytes of calls, of kept results and of what waits to be transmitted.
     pub(crate) fn in_flight(&self) -> usize {
+        let unsent = self.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len());
         match self.closed {
             true => self.outbound.len(),
-            false => self.call_bytes + self.kept_bytes + self.outbound.len(),
+            false => self.call_bytes + self.kept_bytes + self.outbound.len() + unsent,
         }
     }
 

@@ -30,6 +30,7 @@ mod output;
 mod pipeline;
 mod receive;
 mod resolve;
+mod room;
 mod route;
 pub(crate) mod stream;
 mod tail;
@@ -97,6 +98,8 @@ pub struct Engine<H: Host> {
     stuck: Vec<ConnId>,
     /// Connections at which calls wait for room, in turn.
     holding: VecDeque<ConnId>,
+    /// Connections at which calls of ours wait for room.
+    crowded: Vec<ConnId>,
     /// The connection to each vat that is known by its key.
     peers: BTreeMap<VatKey, ConnId>,
     /// Gifts that wait for a connection to their exporter. Not counted.
@@ -178,6 +181,7 @@ impl<H: Host> Engine<H> {
             draft: Content::new(),
             stuck: Vec::new(),
             holding: VecDeque::new(),
+            crowded: Vec::new(),
             peers: BTreeMap::new(),
             dials: Slab::default(),
             provisions: Provisions::default(),
@@ -387,7 +391,8 @@ impl<H: Host> Engine<H> {
     /// Cancels the call in whose [`Encoded::pipelined`](crate::Encoded::pipelined) this promise
     /// stands: the peer is told, the references inside the answer break, and the reply gets an
     /// exception. Returns whether there was anything to cancel; a call that has been answered, or
-    /// has not left the vat, is not affected. To be able to cancel a call whose results hold no
+    /// that waits for a promise to resolve, is not affected. A call that waits for room at the peer
+    /// leaves all the same, with the word that it is cancelled. To be able to cancel a call whose results hold no
     /// reference, give it a promise with an empty path.
     pub fn cancel(&mut self, promise: NodeId) -> bool {
         let place = match self.nodes.get(promise).map(|node| &node.kind) {
@@ -443,13 +448,15 @@ impl<H: Host> Engine<H> {
     pub fn handle_time(&mut self, now: Duration) {
         self.now = self.now.max(now);
         self.expire_accepts(self.now);
+        self.widen();
         self.settle();
     }
 
     /// When [`handle_time`](Self::handle_time) has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.provisions.deadline()
+        let due = [self.provisions.deadline(), self.widening_due()];
+        due.into_iter().flatten().min()
     }
 
     /// What the transport received, with the file descriptors that came along. Messages may be cut
@@ -561,6 +568,12 @@ impl<H: Host> Engine<H> {
         };
         row.outbound.advance(count);
         row.transmitted += count as u64;
+        if row.unsent.is_some() {
+            self.settle();
+        }
+        let Some(row) = self.connections.any(conn) else {
+            return;
+        };
         if row.outbound.is_empty()
             && let Some(room) = row.outbound.take_room()
         {
@@ -589,6 +602,9 @@ impl<H: Host> Engine<H> {
         row.transmitted += row.outbound.len() as u64;
         let some = out.append(&mut row.outbound);
         self.weigh(conn);
+        if self.has_unsent(conn) {
+            self.settle();
+        }
         let Some(row) = self.connections.any(conn) else {
             return some;
         };
@@ -613,6 +629,8 @@ impl<H: Host> Engine<H> {
             imports: row.imports.len(),
             embargoes: row.embargoes.len(),
             held: row.held.len(),
+            waiting: row.unsent.as_ref().map_or(0, |unsent| unsent.calls()),
+            waiting_bytes: row.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len()),
             call_bytes: row.call_bytes,
             kept_bytes: row.kept_bytes,
             outbound_bytes: row.outbound.len(),
@@ -667,7 +685,8 @@ impl<H: Host> Engine<H> {
     #[must_use]
     pub fn is_idle(&self, conn: ConnId) -> bool {
         self.connections.get(conn).is_some_and(|row| {
-            let quiet = row.outbound.is_empty() && row.framer.is_between() && row.held.is_empty();
+            let waits = !row.held.is_empty() || row.unsent.is_some();
+            let quiet = row.outbound.is_empty() && row.framer.is_between() && !waits;
             row.is_drained() && quiet
         })
     }

@@ -21,7 +21,11 @@
 /// | [`call_bytes_soft`](Self::call_bytes_soft) | 8 MiB | before a call reaches an object | calls wait |
 /// | [`call_bytes`](Self::call_bytes) | 16 MiB, waiting ones too | on arrival | abort |
 /// | [`kept_bytes`](Self::kept_bytes) | 16 MiB | when answering | the call fails as overloaded |
-/// | [`questions`](Self::questions) | 16,384 calls | when sending | the call fails as overloaded |
+/// | [`questions_soft`](Self::questions_soft) | 4,096 calls | when sending | our calls wait |
+/// | [`questions`](Self::questions) | 16,384 calls | when sending | our calls wait whatever happens |
+/// | [`question_bytes`](Self::question_bytes) | 8 MiB | when sending | our calls wait |
+/// | [`waiting_calls`](Self::waiting_calls) | 262,144 calls | when sending | the call fails as overloaded |
+/// | [`waiting_bytes`](Self::waiting_bytes) | 64 MiB | when sending | the call fails as overloaded |
 /// | [`exports`](Self::exports) | 10,000 | when sending | the call or answer fails as overloaded |
 /// | [`imports`](Self::imports) | 10,000 | on arrival | abort |
 /// | [`embargoes`](Self::embargoes) | 4,096 | on arrival | the reference breaks |
@@ -32,8 +36,8 @@
 /// | [`signature_checks`](Self::signature_checks) | 2,048 a second | on arrival | the Accept fails as overloaded |
 /// | [`pipeline_depth`](Self::pipeline_depth) | 256 calls for one promise | on arrival | the call fails as overloaded |
 /// | [`pipelined_calls`](Self::pipelined_calls) | 1,024 calls for promises | on arrival | the call fails as overloaded |
-/// | [`outbound_soft`](Self::outbound_soft) | 1 MiB | before a call reaches an object | calls wait |
-/// | [`outbound_bytes`](Self::outbound_bytes) | 16 MiB | when sending | from three quarters on, calls and results fail as overloaded; abort |
+/// | [`outbound_soft`](Self::outbound_soft) | 1 MiB | before a call reaches an object; when sending | calls wait, the peer's and ours |
+/// | [`outbound_bytes`](Self::outbound_bytes) | 16 MiB | when sending | from three quarters on, results fail as overloaded; abort |
 ///
 /// All connections together: [`Config::in_flight_bytes`](crate::Config::in_flight_bytes), 256 MiB;
 /// beyond it the connection that has most is aborted. The engine has no clock: how long a peer may
@@ -68,8 +72,23 @@ pub struct Limits {
     pub answers_soft: usize,
     /// Most entries of the answer table. Default 16,384 (hard).
     pub answers: usize,
-    /// Most of our own calls without an answer. Default 16,384 (soft): a further call fails.
+    /// Most of our own calls that were sent and have no answer. Default 4,096 (soft), or what the
+    /// peer says that it takes, if that is less: further calls wait, and leave in order.
+    pub questions_soft: usize,
+    /// Most of our own calls that were sent and have no answer, or whose answers are in use. Default
+    /// 16,384 (hard): further calls wait whatever [`Config::patience`](crate::Config::patience) is.
+    /// Calls that are made for the references inside their answers only do not end by themselves:
+    /// beyond three quarters, a further one fails.
     pub questions: usize,
+    /// Most bytes of our own calls that were sent and have no answer. Default 8 MiB (soft): further
+    /// calls wait. A single call may have more. Twice as much is the hard limit.
+    pub question_bytes: usize,
+    /// Most of our own calls that wait for room at the peer. Default 262,144 (hard): a further call
+    /// fails. Calls of other vats that go on to this peer may be half of it.
+    pub waiting_calls: usize,
+    /// Most bytes of our own calls that wait for room at the peer, and of what must not overtake
+    /// them. Default 64 MiB (hard): a further call fails. Those of other vats as above.
+    pub waiting_bytes: usize,
     /// Most bytes of calls of the peer that are under way. Default 8 MiB (soft): further calls
     /// wait.
     pub call_bytes_soft: usize,
@@ -109,11 +128,11 @@ pub struct Limits {
     /// call fails.
     pub pipelined_calls: usize,
     /// Most bytes waiting to be transmitted while calls go on. Default 1 MiB (soft): beyond it,
-    /// calls wait.
+    /// calls wait, those of the peer and our own.
     pub outbound_soft: usize,
-    /// Most bytes waiting to be transmitted. Default 16 MiB (hard): the peer does not read. Calls and
-    /// results that would fill more than three quarters fail (soft); the rest is for messages that
-    /// cannot.
+    /// Most bytes waiting to be transmitted. Default 16 MiB (hard): the peer does not read. Results
+    /// that would fill more than three quarters fail (soft), and calls wait; the rest is for
+    /// messages that can do neither.
     pub outbound_bytes: usize,
 }
 
@@ -129,7 +148,11 @@ impl Default for Limits {
             fds_per_message: 16,
             answers_soft: 4_096,
             answers: 16_384,
+            questions_soft: 4_096,
             questions: 16_384,
+            question_bytes: 8 << 20,
+            waiting_calls: 262_144,
+            waiting_bytes: 64 << 20,
             call_bytes_soft: 8 << 20,
             call_bytes: 16 << 20,
             kept_bytes: 16 << 20,
@@ -181,8 +204,16 @@ setters! {
     with_answers_soft answers_soft usize;
     /// Sets [`answers`](Self::answers).
     with_answers answers usize;
+    /// Sets [`questions_soft`](Self::questions_soft).
+    with_questions_soft questions_soft usize;
     /// Sets [`questions`](Self::questions).
     with_questions questions usize;
+    /// Sets [`question_bytes`](Self::question_bytes).
+    with_question_bytes question_bytes usize;
+    /// Sets [`waiting_calls`](Self::waiting_calls).
+    with_waiting_calls waiting_calls usize;
+    /// Sets [`waiting_bytes`](Self::waiting_bytes).
+    with_waiting_bytes waiting_bytes usize;
     /// Sets [`call_bytes_soft`](Self::call_bytes_soft).
     with_call_bytes_soft call_bytes_soft usize;
     /// Sets [`call_bytes`](Self::call_bytes).

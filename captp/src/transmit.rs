@@ -86,6 +86,16 @@ impl Transmit {
         self.mark(start, fds);
     }
 
+    /// Moves the first message, of that many bytes, to another one, with its descriptors.
+    pub(crate) fn move_message(&mut self, bytes: usize, to: &mut Self) {
+        let here = |mark: &mut Mark| mark.start == self.sent;
+        let fds = self.marks.pop_front_if(here).map(|mark| mark.fds);
+        let end = self.sent.saturating_add(bytes);
+        let message = self.bytes.get(self.sent..end).unwrap_or_default();
+        to.queue(message, &fds.unwrap_or_default());
+        self.advance(bytes);
+    }
+
     /// The room for bytes, if there is any worth keeping and nothing is in it.
     pub(crate) fn take_room(&mut self) -> Option<Vec<u8>> {
         let worth = self.bytes.is_empty() && self.bytes.capacity() > IDLE_BYTES;

@@ -26,6 +26,8 @@ pub(crate) struct Export {
     pub(crate) refs: u32,
     /// Tells this entry from later ones with the same id.
     pub(crate) serial: u64,
+    /// The last message that waited for room and named it as a promise.
+    pub(crate) named: u64,
     pub(crate) state: State,
 }
 

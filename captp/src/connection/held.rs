@@ -28,5 +28,10 @@ pub(crate) enum Held {
     },
     /// The end of an embargo of ours, or a reference of ours that the peer gave back while calls
     /// that it sent there may be waiting.
-    Lift(Embargo),
+    Lift {
+        embargo: Embargo,
+        /// What the peer had the target as when the item came, if that was the peer's own: it may
+        /// have let go of the name since.
+        named: Option<Pin>,
+    },
 }

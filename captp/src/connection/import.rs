@@ -14,6 +14,8 @@ pub(crate) struct Import {
     /// The far node. Not counted.
     pub(crate) node: NodeId,
     pub(crate) refs: u32,
+    /// The last message that waited for room and named it.
+    pub(crate) named: u64,
     /// The gift whose vine it is, until that is accepted. Not counted.
     pub(crate) gift: Option<NodeId>,
 }

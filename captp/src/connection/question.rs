@@ -46,6 +46,12 @@ pub(crate) struct Question<H: Host> {
     pub(crate) pins: u32,
     /// What it counts as one of a stream of calls, until it is answered.
     pub(crate) share: Option<Share>,
+    /// Bytes that it counts as one that was sent and will be answered.
+    pub(crate) bytes: usize,
+    /// While the call waits for room: the number of the message; else 0.
+    pub(crate) waits: u64,
+    /// The last message that waited for room and named it.
+    pub(crate) named: u64,
     /// Which round trip it belongs to, from 1 on: one more than those whose answers were there
     /// when it was asked.
     pub(crate) trip: u64,
@@ -102,6 +108,9 @@ impl<H: Host> Question<H> {
             pipelined: Vec::new(),
             pins: 0,
             share: None,
+            bytes: 0,
+            waits: 0,
+            named: 0,
             trip,
         }
     }
@@ -115,6 +124,7 @@ impl<H: Host> Question<H> {
             && self.pipelined.is_empty()
             && self.pins == 0
             && self.share.is_none()
+            && self.named == 0
     }
 
     /// A pin is gone. Whether the Finish is due now.

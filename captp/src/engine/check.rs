@@ -9,6 +9,7 @@ use crate::connection::export::State as ExportState;
 use crate::connection::handoff::{Acceptor, Vine};
 use crate::connection::held::Held as Waiting;
 use crate::connection::question::{Asker, Sort, State as QuestionState};
+use crate::connection::unsent::What;
 use crate::connection::{Connection, Pin, Way};
 use crate::{ConnId, Host, NodeId};
 
@@ -254,6 +255,7 @@ impl<H: Host> Engine<H> {
             held.count(entry.target);
         }
         self.check_held(conn, row, held)?;
+        self.check_unsent(conn, row)?;
         check_answers(conn, row, held)
     }
 
@@ -262,7 +264,10 @@ impl<H: Host> Engine<H> {
             match item {
                 Waiting::Call { target, .. } | Waiting::Bounce { target, .. } => held.pin(target),
                 Waiting::Disembargo { .. } => {}
-                Waiting::Lift(embargo) => {
+                Waiting::Lift { embargo, named } => {
+                    if let Some(pin) = named {
+                        held.pin(pin);
+                    }
                     held.count(embargo.waiting);
                     held.count(embargo.target);
                 }
@@ -274,6 +279,58 @@ impl<H: Host> Engine<H> {
             ));
         }
         Ok(())
+    }
+
+    /// What waits for room, and what is counted of our calls.
+    fn check_unsent(&self, conn: ConnId, row: &Connection<H>) -> Result<(), String> {
+        let questions = || row.all_questions().map(|(_, question)| question);
+        let asked = questions().filter(|question| question.bytes > 0).count();
+        let bytes: usize = questions().map(|question| question.bytes).sum();
+        if (asked, bytes) != (row.asked, row.asked_bytes) {
+            return Err(format!(
+                "{conn:?} counts {} calls of {} bytes, not {asked} of {bytes}",
+                row.asked, row.asked_bytes
+            ));
+        }
+        let waiting =
+            questions().filter(|question| question.waits > 0 && question.sort != Sort::Pipeline);
+        let counted = row.unsent.as_ref().map_or(0, |unsent| unsent.asked);
+        if waiting.count() != counted {
+            return Err(format!(
+                "{conn:?} counts {counted} calls that wait for room"
+            ));
+        }
+        if row.unsent.is_some() != self.crowded.contains(&conn) {
+            return Err(format!("{conn:?} is not in the right list of crowded ones"));
+        }
+        let Some(unsent) = &row.unsent else {
+            return Ok(());
+        };
+        if !matches!(
+            unsent.front().map(|item| item.what),
+            Some(What::Call { .. })
+        ) {
+            return Err(format!("{conn:?} keeps what waits for nothing"));
+        }
+        let mut len = 0;
+        for item in unsent.items() {
+            len += item.len;
+            if let What::Resolve { export, serial } = item.what
+                && row
+                    .exports
+                    .get(export.raw())
+                    .is_none_or(|entry| entry.serial != serial)
+            {
+                return Err(format!("{conn:?} will resolve an export that is gone"));
+            }
+        }
+        match len == unsent.bytes.len() {
+            true => Ok(()),
+            false => Err(format!(
+                "{conn:?} keeps {} bytes, not {len}",
+                unsent.bytes.len()
+            )),
+        }
     }
 }
 

@@ -102,6 +102,7 @@ impl<H: Host> Engine<H> {
         row.send_bytes = least(row.send_bytes, said.message_bytes);
         row.send_caps = least(row.send_caps, said.caps_per_message.map(u64::from));
         row.send_fds = least(row.send_fds, said.fds_per_message.map(u64::from));
+        row.window = least(row.window, said.calls.map(u64::from));
         row.peer_hello = Some(Box::new(said));
         Ok(())
     }
@@ -135,6 +136,7 @@ impl<H: Host> Engine<H> {
         row.closed = true;
         row.framer = Framer::default();
         row.fds.clear();
+        row.unsent = None;
         let questions: Vec<_> = row.questions.drain().chain(row.pipelines.drain()).collect();
         let answers: Vec<_> = row.answers.drain().collect();
         let exports: Vec<_> = row.exports.drain().collect();
@@ -149,6 +151,7 @@ impl<H: Host> Engine<H> {
         let peer = row.peer;
 
         let lost = lost(&reason, format!("connection lost: {reason}"));
+        self.crowded.retain(|crowded| *crowded != conn);
         self.lose_held(conn, held.into_iter());
         for (_, question) in questions {
             self.lose_question(question, &reason, &lost);
@@ -208,7 +211,11 @@ impl<H: Host> Engine<H> {
         if let Asker::Nobody = question.asker {
             return;
         }
-        let text = format!("connection lost: {reason}; the call may have run");
+        let ran = match question.waits {
+            0 => "the call may have run",
+            _ => "the call was not sent",
+        };
+        let text = format!("connection lost: {reason}; {ran}");
         self.returned(question.asker, Err(self::lost(reason, text)));
     }
 

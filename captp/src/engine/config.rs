@@ -17,6 +17,10 @@ pub struct Config {
     /// How long whoever accepts a reference of ours waits for the vat that gave it to tell us.
     /// Default 10 s; after that the reference is broken.
     pub rendezvous: Duration,
+    /// For how long a connection at which calls wait for room, and none of them can leave, keeps its
+    /// window. Default 200 ms; then the window is doubled, up to the hard limits, as what waits may
+    /// be what the peer waits for. Needs [`Engine::handle_time`](crate::Engine::handle_time).
+    pub patience: Duration,
     /// Bytes of streaming calls on one reference that may be under way before the host should wait:
     /// see [`Engine::has_stream_room`]. Default 64 KiB.
     pub stream_window: usize,
@@ -32,6 +36,7 @@ impl Default for Config {
             agent: String::new(),
             identity: None,
             rendezvous: Duration::from_secs(10),
+            patience: Duration::from_millis(200),
             stream_window: 64 << 10,
             in_flight_bytes: 256 << 20,
         }
@@ -57,6 +62,13 @@ impl Config {
     #[must_use]
     pub fn with_identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
+        self
+    }
+
+    /// Sets [`patience`](Self::patience).
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 

@@ -26,6 +26,10 @@ pub(super) struct Given {
     pub(super) bytes: usize,
     /// Whether a gift that was not accepted may be passed on: not in answers and resolutions.
     pub(super) passes_gifts: bool,
+    /// Whether the message overtakes calls that wait for room: answers do.
+    pub(super) overtakes: bool,
+    /// References of the peer's own, described as promises: to be resolved behind those calls.
+    pub(super) behind: Vec<(ExportId, Place)>,
     /// Broken references: exports to be resolved with an exception right after the message.
     pub(super) broken: Vec<(ExportId, Exception)>,
 }
@@ -40,6 +44,7 @@ impl<H: Host> Engine<H> {
     ) -> Result<Given, Exception> {
         let mut given = Given {
             passes_gifts,
+            overtakes: !passes_gifts && self.has_unsent(conn),
             ..Given::default()
         };
         if nodes.is_empty() {
@@ -72,7 +77,16 @@ impl<H: Host> Engine<H> {
     pub(super) fn sent(&mut self, conn: ConnId, given: &Given) {
         for (export, reason) in &given.broken {
             let reason = self.fitting(conn, reason);
-            self.transmit(conn, &encode::resolve(*export, Err(&reason)), &[]);
+            let built = encode::resolve(*export, Err(&reason));
+            self.transmit_resolve(conn, *export, &built, None, &Given::default());
+        }
+        for (export, place) in &given.behind {
+            let cap = Cap {
+                as_what: Described::Theirs(place.clone()),
+                fd: None,
+            };
+            let built = encode::resolve(*export, Ok(&cap));
+            self.transmit_resolve(conn, *export, &built, Some(&cap), &Given::default());
         }
     }
 
@@ -112,7 +126,8 @@ impl<H: Host> Engine<H> {
                     if node.has_backlog() {
                         return self.describe_later(conn, id, given);
                     }
-                    return Ok((Described::Theirs(far.place.clone()), Way::Strict, id));
+                    let place = far.place.clone();
+                    return self.describe_home(conn, id, place, given);
                 }
                 Kind::Far(far) if !node.is_unresolved() => {
                     let (far, queued) = (far.clone(), node.has_backlog());
@@ -127,7 +142,7 @@ impl<H: Host> Engine<H> {
                 }
                 Kind::Gift(gift) => {
                     let (vine, from) = (gift.vine, gift.from);
-                    if let Some(described) = self.describe_gift(conn, id, vine, from, given) {
+                    if let Some(described) = self.describe_gift(conn, id, vine, from, given)? {
                         return Ok(described);
                     }
                     false
@@ -176,28 +191,47 @@ impl<H: Host> Engine<H> {
         vine: NodeId,
         from: ConnId,
         given: &mut Given,
-    ) -> Option<(Described, Way, NodeId)> {
+    ) -> Result<Option<(Described, Way, NodeId)>, Exception> {
         if !self.nodes.get(gift).is_some_and(Node::is_fresh_gift) {
             self.work.push_back(Work::Accept(gift));
-            return None;
+            return Ok(None);
         }
         if from == conn
             && let Some(far) = self.nodes.get(vine).and_then(|node| node.far())
         {
-            let far = far.clone();
+            let place = far.place.clone();
             if let Some(node) = self.nodes.get_mut(gift) {
                 node.mark_reflected();
             }
-            return Some((Described::Theirs(far.place), Way::Strict, vine));
+            return self.describe_home(conn, vine, place, given).map(Some);
         }
         if given.passes_gifts
             && let Some((described, vine)) = self.pass_on(conn, gift)
         {
             given.exports.push(vine);
-            return Some((described, Way::Plain, gift));
+            return Ok(Some((described, Way::Plain, gift)));
         }
         self.work.push_back(Work::Accept(gift));
-        None
+        Ok(None)
+    }
+
+    /// Something of the peer's own. In a message that overtakes calls of ours, a promise until those
+    /// have left.
+    fn describe_home(
+        &mut self,
+        conn: ConnId,
+        node: NodeId,
+        place: Place,
+        given: &mut Given,
+    ) -> Result<(Described, Way, NodeId), Exception> {
+        if !given.overtakes {
+            return Ok((Described::Theirs(place), Way::Strict, node));
+        }
+        let pin = self.pin(node, Way::Strict, conn);
+        let id = self.new_export(conn, node, State::Resolved(pin))?;
+        given.exports.push(id);
+        given.behind.push((id, place));
+        Ok((Described::Promise(id), Way::Strict, node))
     }
 
     /// A broken reference has no descriptor of its own: it travels as a promise that is resolved
@@ -291,6 +325,7 @@ impl<H: Host> Engine<H> {
             node,
             refs: 1,
             serial,
+            named: 0,
             state,
         }));
         self.nodes.retain(node);
@@ -374,10 +409,10 @@ impl<H: Host> Engine<H> {
         };
         if reason.is_some() {
             // Described in part, and not sent.
-            self.transmit(conn, &built, &[]);
+            self.transmit_resolve(conn, id, &built, None, &Given::default());
             return self.take_back(conn, given);
         }
-        self.transmit(conn, &built, &given.fds);
+        self.transmit_resolve(conn, id, &built, given.caps.first(), &given);
         self.sent(conn, &given);
     }
 

@@ -9,6 +9,8 @@
 
 use super::Engine;
 use super::node::{Kind, Place};
+use super::room::Names;
+use crate::connection::Pin;
 use crate::connection::embargo::Embargo;
 use crate::message::{Target, encode};
 use crate::{ConnId, EmbargoId, Exception, Host, NodeId, PeerMisbehaved};
@@ -88,12 +90,13 @@ impl<H: Host> Engine<H> {
         if self.is_holding(conn) {
             return self.hold_lift(conn, embargo);
         }
-        self.lifted(conn, embargo);
+        self.lifted(conn, embargo, None);
         Ok(())
     }
 
     /// The calls before a Disembargo that came back have gone on: to their end, or out once more.
-    pub(super) fn lifted(&mut self, conn: ConnId, embargo: Embargo) {
+    /// `pinned`: what the peer had the target as, should it have let go of the name.
+    pub(super) fn lifted(&mut self, conn: ConnId, embargo: Embargo, pinned: Option<&Pin>) {
         let Embargo {
             waiting,
             target,
@@ -105,6 +108,7 @@ impl<H: Host> Engine<H> {
             Some(place) => (Some((place, named)), origin),
             None => {
                 let next = named.and_then(|named| self.next_round(conn, &named));
+                let next = next.or_else(|| self.round_at(conn, pinned?.node));
                 (next.map(|(place, named)| (place, Some(named))), None)
             }
         };
@@ -123,7 +127,7 @@ impl<H: Host> Engine<H> {
                 origin,
             });
             let built = encode::sender_loopback(&place, EmbargoId::new(id));
-            self.transmit(conn, &built, &[]);
+            self.transmit_behind(conn, &built, &[Names::Place(&place)]);
         }
     }
 
@@ -135,8 +139,15 @@ impl<H: Host> Engine<H> {
             self.drop_count(target.node);
             return None;
         }
-        let at = self.at_place(target.node);
-        let node = self.nodes.get(at).filter(|_| target.strict)?;
+        match target.strict {
+            true => self.round_at(conn, target.node),
+            false => None,
+        }
+    }
+
+    /// The same for what is the peer's own.
+    fn round_at(&self, conn: ConnId, node: NodeId) -> Option<(Place, Target)> {
+        let node = self.nodes.get(self.at_place(node))?;
         let Kind::Link { far: Some(far), .. } = &node.kind else {
             return None;
         };
@@ -174,7 +185,8 @@ impl<H: Host> Engine<H> {
             origin,
         }));
         self.nodes.retain(target);
-        self.transmit(conn, &encode::sender_loopback(place, id), &[]);
+        let built = encode::sender_loopback(place, id);
+        self.transmit_behind(conn, &built, &[Names::Place(place)]);
         Ok(waiting)
     }
 }

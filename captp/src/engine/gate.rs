@@ -71,7 +71,17 @@ impl<H: Host> Engine<H> {
         conn: ConnId,
         embargo: Embargo,
     ) -> Result<(), PeerMisbehaved> {
-        self.hold(conn, Held::Lift(embargo))
+        let named = embargo.named.as_ref();
+        let named = named.and_then(|named| self.target(conn, named).ok());
+        let named = match named {
+            Some(target) if target.counted => {
+                self.drop_count(target.node);
+                None
+            }
+            Some(target) if target.strict => Some(self.pin(target.node, Way::Strict, conn)),
+            Some(_) | None => None,
+        };
+        self.hold(conn, Held::Lift { embargo, named })
     }
 
     /// A reference of ours that comes back from the peer, as it may be used: what the peer sent to
@@ -245,7 +255,12 @@ impl<H: Host> Engine<H> {
             Held::Disembargo { vine, serial, name } => {
                 self.pass_held_disembargo(conn, vine, serial, &name);
             }
-            Held::Lift(embargo) => self.lifted(conn, embargo),
+            Held::Lift { embargo, named } => {
+                self.lifted(conn, embargo, named.as_ref());
+                if let Some(pin) = named {
+                    self.drop_pin(conn, pin);
+                }
+            }
         }
     }
 
@@ -317,9 +332,13 @@ impl<H: Host> Engine<H> {
             }
             Held::Bounce { target, .. } => self.unpin_target(conn, target),
             Held::Disembargo { .. } => {}
-            Held::Lift(Embargo {
-                waiting, target, ..
-            }) => {
+            Held::Lift { embargo, named } => {
+                let Embargo {
+                    waiting, target, ..
+                } = embargo;
+                if let Some(pin) = named {
+                    self.drop_pin(conn, pin);
+                }
                 // Calls before it do not arrive, so those to it must not either.
                 let reason = "calls that were sent before wait for room, and will not arrive";
                 self.become_broken(waiting, Exception::disconnected(reason));

@@ -197,6 +197,7 @@ impl<H: Host> Engine<H> {
             Import {
                 node,
                 refs: 1,
+                named: 0,
                 gift: None,
             },
         );

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::import::TargetNode;
 use super::node::{Kind, Node, Place};
 use super::receive::Fds;
+use super::room::Names;
 use super::{Engine, Output, Pending};
 use crate::connection::answer::{Answer, ResultsTo};
 use crate::connection::question;
@@ -199,6 +200,7 @@ impl<H: Host> Engine<H> {
             return self.on_late_return(conn, id);
         };
         let early = match question.state {
+            _ if question.waits > 0 => return Err(PeerMisbehaved::UnknownQuestion(id)),
             question::State::Asked => false,
             question::State::Finished => true,
             question::State::Answered | question::State::Taking(_) => {
@@ -214,9 +216,11 @@ impl<H: Host> Engine<H> {
         let trip = question.trip;
         let params = std::mem::take(&mut question.params);
         let share = question.share.take();
+        let bytes = std::mem::take(&mut question.bytes);
         self.end_share(share);
         if let Some(row) = self.connections.get_mut(conn) {
             row.round_trips = row.round_trips.max(trip);
+            row.uncount_asked(bytes);
             row.honours_pipeline_only &= sort != Sort::Pipeline;
         }
         if ret.release_params {
@@ -571,7 +575,9 @@ impl<H: Host> Engine<H> {
                 return Ok(());
             }
         };
-        self.transmit(conn, &encode::receiver_loopback(place.as_ref(), id), &[]);
+        let names = place.as_ref().map_or(Names::Nothing, Names::Place);
+        let built = encode::receiver_loopback(place.as_ref(), id);
+        self.transmit_behind(conn, &built, &[names]);
         Ok(())
     }
 
@@ -579,7 +585,8 @@ impl<H: Host> Engine<H> {
     pub(super) fn bounced(&mut self, conn: ConnId, at: Option<(ConnId, &Place)>, id: u32) {
         match at {
             Some((on, place)) if on == conn => {
-                self.transmit(conn, &encode::receiver_loopback(Some(place), id), &[]);
+                let built = encode::receiver_loopback(Some(place), id);
+                self.transmit_behind(conn, &built, &[Names::Place(place)]);
             }
             _ => self.abort(conn, PeerMisbehaved::DisembargoTarget),
         }

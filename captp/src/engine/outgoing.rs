@@ -7,6 +7,7 @@ use capnp::any_pointer;
 
 use super::describe::Given;
 use super::node::{Far, Kind, Place};
+use super::room::Names;
 use super::stream::Share;
 use super::{Engine, Output, Pending, Work};
 use crate::connection::answer;
@@ -65,21 +66,19 @@ impl<H: Host> Engine<H> {
     fn send_local(&mut self, at: NodeId, conn: ConnId, place: &Place, call: H::Call) {
         let streaming = call.is_streaming();
         let sort = self.sort_of_local(conn, &call);
-        let question = match self.new_question(conn, sort) {
+        let question = match self.new_question(conn, sort, true) {
             Ok(question) => question,
             Err(reason) => return self.outputs.push_back(Output::Failed { call, reason }),
         };
         let mut content = std::mem::take(&mut self.draft);
-        write::begin_call(
-            &mut content,
-            CallHead {
-                question,
-                place,
-                interface: call.interface(),
-                method: call.method(),
-                sort,
-            },
-        );
+        let head = CallHead {
+            question,
+            place,
+            interface: call.interface(),
+            method: call.method(),
+            sort,
+        };
+        write::begin_call(&mut content, head);
         content.reserve(call.size_hint());
         let Encoded { reply, pipelined } = match call.encode(&mut content) {
             Ok(encoded) => encoded,
@@ -92,7 +91,7 @@ impl<H: Host> Engine<H> {
                 });
             }
         };
-        match self.finish_call(conn, content, pipelined.is_empty()) {
+        match self.finish_call(conn, head, content, pipelined.is_empty()) {
             Ok(given) => {
                 let asker = match sort {
                     Sort::Pipeline => {
@@ -134,23 +133,21 @@ impl<H: Host> Engine<H> {
         let no_pipelining = self
             .answer_mut(&call.answer)
             .is_some_and(|entry| entry.no_pipelining);
-        let question = match self.new_question(conn, sort) {
+        let question = match self.may_forward(conn, sort) {
             Ok(question) => question,
             Err(reason) => return self.refuse(call, &reason),
         };
         let mut content = std::mem::take(&mut self.draft);
-        write::begin_call(
-            &mut content,
-            CallHead {
-                question,
-                place,
-                interface: call.interface,
-                method: call.method,
-                sort,
-            },
-        );
+        let head = CallHead {
+            question,
+            place,
+            interface: call.interface,
+            method: call.method,
+            sort,
+        };
+        write::begin_call(&mut content, head);
         let result = match copy_content(&call.params, call.params.caps(), &mut content) {
-            Ok(()) => self.finish_call(conn, content, no_pipelining),
+            Ok(()) => self.finish_call(conn, head, content, no_pipelining),
             Err(reason) => {
                 self.draft = content;
                 Err(reason)
@@ -180,6 +177,12 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// A question for a call of another vat. Such calls may wait too, but leave room for ours.
+    fn may_forward(&mut self, conn: ConnId, sort: Sort) -> Result<QuestionId, Exception> {
+        self.has_forward_room(conn)?;
+        self.new_question(conn, sort, true)
+    }
+
     /// What becomes of the results of a call of this vat.
     fn sort_of_local(&self, conn: ConnId, call: &H::Call) -> Sort {
         let honoured = self
@@ -207,9 +210,10 @@ impl<H: Host> Engine<H> {
 
     /// Asks for the bootstrap reference.
     pub(super) fn send_bootstrap(&mut self, conn: ConnId) -> NodeId {
-        match self.new_question(conn, Sort::Call) {
+        match self.new_question(conn, Sort::Call, false) {
             Ok(question) => {
-                self.transmit(conn, &encode::bootstrap(question), &[]);
+                let names = [Names::Question(question)];
+                self.transmit_behind(conn, &encode::bootstrap(question), &names);
                 let node = self.nodes.insert(Kind::Promise);
                 self.become_pipelined(node, conn, question, encode::root_path());
                 node
@@ -257,19 +261,18 @@ impl<H: Host> Engine<H> {
 
     // ---- questions
 
+    /// A new question: for a call, or for something else, which does not wait for room.
     pub(super) fn new_question(
         &mut self,
         conn: ConnId,
         sort: Sort,
+        call: bool,
     ) -> Result<QuestionId, Exception> {
         let Some(row) = self.connections.get_mut(conn) else {
             return Err(Exception::disconnected("the connection is closed"));
         };
-        let limit = row.limits.questions;
-        if row.questions_len() >= limit {
-            return Err(Exception::overloaded(format!(
-                "{limit} calls are waiting for this peer already"
-            )));
+        if row.questions_len() >= row.limits.questions / 4 * 3 || row.unsent.is_some() {
+            row.may_ask(sort, call)?;
         }
         let question = Question::new(sort, row.round_trips + 1);
         Ok(row.ask(question))
@@ -281,6 +284,14 @@ impl<H: Host> Engine<H> {
         id: QuestionId,
     ) -> Option<&mut Question<H>> {
         self.connections.get_mut(conn)?.question_mut(id)
+    }
+
+    /// Ends a question: its Finish is sent.
+    pub(super) fn finish_question(&mut self, conn: ConnId, id: QuestionId, all: bool) {
+        let row = self.connections.get_mut(conn);
+        if let Some(question) = row.and_then(|row| row.remove_question(id)) {
+            self.transmit_finish(conn, id, question.named, all);
+        }
     }
 
     /// A question that was never sent, or is over.
@@ -299,7 +310,12 @@ impl<H: Host> Engine<H> {
     }
 
     fn asked(&mut self, conn: ConnId, id: QuestionId, asker: Asker<H>, given: Given) {
-        if let Some(question) = self.question_mut(conn, id) {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        if let Some(question) = row.question_mut(id) {
+            let counts = question.waits == 0 && question.sort != Sort::Pipeline;
+            question.bytes = if counts { given.bytes } else { 0 };
             // A call of another vat whose results do not come here is held by its answer there.
             question.held = match question.sort {
                 Sort::Call => false,
@@ -308,6 +324,8 @@ impl<H: Host> Engine<H> {
             };
             question.asker = asker;
             question.params = given.exports;
+            row.asked += usize::from(counts);
+            row.asked_bytes += if counts { given.bytes } else { 0 };
         }
     }
 
@@ -325,11 +343,12 @@ impl<H: Host> Engine<H> {
         question.state = State::Finished;
         let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
         let pipelined = std::mem::take(&mut question.pipelined);
+        let named = question.named;
         if let Some(answer) = taken {
             self.drop_question(conn, id);
             self.leave_results(conn, answer);
         }
-        self.transmit(conn, &encode::finish(id, true), &[]);
+        self.transmit_finish(conn, id, named, true);
         let reason = Exception::failed("the call was canceled");
         for (_, node) in pipelined {
             self.become_broken(node, reason.clone());
@@ -343,8 +362,7 @@ impl<H: Host> Engine<H> {
             return;
         };
         if question.unpin() {
-            self.drop_question(conn, id);
-            self.transmit(conn, &encode::finish(id, false), &[]);
+            self.finish_question(conn, id, false);
         }
     }
 
@@ -358,9 +376,9 @@ impl<H: Host> Engine<H> {
             question.pins = pins;
             return;
         }
-        self.drop_question(conn, id);
-        if finish {
-            self.transmit(conn, &encode::finish(id, false), &[]);
+        match finish {
+            true => self.finish_question(conn, id, false),
+            false => self.drop_question(conn, id),
         }
     }
 
@@ -370,24 +388,29 @@ impl<H: Host> Engine<H> {
     fn finish_call(
         &mut self,
         conn: ConnId,
+        head: CallHead<'_>,
         mut content: Content,
         no_pipelining: bool,
     ) -> Result<Given, Exception> {
         let result = self.give(conn, content.caps(), true).and_then(|mut given| {
             write::end_call(&mut content, no_pipelining, &given.caps);
             given.bytes = content.len() - 8;
-            match self.check_size(conn, given.bytes) {
-                Ok(()) => Ok(given),
+            match self.may_leave(conn, head.sort, given.bytes) {
+                Ok(leaves) => Ok((given, leaves)),
                 Err(reason) => {
                     self.take_back(conn, given);
                     Err(reason)
                 }
             }
         });
-        if let Ok(given) = &result {
-            self.transmit_content(conn, &given.fds, &mut content);
-            self.sent(conn, given);
-        }
+        let result = result.map(|(given, leaves)| {
+            match leaves {
+                true => self.transmit_content(conn, &given.fds, &mut content),
+                false => self.put_call(conn, head, &given, &mut content),
+            }
+            self.sent(conn, &given);
+            given
+        });
         self.put_draft(content);
         result
     }
@@ -437,7 +460,7 @@ impl<H: Host> Engine<H> {
         });
     }
 
-    fn transmit_to(&mut self, conn: ConnId, push: impl FnOnce(&mut Transmit)) {
+    pub(super) fn transmit_to(&mut self, conn: ConnId, push: impl FnOnce(&mut Transmit)) {
         let Some(row) = self.connections.get_mut(conn) else {
             return;
         };
@@ -469,7 +492,7 @@ impl<H: Host> Engine<H> {
         if self.drops_release() {
             return;
         }
-        self.transmit(conn, &encode::release(id, import.refs), &[]);
+        self.transmit_release(conn, id, import.refs, import.named);
     }
 
     /// A far node is no longer there, or is no longer far.

@@ -96,6 +96,11 @@ pub struct Stats {
     /// Calls of the peer that wait until it is within its soft limits again, and what must not
     /// overtake them.
     pub held: usize,
+    /// Our calls that wait for room at the peer, and the bytes of them and of what must not
+    /// overtake them.
+    pub waiting: usize,
+    /// See there.
+    pub waiting_bytes: usize,
     /// Bytes of the peer's calls without an answer.
     pub call_bytes: usize,
     /// Bytes of results that the peer has not finished with.

@@ -35,6 +35,12 @@ impl<H: Host> Engine<H> {
                     Work::Release(node) => self.drop_count(node),
                 }
             }
+            if !self.crowded.is_empty() {
+                self.let_leave();
+                if !self.work.is_empty() {
+                    continue;
+                }
+            }
             let Some(conn) = self.stuck.pop() else {
                 if self.is_overweight() {
                     self.shed();
@@ -139,7 +145,7 @@ impl<H: Host> Engine<H> {
             Pending::Wire(call) => self.refuse(call, &reason),
             Pending::Job(job) => self.outputs.push_back(Output::Run(job)),
             Pending::Bounce { conn, id } => {
-                self.transmit(conn, &encode::receiver_loopback(None, id), &[]);
+                self.transmit_behind(conn, &encode::receiver_loopback(None, id), &[]);
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::node::Kind;
+use super::room::Names;
 use super::{Engine, Work};
 use crate::connection::answer::{Results, ResultsTo, State as AnswerState};
 use crate::connection::question::{Asker, Sort, State};
@@ -31,7 +32,8 @@ impl<H: Host> Engine<H> {
         let row = self.connections.get(conn);
         match results_to {
             ResultsTo::Caller if conn == token.conn && !finished && nameless => {
-                match row.is_some_and(|row| row.tail_calls) {
+                // Its Return would have to wait for room with the call.
+                match row.is_some_and(|row| row.tail_calls && row.unsent.is_none()) {
                     true => Sort::Tail,
                     false => Sort::Call,
                 }
@@ -50,7 +52,7 @@ impl<H: Host> Engine<H> {
     /// rpc.capnp: Return.takeFromOtherQuestion
     pub(super) fn redirect(&mut self, token: &AnswerToken, question: QuestionId) {
         let built = encode::take_from_other(token.answer, question);
-        self.transmit(token.conn, &built, &[]);
+        self.transmit_behind(token.conn, &built, &[Names::Question(question)]);
         self.end_call(token);
         let Some(entry) = self.answer_mut(token) else {
             return;
@@ -75,13 +77,16 @@ impl<H: Host> Engine<H> {
             return;
         }
         match (question.state, question.sort) {
-            (State::Asked, Sort::Tail) => question.state = State::Finished,
-            (State::Asked | State::Answered, Sort::Tail | Sort::Pipeline) => {
-                self.drop_question(conn, id);
+            (State::Asked, Sort::Tail) => {
+                question.state = State::Finished;
+                let named = question.named;
+                self.transmit_finish(conn, id, named, true);
             }
-            (State::Finished | State::Taking(_), _) | (_, Sort::Call) => return,
+            (State::Asked | State::Answered, Sort::Tail | Sort::Pipeline) => {
+                self.finish_question(conn, id, true);
+            }
+            (State::Finished | State::Taking(_), _) | (_, Sort::Call) => {}
         }
-        self.transmit(conn, &encode::finish(id, true), &[]);
     }
 
     // ---- the results are here

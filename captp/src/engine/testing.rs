@@ -58,6 +58,14 @@ impl<H: Host> Engine<H> {
         self.fault == Some(fault)
     }
 
+    /// Gives an open connection another window.
+    #[cfg(test)]
+    pub(crate) fn set_window(&mut self, conn: ConnId, calls: usize) {
+        if let Some(row) = self.connections.get_mut(conn) {
+            row.window = calls;
+        }
+    }
+
     pub(super) fn drops_release(&self) -> bool {
         self.has_fault(Fault::ReleaseDropped)
     }

@@ -413,7 +413,7 @@ fn more_gifts_than_the_limit_go_through_the_gifter() {
     );
 }
 
-/// The exporter takes one call at a time from the gifter.
+/// The exporter takes one call at a time from the gifter, which sends more all the same.
 fn narrow() -> Trio {
     let mut net = Net::known(3);
     assert_eq!(net.meet(GIFTER, RECIPIENT), TO_RECIPIENT);
@@ -431,6 +431,8 @@ fn narrow() -> Trio {
         ),
     );
     net.run();
+    let conn = net.conn(link, 0);
+    net.vats[GIFTER].engine.set_window(conn, 100);
     let (recipient, gift) = (net.root(TO_RECIPIENT, 0), net.root(link, 0));
     Trio {
         net,

@@ -22,5 +22,6 @@ mod limits_tables;
 mod promises;
 mod random;
 mod rare;
+mod room;
 mod streaming;
 mod tail_calls;

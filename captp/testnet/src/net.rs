@@ -215,7 +215,7 @@ impl Net {
     pub(crate) fn check_link(&self, link: LinkId) -> Result<(), String> {
         let ends = [End { link, side: 0 }, End { link, side: 1 }];
         let quiet = |end: &End| self.network.flying(*end).next().is_none();
-        if !self.network.is_open(link) || !ends.iter().all(quiet) {
+        if !self.network.is_open(link) || !ends.iter().all(quiet) || self.waits(link) {
             return Ok(());
         }
         let [Some((a, first)), Some((b, second))] = ends.map(|end| self.tables(end)) else {
@@ -223,6 +223,15 @@ impl Net {
         };
         agree((a, &first), (b, &second))?;
         agree((b, &second), (a, &first))
+    }
+
+    /// Whether calls wait for room at one of the ends: the other does not know of them yet.
+    fn waits(&self, link: LinkId) -> bool {
+        let waiting = |side| {
+            let (vat, conn) = self.network.at(End { link, side })?;
+            Some(self.vats.get(vat)?.engine.stats(conn)?.waiting)
+        };
+        (0..2).any(|side| waiting(side).is_some_and(|waiting| waiting > 0))
     }
 
     fn tables(&self, end: End) -> Option<(usize, Tables)> {

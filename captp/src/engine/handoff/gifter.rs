@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::super::Engine;
 use super::super::node::{Far, Kind, Place};
+use super::super::room::Names;
 use crate::connection::export::State;
 use crate::connection::handoff::Vine;
 use crate::connection::question::{Asker, Question, Sort};
@@ -31,13 +32,14 @@ impl<H: Host> Engine<H> {
         let recipient = self.handoff_peer(conn)?;
         let exporter = self.handoff_peer(far.conn)?;
         let row = self.connections.get(far.conn)?;
-        if row.gifts >= row.limits.gifts {
+        // A Provide must not overtake calls, and whoever accepts waits for it for a limited time.
+        if row.gifts >= row.limits.gifts || row.unsent.is_some() {
             return None;
         }
         let said = row.peer_hello.iter().flat_map(|hello| &hello.addresses);
         let addresses = said.chain(&row.peer_addresses).cloned();
         let addresses = addresses.take(MAX_ADDRESSES).collect();
-        let question = self.new_question(far.conn, Sort::Call).ok()?;
+        let question = self.new_question(far.conn, Sort::Call, false).ok()?;
         self.gifts_made += 1;
         let claim = Claim::new(&identity, self.gifts_made, &exporter, recipient);
         let state = State::Vine(Vine::Given {
@@ -58,11 +60,8 @@ impl<H: Host> Engine<H> {
             recipient,
             nonce: claim.gift.nonce,
         };
-        self.transmit(
-            far.conn,
-            &encode::provide(question, &far.place, &recipient),
-            &[],
-        );
+        let provide = encode::provide(question, &far.place, &recipient);
+        self.transmit(far.conn, &provide, &[]);
         let contact = Rc::new(Contact {
             exporter,
             addresses,
@@ -138,9 +137,8 @@ impl<H: Host> Engine<H> {
         if !self.question_mut(conn, question).is_some_and(provides) {
             return;
         }
-        self.drop_question(conn, question);
         self.gift_is_over(conn);
-        self.transmit(conn, &encode::finish(question, true), &[]);
+        self.finish_question(conn, question, true);
     }
 
     pub(in crate::engine) fn gift_is_over(&mut self, exporter: ConnId) {
@@ -206,6 +204,7 @@ impl<H: Host> Engine<H> {
             }
             Vine::Closed => return,
         };
-        self.transmit(to, &encode::accept_disembargo(&place, name), &[]);
+        let built = encode::accept_disembargo(&place, name);
+        self.transmit_behind(to, &built, &[Names::Place(&place)]);
     }
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::super::node::{Far, Kind};
+use super::super::room::Names;
 use super::super::{DialId, Engine, Output, Work};
 use crate::connection::handoff::{Acceptor, Gift, Parked};
 use crate::connection::question::{Asker, Sort};
@@ -146,13 +147,13 @@ impl<H: Host> Engine<H> {
         let (vine, called, may_end) = (gift.vine, gift.called, gift.may_end());
         let orphan = gift.orphan;
         let contact = Rc::clone(&gift.contact);
-        let question = match self.new_question(conn, Sort::Call) {
+        let question = match self.new_question(conn, Sort::Call, false) {
             Ok(question) => question,
             Err(reason) => return self.fall_back(id, reason.reason()),
         };
         let embargo = called.then(|| self.embargo_vine(vine));
         let accept = encode::accept(question, &contact.claim, embargo.as_deref());
-        self.transmit(conn, &accept, &[]);
+        self.transmit_behind(conn, &accept, &[Names::Question(question)]);
         if may_end {
             if let Some(entry) = self.question_mut(conn, question) {
                 entry.asker = Asker::Gift(id);
@@ -242,7 +243,8 @@ impl<H: Host> Engine<H> {
         let name: EmbargoName = Rc::from(name);
         if let Some(Far { conn, place, .. }) = self.nodes.get(vine).and_then(|node| node.far()) {
             let (conn, place) = (*conn, place.clone());
-            self.transmit(conn, &encode::accept_disembargo(&place, &name), &[]);
+            let built = encode::accept_disembargo(&place, &name);
+            self.transmit_behind(conn, &built, &[Names::Place(&place)]);
         }
         name
     }

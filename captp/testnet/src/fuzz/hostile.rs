@@ -76,6 +76,8 @@ fn limits(narrow: bool) -> Limits {
         .with_answers_soft(6)
         .with_answers(12)
         .with_questions(12)
+        .with_questions_soft(6)
+        .with_waiting_calls(8)
         .with_call_bytes_soft(2 << 10)
         .with_call_bytes(6 << 10)
         .with_kept_bytes(2 << 10)
@@ -95,6 +97,7 @@ fn limits(narrow: bool) -> Limits {
         .with_answers_soft(3)
         .with_answers(6)
         .with_questions(5)
+        .with_waiting_calls(5)
         .with_exports(4)
         .with_imports(6)
         .with_embargoes(2)
@@ -107,7 +110,9 @@ fn limits(narrow: bool) -> Limits {
 /// Of the honest link. Calls that are answered with each other's results go round until there are
 /// no more questions: soon, here.
 fn circle() -> Limits {
-    Limits::default().with_questions(200)
+    Limits::default()
+        .with_questions(200)
+        .with_waiting_calls(200)
 }
 
 impl World {

@@ -162,7 +162,8 @@ pub struct Setup {
     pub keys: bool,
     /// Whether links carry file descriptors.
     pub descriptors: bool,
-    /// How many calls of a peer may be under way; the default of the engine if `None`.
+    /// How many calls may be under way on a connection, of the peer and to it; the defaults of the
+    /// engine if `None`.
     pub room: Option<usize>,
     /// How many gifts may be open at a peer; the default of the engine if `None`.
     pub gifts: Option<usize>,

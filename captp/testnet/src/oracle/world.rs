@@ -270,6 +270,7 @@ fn limits(setup: &Setup) -> Limits {
     if let Some(much) = setup.scarce {
         limits = limits
             .with_questions(6 * much)
+            .with_waiting_calls(6 * much)
             .with_exports(4 * much)
             .with_embargoes(much)
             .with_gifts(much)
@@ -279,7 +280,7 @@ fn limits(setup: &Setup) -> Limits {
             .with_pipelined_calls(4 * much);
     }
     if let Some(calls) = setup.room {
-        limits = limits.with_answers_soft(calls);
+        limits = limits.with_answers_soft(calls).with_questions_soft(calls);
     }
     if let Some(gifts) = setup.gifts {
         limits = limits.with_gifts(gifts);

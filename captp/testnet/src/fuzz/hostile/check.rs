@@ -65,7 +65,12 @@ impl World {
         let limits = &self.limits;
         for (what, is, most) in [
             ("answers", stats.answers, limits.answers),
-            ("questions", stats.questions, limits.questions),
+            (
+                "questions",
+                stats.questions.saturating_sub(stats.waiting),
+                limits.questions,
+            ),
+            ("waiting", stats.waiting, limits.waiting_calls),
             ("exports", stats.exports, limits.exports),
             ("imports", stats.imports, limits.imports),
             ("embargoes", stats.embargoes, limits.embargoes),

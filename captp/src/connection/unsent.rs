@@ -1,0 +1,90 @@
+//! What waits for room at the peer: calls of ours beyond a soft limit, and what must not overtake
+//! them.
+//!
+//! Messages wait as they will leave, in one queue per connection, which exists only while something
+//! waits. For everything else they have been sent: their questions and exports are in the tables,
+//! calls are pipelined on them, embargoes follow them. The queue is a slow part of the wire.
+//!
+//! Calls, Bootstraps, Provides, Accepts and Disembargoes never overtake each other. Returns,
+//! Resolves, Finishes and Releases overtake all of them, unless they end or change something that a
+//! waiting message names: every such entry of a table remembers the serial number of the last
+//! message that does.
+//!
+//! Law: messages leave in the order in which they came; the first one is always a call.
+
+use std::collections::VecDeque;
+
+use super::question::Sort;
+use crate::{ExportId, QuestionId, Transmit};
+
+/// The queue.
+#[derive(Default)]
+pub(crate) struct Unsent {
+    pub(crate) bytes: Transmit,
+    items: VecDeque<Item>,
+    /// Calls among them.
+    calls: usize,
+    /// Questions of waiting calls in the table which will be answered.
+    pub(crate) asked: usize,
+    /// Since when the queue has been watched; nothing until somebody tells the time.
+    pub(crate) watched: Option<std::time::Duration>,
+    /// Whether a message has left since then.
+    pub(crate) moved: bool,
+}
+
+/// One message.
+#[derive(Clone, Copy)]
+pub(crate) struct Item {
+    pub(crate) serial: u64,
+    /// Bytes in the queue.
+    pub(crate) len: usize,
+    pub(crate) what: What,
+}
+
+/// What a message that waits is.
+#[derive(Clone, Copy)]
+pub(crate) enum What {
+    /// A call: needs room.
+    Call {
+        question: QuestionId,
+        sort: Sort,
+        /// Its size as the peer counts it.
+        bytes: usize,
+    },
+    /// A Resolve, which holds a count of its export: a new one of the same number must not be
+    /// taken for it.
+    Resolve { export: ExportId, serial: u64 },
+    /// Anything else.
+    Other,
+}
+
+impl Unsent {
+    pub(crate) fn push(&mut self, item: Item) {
+        self.calls += usize::from(matches!(item.what, What::Call { .. }));
+        self.items.push_back(item);
+    }
+
+    pub(crate) fn front(&self) -> Option<&Item> {
+        self.items.front()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.calls -= usize::from(matches!(item.what, What::Call { .. }));
+        self.moved = true;
+        Some(item)
+    }
+
+    pub(crate) const fn calls(&self) -> usize {
+        self.calls
+    }
+
+    pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter()
+    }
+
+    /// Whether a message that names something, the last of them with this serial number, waits.
+    pub(crate) fn is_named(&self, named: u64) -> bool {
+        self.items.front().is_some_and(|item| named >= item.serial)
+    }
+}

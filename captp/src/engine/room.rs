@@ -1,0 +1,472 @@
+//! Room at the peer: calls beyond a soft limit wait here, and leave in order as answers come and as
+//! the transport takes what was sent.
+//!
+//! What waits, and what may overtake it, is told in [`crate::connection::unsent`]. A message that
+//! overtakes waiting calls must not lead the peer past them: a reference to something of the peer's
+//! own is described in a Return as a promise, whose Resolve waits behind the calls.
+//!
+//! # No deadlock
+//!
+//! Answers, resolutions and what ends something do not wait for room, so that two vats which are
+//! full of each other's calls go on. One case is left: a call that was made to serve a call of the
+//! peer waits behind calls which the peer does not answer before it has that answer (callbacks nested
+//! deeper than the window; resolutions that depend on answers). Nobody can tell that from a peer that
+//! is slow. So a queue from which nothing has left for [`Config::patience`](crate::Config::patience)
+//! has its window doubled, again and again, up to the hard limit: [`Limits::questions`] calls, and
+//! twice [`Limits::question_bytes`]. Nothing is reordered for it. Therefore no chain of callbacks
+//! waits for ever that has fewer calls under way than that, if the host
+//! [tells the time](Engine::handle_time). When nothing waits and the calls under way fit into it, the
+//! window is as it was.
+//!
+//! The window is not opened while the peer does not read: more calls would not help.
+
+use std::time::Duration;
+
+use super::Engine;
+use super::describe::Given;
+use super::node::Place;
+#[cfg(doc)]
+use crate::Limits;
+use crate::connection::Connection;
+use crate::connection::question::Sort;
+use crate::connection::unsent::{Item, What};
+use crate::message::encode::{self, Built, Cap, Described};
+use crate::message::write::CallHead;
+use crate::{ConnId, Content, Exception, ExportId, Host, ImportId, QuestionId, Transmit};
+
+/// What a message that waits names.
+pub(super) enum Names<'a> {
+    /// A question that it asks.
+    Question(QuestionId),
+    /// Where it goes.
+    Place(&'a Place),
+    Nothing,
+}
+
+impl<H: Host> Connection<H> {
+    /// Whether a call may be sent now, if nothing waits. `others`: how many questions there are
+    /// besides it, waiting calls apart.
+    fn has_room(&self, sort: Sort, bytes: usize, others: usize) -> bool {
+        let outbound = self.outbound.len();
+        if outbound > self.limits.outbound_soft || outbound + bytes > self.outbound_room() {
+            return false;
+        }
+        if sort == Sort::Pipeline {
+            return true;
+        }
+        let fits = self.asked_bytes == 0 || self.asked_bytes + bytes <= self.window_bytes();
+        fits && self.asked < self.window_calls() && others < self.limits.questions
+    }
+
+    fn window_calls(&self) -> usize {
+        let wide = self.window.saturating_mul(1 << self.wide.min(MOST_WIDE));
+        wide.min(self.limits.questions).max(1)
+    }
+
+    fn window_bytes(&self) -> usize {
+        let wide = self
+            .limits
+            .question_bytes
+            .saturating_mul(1 << self.wide.min(1));
+        wide.min(self.limits.question_bytes.saturating_mul(2))
+    }
+
+    /// A question is answered; how many bytes it counted. Perhaps the window need not be wide any
+    /// more.
+    pub(crate) fn uncount_asked(&mut self, bytes: usize) {
+        self.asked -= usize::from(bytes > 0);
+        self.asked_bytes -= bytes;
+        if self.wide > 0 && self.unsent.is_none() {
+            let fits = self.asked < self.window && self.asked_bytes < self.limits.question_bytes;
+            self.wide = if fits { 0 } else { self.wide };
+        }
+    }
+
+    /// Whether the window can be wider, and that may be of use.
+    fn can_widen(&self) -> bool {
+        let more = self.window_calls() < self.limits.questions || self.wide == 0;
+        more && self.wide < MOST_WIDE && self.outbound.len() <= self.limits.outbound_soft
+    }
+
+    /// Whether one more call may wait, or why not.
+    fn may_wait(&self, bytes: usize) -> Result<(), Exception> {
+        let unsent = self.unsent.as_ref();
+        let calls = unsent.map_or(0, |unsent| unsent.calls());
+        let waiting = unsent.map_or(0, |unsent| unsent.bytes.len());
+        let (most, most_bytes) = (self.limits.waiting_calls, self.limits.waiting_bytes);
+        if calls >= most {
+            return Err(Exception::overloaded(format!(
+                "{calls} calls wait for room at the peer, the limit (waiting_calls) is {most}; \
+                 wait for answers before making more calls"
+            )));
+        }
+        if waiting.saturating_add(bytes) > most_bytes {
+            return Err(Exception::overloaded(format!(
+                "{waiting} bytes of calls wait for room at the peer, {bytes} more are above the \
+                 limit (waiting_bytes) of {most_bytes}; wait for answers before making more calls"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether there may be one more question in the table, which is a call or something else.
+    /// Calls that will be answered may wait.
+    pub(super) fn may_ask(&self, sort: Sort, call: bool) -> Result<(), Exception> {
+        let limit = self.limits.questions;
+        if call && self.unsent.is_some() {
+            self.may_wait(0)?;
+        }
+        let sent = self.sent_questions();
+        // What will not end by an answer.
+        let kept = sent.saturating_sub(self.asked);
+        let has_room = match sort {
+            Sort::Call | Sort::Tail if call => kept < limit,
+            Sort::Call | Sort::Tail => sent < limit,
+            Sort::Pipeline => sent < limit && kept < limit / 4 * 3,
+        };
+        if has_room {
+            return Ok(());
+        }
+        Err(Exception::overloaded(format!(
+            "{sent} calls to this peer have no answer, or their answers are in use ({kept}); the \
+             limit (questions) is {limit}; wait for answers, or let go of references inside them"
+        )))
+    }
+
+    /// Questions in the table, calls that wait apart.
+    fn sent_questions(&self) -> usize {
+        let waiting = self.unsent.as_ref().map_or(0, |unsent| unsent.asked);
+        self.questions_len().saturating_sub(waiting)
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Whether a call of that size may leave at once; if not, it waits.
+    pub(super) fn may_leave(
+        &self,
+        conn: ConnId,
+        sort: Sort,
+        bytes: usize,
+    ) -> Result<bool, Exception> {
+        let Some(row) = self.connections.get(conn) else {
+            return Ok(true);
+        };
+        row.fits_ever(bytes)?;
+        let others = row.questions_len().saturating_sub(1);
+        if row.unsent.is_none() && row.has_room(sort, bytes, others) {
+            return Ok(true);
+        }
+        row.may_wait(bytes).map(|()| false)
+    }
+
+    /// Whether calls wait for room.
+    pub(super) fn has_unsent(&self, conn: ConnId) -> bool {
+        self.connections
+            .get(conn)
+            .is_some_and(|row| row.unsent.is_some())
+    }
+
+    /// Whether a call of another vat may go on to a peer. Such calls fill half of the queue only: no
+    /// other vat shall keep us from making calls of our own. At the hard limit they do not wait at
+    /// all: a call that goes round in a circle would wait for itself.
+    pub(super) fn has_forward_room(&self, conn: ConnId) -> Result<(), Exception> {
+        let Some(row) = self.connections.get(conn) else {
+            return Ok(());
+        };
+        let limits = &row.limits;
+        if row.sent_questions() >= limits.questions {
+            return Err(Exception::overloaded(format!(
+                "{} calls to the peer that this one goes on to have no answer, which is the limit \
+                 (questions); try again when some are answered",
+                limits.questions
+            )));
+        }
+        let Some(unsent) = &row.unsent else {
+            return Ok(());
+        };
+        let (calls, bytes) = (unsent.calls(), unsent.bytes.len());
+        if calls >= limits.waiting_calls.div_ceil(2) || bytes > limits.waiting_bytes / 2 {
+            return Err(Exception::overloaded(format!(
+                "{calls} calls of {bytes} bytes wait for room at the peer that this one goes on to, \
+                 and calls of other vats may fill half of the limits (waiting_calls, \
+                 waiting_bytes); try again when some are answered"
+            )));
+        }
+        Ok(())
+    }
+
+    // ---- what waits
+
+    /// A call waits. It has been described, and its question is in the table.
+    pub(super) fn put_call(
+        &mut self,
+        conn: ConnId,
+        head: CallHead<'_>,
+        given: &Given,
+        content: &mut Content,
+    ) {
+        let (question, sort, bytes) = (head.question, head.sort, given.bytes);
+        let what = What::Call {
+            question,
+            sort,
+            bytes,
+        };
+        let push = |out: &mut Transmit| out.push_whole(content.message(), &given.fds);
+        let Some(serial) = self.put(conn, what, push) else {
+            return;
+        };
+        self.name(conn, &Names::Place(head.place), serial);
+        for cap in &given.caps {
+            self.name_cap(conn, cap, serial);
+        }
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        if let Some(entry) = row.question_mut(question) {
+            entry.waits = serial;
+            entry.named = serial;
+        }
+        if sort != Sort::Pipeline
+            && let Some(unsent) = &mut row.unsent
+        {
+            unsent.asked += 1;
+        }
+    }
+
+    /// Sends a message that must not overtake calls.
+    pub(super) fn transmit_behind(&mut self, conn: ConnId, built: &Built, names: &[Names<'_>]) {
+        if !self.has_unsent(conn) {
+            return self.transmit(conn, built, &[]);
+        }
+        let segments = built.get_segments_for_output();
+        if let Some(serial) = self.put(conn, What::Other, |out| out.push(&segments, &[])) {
+            for names in names {
+                self.name(conn, names, serial);
+            }
+        }
+    }
+
+    /// Sends the Finish for a question.
+    pub(super) fn transmit_finish(&mut self, conn: ConnId, id: QuestionId, named: u64, all: bool) {
+        let built = encode::finish(id, all);
+        self.transmit_end(conn, &built, named);
+    }
+
+    /// Sends a Release.
+    pub(super) fn transmit_release(&mut self, conn: ConnId, id: ImportId, refs: u32, named: u64) {
+        self.transmit_end(conn, &encode::release(id, refs), named);
+    }
+
+    /// Sends a message that ends something, behind those that name it.
+    fn transmit_end(&mut self, conn: ConnId, built: &Built, named: u64) {
+        match self.is_named(conn, named) {
+            true => self.transmit_behind(conn, built, &[]),
+            false => self.transmit(conn, built, &[]),
+        }
+    }
+
+    /// Sends a Resolve. To something of the peer's own it must not overtake calls.
+    pub(super) fn transmit_resolve(
+        &mut self,
+        conn: ConnId,
+        export: ExportId,
+        built: &Built,
+        cap: Option<&Cap>,
+        given: &Given,
+    ) {
+        let row = self.connections.get(conn);
+        let entry = row.and_then(|row| row.exports.get(export.raw()));
+        let Some((serial, named)) = entry.map(|entry| (entry.serial, entry.named)) else {
+            return self.transmit(conn, built, &given.fds);
+        };
+        let home = cap.is_some_and(|cap| matches!(cap.as_what, Described::Theirs(_)));
+        if !(home && self.has_unsent(conn) || self.is_named(conn, named)) {
+            return self.transmit(conn, built, &given.fds);
+        }
+        let what = What::Resolve { export, serial };
+        let segments = built.get_segments_for_output();
+        let put = self.put(conn, what, |out| out.push(&segments, &given.fds));
+        let row = self.connections.get_mut(conn);
+        if let Some(entry) = row.and_then(|row| row.exports.get_mut(export.raw())) {
+            entry.refs = entry.refs.saturating_add(1);
+        }
+        if let (Some(cap), Some(serial)) = (cap, put) {
+            self.name_cap(conn, cap, serial);
+        }
+    }
+
+    fn is_named(&self, conn: ConnId, named: u64) -> bool {
+        self.connections
+            .get(conn)
+            .and_then(|row| row.unsent.as_ref())
+            .is_some_and(|unsent| unsent.is_named(named))
+    }
+
+    /// Puts a message behind all others; its serial number.
+    fn put(&mut self, conn: ConnId, what: What, push: impl FnOnce(&mut Transmit)) -> Option<u64> {
+        let row = self.connections.get_mut(conn)?;
+        let serial = row.next_serial();
+        if row.unsent.is_none() {
+            self.crowded.push(conn);
+        }
+        let unsent = row.unsent.get_or_insert_default();
+        let before = unsent.bytes.len();
+        push(&mut unsent.bytes);
+        let len = unsent.bytes.len() - before;
+        unsent.push(Item { serial, len, what });
+        self.weigh(conn);
+        Some(serial)
+    }
+
+    fn name_cap(&mut self, conn: ConnId, cap: &Cap, serial: u64) {
+        match &cap.as_what {
+            Described::Theirs(place) => self.name(conn, &Names::Place(place), serial),
+            Described::Promise(id) => {
+                let row = self.connections.get_mut(conn);
+                if let Some(entry) = row.and_then(|row| row.exports.get_mut(id.raw())) {
+                    entry.named = serial;
+                }
+            }
+            Described::Null | Described::Hosted(_) | Described::Third { .. } => {}
+        }
+    }
+
+    fn name(&mut self, conn: ConnId, names: &Names<'_>, serial: u64) {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        let question = match names {
+            Names::Nothing => return,
+            Names::Place(Place::Import { id, .. }) => {
+                if let Some(entry) = row.imports.get_mut(id.raw()) {
+                    entry.named = serial;
+                }
+                return;
+            }
+            Names::Place(Place::Answer { question, .. }) | Names::Question(question) => question,
+        };
+        if let Some(entry) = row.question_mut(*question) {
+            entry.named = serial;
+        }
+    }
+
+    // ---- what leaves
+
+    /// Lets everything leave for which there is room.
+    pub(super) fn let_leave(&mut self) {
+        let mut at = 0;
+        while let Some(conn) = self.crowded.get(at).copied() {
+            while let Some(item) = self.take_first(conn) {
+                self.left(conn, &item);
+            }
+            match self.has_unsent(conn) {
+                true => at += 1,
+                false => drop(self.crowded.swap_remove(at)),
+            }
+        }
+    }
+
+    /// Moves the first message to what is transmitted, if there is room for it.
+    fn take_first(&mut self, conn: ConnId) -> Option<Item> {
+        let row = self.connections.get_mut(conn)?;
+        let unsent = row.unsent.as_ref()?;
+        let item = *unsent.front()?;
+        if let What::Call { sort, bytes, .. } = item.what {
+            let others = row.sent_questions();
+            if !row.has_room(sort, bytes, others) {
+                return None;
+            }
+        }
+        let unsent = row.unsent.as_mut()?;
+        unsent.pop();
+        let mut bytes = std::mem::take(&mut unsent.bytes);
+        let last = unsent.front().is_none();
+        if last {
+            row.unsent = None;
+        }
+        self.transmit_to(conn, |out| bytes.move_message(item.len, out));
+        let row = self.connections.get_mut(conn)?;
+        if let Some(unsent) = &mut row.unsent {
+            unsent.bytes = bytes;
+        }
+        self.weigh(conn);
+        Some(item)
+    }
+
+    fn left(&mut self, conn: ConnId, item: &Item) {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        match item.what {
+            What::Call {
+                question,
+                sort,
+                bytes,
+            } => {
+                let Some(entry) = row.question_mut(question) else {
+                    return;
+                };
+                if entry.waits != item.serial {
+                    return;
+                }
+                entry.waits = 0;
+                if sort == Sort::Pipeline {
+                    return;
+                }
+                entry.bytes = bytes;
+                row.asked += 1;
+                row.asked_bytes += bytes;
+                if let Some(unsent) = &mut row.unsent {
+                    unsent.asked -= 1;
+                }
+            }
+            What::Resolve { export, serial } => {
+                let entry = row.exports.get(export.raw());
+                if entry.is_some_and(|entry| entry.serial == serial) {
+                    // The peer may have released it since.
+                    let _: Option<()> = self.release_export(conn, export, 1);
+                }
+            }
+            What::Other => {}
+        }
+    }
+
+    // ---- time
+
+    /// When a queue from which nothing leaves has waited long enough.
+    pub(super) fn widening_due(&self) -> Option<Duration> {
+        let rows = self
+            .crowded
+            .iter()
+            .filter_map(|conn| self.connections.get(*conn));
+        let due = rows.filter(|row| row.can_widen()).filter_map(|row| {
+            let since = row.unsent.as_ref()?.watched;
+            Some(since.map_or(self.now, |since| since.saturating_add(self.config.patience)))
+        });
+        due.min()
+    }
+
+    /// Opens the windows of queues from which nothing has left for long.
+    pub(super) fn widen(&mut self) {
+        let (now, patience) = (self.now, self.config.patience);
+        for conn in &self.crowded {
+            let Some(row) = self.connections.get_mut(*conn) else {
+                continue;
+            };
+            let widens = row.can_widen();
+            let Some(unsent) = &mut row.unsent else {
+                continue;
+            };
+            match unsent.watched {
+                Some(since) if now < since.saturating_add(patience) => continue,
+                Some(_) if !unsent.moved && widens => row.wide += 1,
+                Some(_) | None => {}
+            }
+            unsent.watched = Some(now);
+            unsent.moved = false;
+        }
+    }
+}
+
+/// How often a window is doubled at most.
+const MOST_WIDE: u32 = 31;

@@ -1,0 +1,602 @@
+//! Calls of ours that wait for room at the peer: that they leave in order, that nothing leads past
+//! them, and that they do not wait for ever.
+
+use std::time::Duration;
+
+use super::handoff::{EXPORTER, GIFTER, RECIPIENT, TO_EXPORTER, Trio, hush};
+use super::net::{Event, Net, Respond, Vat, take};
+use crate::{ConnId, ConnOptions, ExceptionKind, Limits, NodeId, Transmit};
+
+/// Room for that many calls.
+fn window(calls: usize) -> Limits {
+    Limits::default().with_questions_soft(calls)
+}
+
+/// Two vats; vat 1 offers object 0. The limits are those of vat 0, then of vat 1.
+fn pair_with(limits: [Limits; 2]) -> (Net, NodeId) {
+    let mut net = Net::new(2);
+    let root = net.vats[1].object(0);
+    let [first, second] = limits;
+    let options = ConnOptions::default().with_limits(second);
+    net.link(
+        (0, ConnOptions::default().with_limits(first)),
+        (1, options.with_bootstrap(root)),
+    );
+    net.vats[1].release(root);
+    let conn = net.conn(0, 0);
+    let boot = net.vats[0].engine.bootstrap(conn);
+    net.run();
+    (net, boot)
+}
+
+/// Vat 0 has a small window, vat 1 none.
+fn narrow(calls: usize) -> (Net, NodeId) {
+    pair_with([window(calls), Limits::default()])
+}
+
+fn waiting(net: &Net, vat: usize) -> usize {
+    let conn = net.conn(0, vat);
+    net.vats[vat].engine.stats(conn).unwrap().waiting
+}
+
+fn next_call(net: &mut Net, vat: usize) -> (u32, Vec<NodeId>, Respond) {
+    take!(net.vats[vat], Event::Call { number, caps, respond, .. } => (number, caps, respond))
+}
+
+/// Serves all calls at a vat as they come; their numbers.
+fn serve(net: &mut Net, vat: usize) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    loop {
+        net.run();
+        let Some(event) = net.vats[vat].next() else {
+            return numbers;
+        };
+        if let Event::Call {
+            number, respond, ..
+        } = event
+        {
+            numbers.push(number);
+            net.vats[vat].answer(respond, 0, &[]);
+        }
+    }
+}
+
+/// Lets time pass at a vat until a window has been opened once.
+fn be_patient(vat: &mut Vat) {
+    let now = vat.engine.deadline().expect("something that ends by time");
+    vat.engine.handle_time(now);
+    if let Some(due) = vat.engine.deadline() {
+        vat.engine.handle_time(due);
+    }
+    vat.collect();
+}
+
+/// Moves bytes between two engines without looking at single messages.
+fn shuttle(net: &mut Net) -> bool {
+    let mut any = false;
+    for from in 0..2 {
+        let (here, there): (ConnId, ConnId) = (net.conn(0, from), net.conn(0, 1 - from));
+        let mut out = Transmit::new();
+        any |= net.vats[from].engine.poll_transmit(here, &mut out);
+        while let Some((run, _)) = out.head() {
+            let run = run.to_vec();
+            out.advance(run.len());
+            net.vats[1 - from].feed(there, &run, Vec::new());
+        }
+    }
+    any
+}
+
+#[test]
+fn a_hundred_thousand_calls_through_a_window_of_64_are_answered_in_order() {
+    const CALLS: u32 = 100_000;
+    let (mut net, boot) = narrow(64);
+    // Each call goes to the result of the one before.
+    let mut target = boot;
+    for number in 0..CALLS {
+        let (_, result) = net.vats[0].ask(target, number, &[]);
+        net.vats[0].release(target);
+        target = result;
+    }
+    net.vats[0].release(target);
+    assert_eq!(waiting(&net, 0), CALLS as usize - 64);
+    let (mut arrived, mut answered, mut most) = (0, 0, 0);
+    let object = net.vats[1].object(0);
+    while shuttle(&mut net) {
+        let there = net.conn(0, 1);
+        most = most.max(net.vats[1].engine.stats(there).unwrap().answers);
+        while let Some(event) = net.vats[1].next() {
+            let Event::Call {
+                number, respond, ..
+            } = event
+            else {
+                panic!("{event:?}");
+            };
+            assert_eq!(number, arrived);
+            arrived += 1;
+            net.vats[1].answer(respond, number, &[object]);
+        }
+        while let Some(event) = net.vats[0].next() {
+            let Event::Returned {
+                result: Ok((number, caps)),
+                ..
+            } = event
+            else {
+                panic!("{event:?}");
+            };
+            assert_eq!(number, answered);
+            answered += 1;
+            net.vats[0].release(caps[0]);
+        }
+    }
+    assert_eq!((arrived, answered), (CALLS, CALLS));
+    assert!(most <= 130, "{most} calls at once at the callee");
+    net.vats[1].release(object);
+    net.vats[1].events.clear();
+    net.assert_drained(&[0, 1]);
+}
+
+#[test]
+fn bytes_of_calls_and_what_the_transport_does_not_take_make_calls_wait_as_well() {
+    for limits in [
+        Limits::default().with_question_bytes(4_000),
+        Limits::default().with_outbound_soft(4_000),
+    ] {
+        let (mut net, boot) = pair_with([limits, Limits::default()]);
+        for _ in 0..20 {
+            let mut call = net.vats[0].call(0, &[], None);
+            call.blob = 1_000;
+            net.vats[0].engine.send(boot, call);
+            net.vats[0].collect();
+        }
+        let conn = net.conn(0, 0);
+        let stats = net.vats[0].engine.stats(conn).unwrap();
+        assert!((14..18).contains(&stats.waiting), "{stats:?}");
+        assert!(stats.waiting_bytes > 1_000 * stats.waiting, "{stats:?}");
+        assert!(stats.outbound_bytes < 6_000, "{stats:?}");
+        assert_eq!(serve(&mut net, 1).len(), 20);
+    }
+}
+
+#[test]
+fn what_the_transport_takes_lets_waiting_calls_leave() {
+    let limits = Limits::default().with_outbound_soft(1_000);
+    let (mut net, boot) = pair_with([limits, Limits::default()]);
+    for number in 0..50 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    let conn = net.conn(0, 0);
+    let engine = &mut net.vats[0].engine;
+    while engine.pending_transmit().is_some() {}
+    let mut taken = 0;
+    while let Some((run, _)) = engine.transmit_head(conn) {
+        let some = run.len().min(100);
+        taken += some;
+        engine.transmit_advance(conn, some);
+    }
+    let stats = engine.stats(conn).unwrap();
+    assert_eq!((stats.waiting, stats.outbound_bytes), (0, 0), "{stats:?}");
+    assert!(taken > 50 * 100, "{taken} bytes");
+}
+
+#[test]
+fn a_peer_that_takes_few_calls_gets_few() {
+    let mut net = Net::new(2);
+    let root = net.vats[1].object(0);
+    let greets = ConnOptions::default().with_hello(true);
+    let limits = Limits::default().with_answers_soft(3);
+    net.link(
+        (0, greets.clone()),
+        (1, greets.with_bootstrap(root).with_limits(limits)),
+    );
+    let conn = net.conn(0, 0);
+    net.run();
+    let boot = net.vats[0].engine.bootstrap(conn);
+    net.run();
+    for number in 0..10 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    assert_eq!(waiting(&net, 0), 7);
+    assert_eq!(serve(&mut net, 1), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn beyond_the_hard_bound_a_call_fails_and_says_which_limit() {
+    let limits = window(1).with_waiting_calls(2);
+    let (mut net, boot) = pair_with([limits, Limits::default()]);
+    for number in 0..4 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    let reason = take!(net.vats[0], Event::Failed { reason } => reason);
+    assert_eq!(reason.kind(), ExceptionKind::Overloaded);
+    assert!(
+        reason.reason().contains("2 calls wait for room"),
+        "{reason}"
+    );
+    assert!(reason.reason().contains("waiting_calls"), "{reason}");
+    assert_eq!(serve(&mut net, 1), [0, 1, 2]);
+
+    let limits = window(1).with_waiting_bytes(500);
+    let (mut net, boot) = pair_with([limits, Limits::default()]);
+    for number in 0..6 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    let mut refused = 0;
+    while let Some(event) = net.vats[0].next() {
+        if let Event::Returned {
+            result: Err(reason),
+            ..
+        } = event
+        {
+            assert!(reason.reason().contains("waiting_bytes"), "{reason}");
+            refused += 1;
+        }
+    }
+    assert!((1..4).contains(&refused), "{refused} calls");
+    assert_eq!(serve(&mut net, 1).len(), 6 - refused);
+}
+
+#[test]
+fn calls_of_other_vats_fill_half_of_the_room_only() {
+    let mut net = Net::new(3);
+    let root = net.vats[2].object(0);
+    let limits = window(1).with_waiting_calls(4);
+    let plain = ConnOptions::default;
+    let to_host = net.link(
+        (1, plain().with_limits(limits)),
+        (2, plain().with_bootstrap(root)),
+    );
+    let conn = net.conn(to_host, 0);
+    let host = net.vats[1].engine.bootstrap(conn);
+    net.run();
+    let middle = net.link((0, plain()), (1, plain().with_bootstrap(host)));
+    let conn = net.conn(middle, 0);
+    let boot = net.vats[0].engine.bootstrap(conn);
+    for number in 0..6 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    net.run();
+    for _ in 0..3 {
+        take!(net.vats[0], Event::Returned { result: Err(reason), .. } => {
+            assert_eq!(reason.kind(), ExceptionKind::Overloaded);
+            assert!(reason.reason().contains("other vats"), "{reason}");
+        });
+    }
+    net.vats[1].send(host, 10, &[]);
+    net.vats[1].send(host, 11, &[]);
+    assert_eq!(serve(&mut net, 2), [0, 1, 2, 10, 11]);
+}
+
+#[test]
+fn returns_resolves_finishes_and_releases_overtake_calls_that_wait() {
+    let (mut net, boot) = narrow(1);
+    let promise = net.vats[0].engine.promise();
+    let mine = net.vats[0].object(7);
+    net.vats[0].send(boot, 1, &[promise, mine]);
+    net.run();
+    let (_, caps, first) = next_call(&mut net, 1);
+    net.vats[1].send(caps[1], 2, &[]);
+    let theirs = net.vats[1].object(5);
+    net.vats[1].send(caps[1], 3, &[theirs]);
+    net.run();
+    net.vats[0].send(boot, 4, &[]);
+    assert_eq!(waiting(&net, 0), 1);
+    let (_, _, second) = next_call(&mut net, 0);
+    net.vats[0].answer(second, 0, &[]);
+    assert_eq!(net.flying(0, 1), ["return"]);
+    net.vats[0].engine.resolve(promise, Ok(mine)).unwrap();
+    assert_eq!(net.flying(0, 1), ["return", "resolve"]);
+    let (_, given, third) = next_call(&mut net, 0);
+    net.vats[0].answer(third, 0, &[]);
+    net.vats[0].release(given[0]);
+    assert_eq!(net.flying(0, 1), ["return", "resolve", "return", "release"]);
+    net.run();
+    net.vats[1].answer(first, 0, &[]);
+    net.vats[1].events.clear();
+    assert_eq!(serve(&mut net, 1), [4]);
+}
+
+#[test]
+fn what_ends_something_that_a_waiting_call_names_waits_with_it() {
+    let (mut net, boot) = narrow(1);
+    let object = net.vats[1].object(5);
+    let (_, first) = net.vats[0].ask(boot, 1, &[]);
+    net.run();
+    let (_, _, respond) = next_call(&mut net, 1);
+    let promise = net.vats[0].engine.promise();
+    // All of these wait: a call to the answer, one with a promise, one that names a reference.
+    let (_, kept) = net.vats[0].ask(boot, 2, &[promise]);
+    net.vats[0].send(first, 3, &[boot]);
+    net.vats[0].release(first);
+    net.vats[0].release(boot);
+    let mine = net.vats[0].object(8);
+    net.vats[0].engine.resolve(promise, Ok(mine)).unwrap();
+    assert!(net.vats[0].engine.cancel(kept));
+    assert_eq!(net.flying(0, 1).len(), 0, "all wait");
+    net.vats[1].answer(respond, 0, &[object]);
+    net.vats[1].release(object);
+    net.run();
+    let (number, caps, respond) = next_call(&mut net, 1);
+    assert_eq!((number, caps.len()), (2, 1));
+    net.vats[1].answer(respond, 0, &[]);
+    net.vats[1].release(caps[0]);
+    net.run();
+    let numbers: Vec<u32> = std::iter::from_fn(|| {
+        net.run();
+        let event = net.vats[1].next()?;
+        match event {
+            Event::Call {
+                number,
+                caps,
+                respond,
+                ..
+            } => {
+                net.vats[1].answer(respond, 0, &[]);
+                net.vats[1].release(caps[0]);
+                Some(number)
+            }
+            other => panic!("{other:?}"),
+        }
+    })
+    .take(1)
+    .collect();
+    assert_eq!(numbers, [3]);
+    net.run();
+    while let Some(event) = net.vats[0].next() {
+        if let Event::Returned {
+            result: Ok((_, caps)),
+            ..
+        } = event
+        {
+            caps.into_iter().for_each(|cap| net.vats[0].release(cap));
+        }
+    }
+    for node in [kept, promise, mine] {
+        net.vats[0].release(node);
+    }
+    net.run();
+    net.vats.iter_mut().for_each(|vat| vat.events.clear());
+    net.assert_drained(&[0, 1]);
+}
+
+#[test]
+fn an_answer_that_names_something_of_the_callers_does_not_lead_past_calls_that_wait() {
+    let (mut net, boot) = narrow(1);
+    let mine = net.vats[0].object(7);
+    net.vats[0].send(boot, 1, &[mine]);
+    net.run();
+    let (_, caps, first) = next_call(&mut net, 1);
+    // Vat 1 asks for something; the answer will be its own object, to which a call waits.
+    let (_, back) = net.vats[1].ask(caps[0], 2, &[]);
+    net.run();
+    net.vats[0].send(boot, 3, &[]);
+    let (_, _, asked) = next_call(&mut net, 0);
+    net.vats[0].answer(asked, 0, &[boot]);
+    net.run();
+    net.vats[1].send(back, 4, &[]);
+    take!(net.vats[1], Event::Returned { result: Ok((_, caps)), .. } => {
+        net.vats[1].send(caps[0], 5, &[]);
+        net.vats[1].release(caps[0]);
+    });
+    net.run();
+    net.vats[1].answer(first, 0, &[]);
+    assert_eq!(serve(&mut net, 1), [3, 4, 5]);
+    net.run();
+    net.vats[1].events.clear();
+    net.vats[0].events.clear();
+    net.vats[1].release(caps[0]);
+    net.vats[1].release(back);
+    net.vats[0].release(mine);
+    net.vats[0].release(boot);
+    net.run();
+    net.vats.iter_mut().for_each(|vat| vat.events.clear());
+    net.assert_drained(&[0, 1]);
+}
+
+#[test]
+fn a_promise_that_comes_home_while_calls_to_it_wait_keeps_the_order() {
+    let (mut net, boot) = narrow(1);
+    let mine = net.vats[0].object(7);
+    let (_, promised) = net.vats[0].ask(boot, 1, &[mine]);
+    net.vats[0].send(promised, 2, &[]);
+    net.vats[0].send(promised, 3, &[]);
+    net.run();
+    let (_, caps, respond) = next_call(&mut net, 1);
+    net.vats[1].answer(respond, 0, &[caps[0]]);
+    net.deliver(0, 0, "return");
+    assert_eq!(waiting(&net, 0), 1, "one of the two has left");
+    net.vats[0].send(promised, 4, &[]);
+    net.vats[0].send(mine, 5, &[]);
+    assert_eq!(
+        net.vats[0].events.len(),
+        2,
+        "the answer, and the call to the object itself"
+    );
+    net.vats[0].events.clear();
+    assert_eq!(serve(&mut net, 0), [2, 3, 4]);
+}
+
+#[test]
+fn a_handoff_does_not_lead_past_calls_that_wait() {
+    let mut trio = Trio::new();
+    let there = trio.net.conn(TO_EXPORTER, 0);
+    trio.net.vats[GIFTER].engine.set_window(there, 1);
+    for number in 0..4 {
+        trio.net.vats[GIFTER].send(trio.gift, number, &[]);
+    }
+    trio.net.vats[GIFTER].send(trio.recipient, 10, &[trio.gift]);
+    trio.net.run();
+    let given = take!(trio.net.vats[RECIPIENT], Event::Call { caps, .. } => caps[0]);
+    trio.net.vats[RECIPIENT].send(given, 4, &[]);
+    trio.net.run();
+    let mut numbers = Vec::new();
+    while numbers.len() < 5 {
+        numbers.push(trio.net.vats[EXPORTER].take_number());
+        trio.net.run();
+    }
+    assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    hush(&mut trio.net);
+}
+
+#[test]
+fn a_call_that_waits_can_be_cancelled_and_leaves_nothing() {
+    let (mut net, boot) = narrow(1);
+    net.vats[0].send(boot, 1, &[]);
+    let mine = net.vats[0].object(7);
+    let (tag, result) = net.vats[0].ask(boot, 2, &[mine]);
+    assert!(net.vats[0].engine.cancel(result));
+    assert!(!net.vats[0].engine.cancel(result), "once");
+    take!(net.vats[0], Event::Returned { tag: of, result: Err(reason) } => {
+        assert_eq!((of, reason.reason()), (tag, "the call was canceled"));
+    });
+    net.vats[0].send(result, 3, &[]);
+    take!(net.vats[0], Event::Failed { .. } => ());
+    net.run();
+    let (_, _, respond) = next_call(&mut net, 1);
+    net.vats[1].answer(respond, 0, &[]);
+    net.run();
+    let (number, caps, respond) = next_call(&mut net, 1);
+    assert_eq!(number, 2);
+    take!(net.vats[1], Event::Cancelled(_) => ());
+    net.vats[1].release(caps[0]);
+    net.vats[1].answer(respond, 0, &[]);
+    net.run();
+    for node in [mine, result, boot] {
+        net.vats[0].release(node);
+    }
+    net.run();
+    net.vats.iter_mut().for_each(|vat| vat.events.clear());
+    net.assert_drained(&[0, 1]);
+}
+
+#[test]
+fn a_call_that_waits_when_its_connection_is_lost_says_that_it_was_not_sent() {
+    let (mut net, boot) = narrow(1);
+    let mine = net.vats[0].object(7);
+    let mut results = Vec::new();
+    for number in 0..3 {
+        let (_, result) = net.vats[0].ask(boot, number, &[mine]);
+        net.vats[0].send(result, 10 + number, &[]);
+        results.push(result);
+    }
+    net.run();
+    net.cut(0);
+    let mut reasons = Vec::new();
+    while let Some(event) = net.vats[0].next() {
+        if let Event::Returned {
+            result: Err(reason),
+            ..
+        } = event
+        {
+            assert_eq!(reason.kind(), ExceptionKind::Disconnected);
+            reasons.push(reason.reason().contains("was not sent"));
+        }
+    }
+    assert_eq!(reasons, [false, true, true, true, true, true]);
+    for node in results.into_iter().chain([boot, mine]) {
+        net.vats[0].release(node);
+    }
+    net.vats[1].events.clear();
+    net.vats[0].events.clear();
+    assert_eq!(net.vats[0].engine.live_nodes(), 0);
+}
+
+#[test]
+fn a_cancelled_call_of_another_vat_that_waits_is_cancelled_at_its_end() {
+    let mut net = Net::new(3);
+    let root = net.vats[2].object(0);
+    let plain = ConnOptions::default;
+    let to_host = net.link(
+        (1, plain().with_limits(window(1))),
+        (2, plain().with_bootstrap(root)),
+    );
+    let conn = net.conn(to_host, 0);
+    let host = net.vats[1].engine.bootstrap(conn);
+    net.run();
+    let middle = net.link((0, plain()), (1, plain().with_bootstrap(host)));
+    let conn = net.conn(middle, 0);
+    let boot = net.vats[0].engine.bootstrap(conn);
+    net.vats[0].send(boot, 1, &[]);
+    let (_, result) = net.vats[0].ask(boot, 2, &[]);
+    net.run();
+    assert!(net.vats[0].engine.cancel(result));
+    net.run();
+    let (_, _, first) = next_call(&mut net, 2);
+    net.vats[2].answer(first, 0, &[]);
+    net.run();
+    let (number, _, second) = next_call(&mut net, 2);
+    assert_eq!(number, 2);
+    take!(net.vats[2], Event::Cancelled(_) => ());
+    net.vats[2].answer(second, 0, &[]);
+    net.run();
+    let conn = net.conn(to_host, 0);
+    assert_eq!(net.vats[1].engine.stats(conn).unwrap().questions, 0);
+}
+
+/// Two vats that call each other back, each call from within the one before, `depth` calls deep.
+/// Behind windows that are narrower. Returns how often somebody had to be patient.
+fn callbacks(limits: &Limits, depth: u32) -> usize {
+    let (mut net, boot) = pair_with([limits.clone(), limits.clone()]);
+    let mine = net.vats[0].object(7);
+    net.vats[0].send(boot, 0, &[mine]);
+    net.run();
+    let (_, caps, first) = next_call(&mut net, 1);
+    let mut frames = vec![(1, first)];
+    let targets = [boot, caps[0]];
+    let (mut asked, mut patience) = (1, 0);
+    net.vats[1].send(targets[1], asked, &[]);
+    while asked < depth {
+        net.run();
+        let at =
+            (0..2).find(|vat| matches!(net.vats[*vat].events.front(), Some(Event::Call { .. })));
+        let Some(vat) = at else {
+            patience += 1;
+            assert!(patience < 40, "stuck at depth {asked}");
+            (0..2)
+                .filter(|vat| net.vats[*vat].engine.deadline().is_some())
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|vat| be_patient(&mut net.vats[vat]));
+            continue;
+        };
+        let (_, _, respond) = next_call(&mut net, vat);
+        frames.push((vat, respond));
+        asked += 1;
+        net.vats[vat].send(targets[vat], asked, &[]);
+    }
+    patience
+}
+
+#[test]
+fn callbacks_nested_deeper_than_the_window_do_not_wait_for_ever() {
+    assert_eq!(callbacks(&window(64), 100), 0);
+    let patience = callbacks(&window(4), 200);
+    assert!((4..12).contains(&patience), "{patience}");
+}
+
+#[test]
+fn a_window_is_opened_only_if_nothing_leaves_and_as_long_as_something_waits() {
+    let (mut net, boot) = narrow(2);
+    for number in 0..10 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    net.run();
+    let step = Duration::from_millis(250);
+    let engine = &mut net.vats[0].engine;
+    engine.handle_time(step);
+    assert_eq!(engine.deadline(), Some(step + Duration::from_millis(200)));
+    let (_, _, respond) = next_call(&mut net, 1);
+    net.vats[1].answer(respond, 0, &[]);
+    net.run();
+    assert_eq!(waiting(&net, 0), 7, "one has left");
+    net.vats[0].engine.handle_time(2 * step);
+    assert_eq!(waiting(&net, 0), 7, "it moves");
+    net.vats[0].engine.handle_time(3 * step);
+    assert_eq!(waiting(&net, 0), 5, "four may be under way");
+    assert_eq!(serve(&mut net, 1).len(), 9);
+    assert_eq!(net.vats[0].engine.deadline(), None);
+    for number in 0..10 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    assert_eq!(waiting(&net, 0), 8, "the window is as it was");
+}
