@@ -117,7 +117,8 @@ fn what_waits_behind_calls_has_a_limit() {
 
 #[test]
 fn calls_without_an_answer_have_a_limit() {
-    let (mut net, boot) = caller(Limits::default().with_questions(4));
+    let limits = Limits::default().with_questions(3).with_waiting_calls(1);
+    let (mut net, boot) = caller(limits);
     for number in 0..4 {
         net.vats[0].send(boot, number, &[]);
     }
@@ -125,11 +126,12 @@ fn calls_without_an_answer_have_a_limit() {
     net.vats[0].send(boot, 4, &[]);
     take!(net.vats[0], Event::Failed { reason } => {
         assert_eq!(reason.kind(), ExceptionKind::Overloaded);
-        assert!(reason.reason().contains("4 calls are waiting"), "{reason}");
+        assert!(reason.reason().contains("1 calls wait for room"), "{reason}");
     });
     net.run();
     for number in 0..4 {
         assert_eq!(net.vats[1].take_number(), number);
+        net.run();
     }
     net.run();
     net.vats[0].events.clear();
