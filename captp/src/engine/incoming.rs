@@ -208,21 +208,9 @@ impl<H: Host> Engine<H> {
             }
         };
         let sort = question.sort;
-        if sort == Sort::Pipeline {
-            // The peer does not know the hint: a call like any other.
-            question.sort = Sort::Call;
-        }
         let provides = matches!(question.asker, Asker::Provision { .. });
-        let trip = question.trip;
         let params = std::mem::take(&mut question.params);
-        let share = question.share.take();
-        let bytes = std::mem::take(&mut question.bytes);
-        self.end_share(share);
-        if let Some(row) = self.connections.get_mut(conn) {
-            row.round_trips = row.round_trips.max(trip);
-            row.uncount_asked(bytes);
-            row.honours_pipeline_only &= sort != Sort::Pipeline;
-        }
+        self.count_return(conn, id);
         if ret.release_params {
             for export in params {
                 self.release_export(conn, export, 1)
@@ -278,6 +266,27 @@ impl<H: Host> Engine<H> {
         self.end_question(conn, id, pins, !ret.no_finish_needed);
         self.returned(asker, result);
         Ok(())
+    }
+
+    /// What is counted of a question that has got its Return.
+    fn count_return(&mut self, conn: ConnId, id: QuestionId) {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        let Some(question) = row.question_mut(id) else {
+            return;
+        };
+        let (trip, sort) = (question.trip, question.sort);
+        if sort == Sort::Pipeline {
+            // The peer does not know the hint: a call like any other.
+            question.sort = Sort::Call;
+        }
+        let share = question.share.take();
+        let bytes = std::mem::take(&mut question.bytes);
+        row.round_trips = row.round_trips.max(trip);
+        row.uncount_asked(bytes);
+        row.honours_pipeline_only &= sort != Sort::Pipeline;
+        self.end_share(share);
     }
 
     /// What a Return says, checked.
