@@ -39,10 +39,21 @@ impl<H: Host> Engine<H> {
             node.set_named(named.clone());
         }
         if named.is_none() || !far.called || broken || to == id {
-            if far.called
+            // Calls that wait for room and have to take the old way count, too.
+            let waits = far.pins > 0 && self.is_holding(far.conn);
+            if (far.called || waits)
                 && let Some(next) = self.nodes.get_mut(to)
             {
                 next.mark_called_on(far.conn);
+            }
+            let gift = self.nodes.get(to).map(|node| &node.kind);
+            if waits && matches!(gift, Some(Kind::Gift(_))) {
+                // Not accepted before they have gone.
+                self.nodes.retain(to);
+                let waiting = self.behind_held(far.conn, to, None);
+                self.become_link(id, waiting);
+                self.drop_count(waiting);
+                return waiting;
             }
             self.become_link(id, to);
             return to;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::Engine;
 use super::super::node::Kind;
-use crate::connection::answer::{ResultsTo, State};
+use crate::connection::answer::{Results, ResultsTo, State};
 use crate::connection::handoff::{Acceptor, Parked, Provision};
 use crate::contact::{Await, Claim, GiftName};
 use crate::frame::Message;
@@ -249,10 +249,12 @@ impl<H: Host> Engine<H> {
     ) -> Result<()> {
         let row = self.connections.get(conn);
         let entry = row.and_then(|row| row.answers.get(answer.raw()));
-        let Some(State::Provision(name)) = entry.map(|entry| &entry.state) else {
-            return Err(PeerMisbehaved::DisembargoTarget);
+        let name = match entry.map(|entry| &entry.state) {
+            Some(State::Provision(name)) => *name,
+            // It was refused, which the peer does not know.
+            Some(State::Returned(Results::Nothing(_))) => return Ok(()),
+            _ => return Err(PeerMisbehaved::DisembargoTarget),
         };
-        let name = *name;
         let Some(provision) = self.provisions.open.get_mut(&name) else {
             return Err(PeerMisbehaved::DisembargoTarget);
         };

@@ -4,3 +4,4 @@ mod ends;
 mod held;
 mod pins;
 mod reflected;
+mod refused;
