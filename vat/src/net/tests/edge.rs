@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
@@ -181,6 +181,31 @@ fn connections_beyond_the_limit_are_closed_and_room_comes_back() {
         };
         assert_eq!(again.bell().ring().await.unwrap(), 1);
         assert_eq!(served.peers.connections(), 4);
+    });
+}
+
+#[test]
+fn a_source_that_connects_again_and_again_is_slowed_down() {
+    run(async {
+        let limits = AdmissionLimits::default()
+            .with_arrivals_burst(5)
+            .with_arrivals_per_second(1);
+        let served = Served::start(limits).await;
+        let begin = tokio::time::Instant::now();
+        let mut answered = 0;
+        for _ in 0..30 {
+            // It stays for so short a time that no other limit is reached.
+            if let Ok(mut socket) = dial(&served, 2).await {
+                drop(socket.write_all(b"GET / HTTP/1.1\r\n\r\n").await);
+                answered += u64::from(socket.read(&mut [0]).await.is_ok());
+            }
+        }
+        assert!(
+            (5..=5 + begin.elapsed().as_secs()).contains(&answered),
+            "{answered}"
+        );
+        let honest = Caller::connect(&served, 3, 2).await.unwrap();
+        assert_eq!(honest.bell().ring().await.unwrap(), 1);
     });
 }
 
