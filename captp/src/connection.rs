@@ -348,13 +348,17 @@ impl<H: Host> Connection<H> {
 
     /// Takes the reply of a question that has nothing else, and with it the question.
     pub(crate) fn take_reply(&mut self, id: QuestionId) -> Option<H::Reply> {
-        if !self.question(id)?.is_plain() {
+        // Those for pipelining only have no reply.
+        let question = self.questions.get_mut(id.raw())?;
+        if !question.is_plain() {
             return None;
         }
-        let question = self.remove_question(id)?;
         self.round_trips = self.round_trips.max(question.trip);
-        self.uncount_asked(question.bytes);
-        match question.asker {
+        let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
+        let bytes = question.bytes;
+        self.questions.forget(id.raw());
+        self.uncount_asked(bytes);
+        match asker {
             Asker::Reply(reply) => Some(reply),
             _ => None,
         }

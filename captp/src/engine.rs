@@ -463,8 +463,8 @@ impl<H: Host> Engine<H> {
     /// anywhere. Whatever the bytes are, at worst this connection is aborted.
     ///
     /// Returns how many of the bytes were taken, at least one: it stops behind a message that gave
-    /// the vat something to do, so that what the vat then says counts against the limits before the
-    /// next call comes in. Poll the outputs, and offer the rest again, without descriptors.
+    /// the vat something to do (some answers are gathered), so that what the vat then says counts
+    /// against the limits before the next call comes in. Poll the outputs, and offer the rest again, without descriptors.
     ///
     /// Descriptors belong to the last message whose first byte lies in `bytes`: hand over the bytes
     /// and descriptors of each receive call as they came, not joined or split. Bytes with which

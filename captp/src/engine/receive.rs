@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::Engine;
+use super::{Engine, Output};
 use crate::frame::{Frame, Message};
 use crate::message::encode::{self, Built};
 use crate::message::{Envelope, Unimplemented, decode, quick};
@@ -33,16 +33,23 @@ impl<H: Host> Engine<H> {
         })
     }
 
-    /// Goes on until the vat has something to do.
+    /// Goes on until the vat has something to do. Answers to calls of its own are gathered: only
+    /// before the next call comes in must it have had its say.
     fn receive_plain(&mut self, conn: ConnId, bytes: &[u8]) -> Result<usize> {
         let mut rest = bytes;
         while let Some(row) = self.connections.get_mut(conn) {
             let Some(frame) = row.next_frame(&mut rest)? else {
                 return Ok(bytes.len());
             };
+            let before = self.outputs.len();
             self.on_frame(conn, frame, Vec::new())?;
             self.settle();
-            if !self.outputs.is_empty() && self.connections.get(conn).is_some() {
+            if self.outputs.is_empty() || self.connections.get(conn).is_none() {
+                continue;
+            }
+            let mut new = self.outputs.range(before.min(self.outputs.len())..);
+            let answers = new.all(|output| matches!(output, Output::Returned { .. }));
+            if !answers || self.outputs.len() >= ANSWERS {
                 return Ok(bytes.len() - rest.len());
             }
         }
@@ -207,6 +214,9 @@ fn copy_unimplemented(built: &mut Built, original: &Message) -> Result<()> {
     root.set_unimplemented(from)?;
     Ok(())
 }
+
+/// Most answers that are gathered before the vat gets them.
+const ANSWERS: usize = 32;
 
 /// Capability pointers that an echoed message may hold; the numbers mean nothing to the peer.
 const ECHO_CAPS: usize = 64;

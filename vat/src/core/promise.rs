@@ -297,6 +297,19 @@ impl<T: Data> Core<T> {
         match state {
             State::Pending(waiters) => {
                 self.resolve_fields(vat, &result);
+                let waiters = match waiters {
+                    // Mostly it is one task, and nobody else.
+                    Waiters {
+                        first: Some(Waiter::Task(waker)),
+                        more,
+                    } if more.is_empty() => {
+                        if self.promises.get() > 0 {
+                            *self.state.borrow_mut() = State::Done(result);
+                        }
+                        return waker.wake();
+                    }
+                    waiters => waiters,
+                };
                 if !waiters.any(|waiter| !matches!(waiter, Waiter::Task(_))) {
                     // Only tasks, which come for it: no copy of what may be large.
                     if self.promises.get() > 0 {
