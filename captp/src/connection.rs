@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::contact::VatKey;
 use crate::frame::Frame;
-use crate::message::{Call, Target};
+use crate::message::{Call, Envelope, Target, quick};
 use crate::{
     AnswerId, ConnId, Exception, ExportId, Features, Host, Limits, NodeId, PeerHello,
     PeerMisbehaved, QuestionId, Transmit,
@@ -264,6 +264,20 @@ impl<H: Host> Connection<H> {
 
     pub(crate) fn questions_len(&self) -> usize {
         self.questions.len() + self.pipelines.len()
+    }
+
+    /// The next message of `bytes` where it lies, if it is one of the frequent ones and all there.
+    pub(crate) fn whole_segment<'b>(
+        &self,
+        bytes: &mut &'b [u8],
+    ) -> Option<(&'b [u8], Envelope, Option<usize>)> {
+        if self.awaits_hello || !self.framer.is_between() {
+            return None;
+        }
+        let (segment, rest) = framer::whole(bytes, &self.limits)?;
+        let (envelope, content) = quick::decode(segment, &self.limits)?;
+        *bytes = rest;
+        Some((segment, envelope, content))
     }
 
     /// The next message that `bytes` completes.

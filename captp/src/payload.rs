@@ -11,6 +11,7 @@ use crate::NodeId;
 use crate::captp_capnp::{message, payload, return_};
 use crate::frame::Message;
 use crate::hook::{cap_index, index_table};
+use crate::message::quick;
 
 /// Parameters or results of a call, as they arrived.
 ///
@@ -89,6 +90,12 @@ impl Payload {
 
     /// The index of the reference at the end of `path`; `None` if there is a null pointer.
     pub(crate) fn cap_at(&self, path: &[u16]) -> Result<Option<usize>, capnp::Error> {
+        let Inner { message, table, .. } = &*self.0;
+        if self.0.place == Place::Root
+            && let Some(found) = cap_in(message, path, table.len())
+        {
+            return Ok(found);
+        }
         follow(self.content()?, path)
     }
 }
@@ -118,6 +125,12 @@ fn payload_in(message: &Message, place: Place) -> Result<payload::Reader<'_>, ca
         },
         _ => Err(wrong()),
     }
+}
+
+/// The index of the reference at a path of a message whose root is the content, if that is plain to
+/// see.
+pub(crate) fn cap_in(message: &Message, path: &[u16], caps: usize) -> Option<Option<usize>> {
+    quick::cap_at(message.get_segments().single()?, path, caps)
 }
 
 /// The index that the capability pointer at the end of `path` reads as.

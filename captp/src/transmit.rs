@@ -183,6 +183,11 @@ impl Transmit {
         }
     }
 
+    /// Adds one message that `write` writes, its segment table included.
+    pub(crate) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+    }
+
     /// Adds one message that is complete, its segment table included. A large one is not copied if
     /// nothing is before it: `message` gets other room.
     pub(crate) fn push_whole(&mut self, message: &mut Vec<u8>, fds: &[Rc<OwnedFd>]) {

@@ -22,8 +22,6 @@
 
 use std::rc::Rc;
 
-use capnp::private::layout::CapTable;
-
 use super::Pin;
 use crate::contact::GiftName;
 use crate::frame::Message;
@@ -85,8 +83,6 @@ pub(crate) enum Results {
     /// Content with references.
     Content {
         message: Box<Message>,
-        /// Makes capability pointers in the content read as indexes into `caps`.
-        table: CapTable,
         caps: Vec<Pin>,
         /// What the Return exported.
         exports: Vec<ExportId>,

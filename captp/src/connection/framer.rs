@@ -51,11 +51,6 @@ impl Framer {
         bytes: &mut &[u8],
         limits: &Limits,
     ) -> Result<Option<Frame>, PeerMisbehaved> {
-        if self.is_between()
-            && let Some(frame) = whole(bytes, limits)
-        {
-            return Ok(Some(frame));
-        }
         loop {
             match &mut self.state {
                 State::Table(table) => {
@@ -107,17 +102,16 @@ impl Framer {
     }
 }
 
-/// The most frequent case by far: a message of one segment that is all there.
-fn whole(bytes: &mut &[u8], limits: &Limits) -> Option<Frame> {
+/// The most frequent case by far, between two messages: one of one segment that is all there. The
+/// segment, and what comes behind.
+pub(crate) fn whole<'b>(bytes: &'b [u8], limits: &Limits) -> Option<(&'b [u8], &'b [u8])> {
     let (head, rest) = bytes.split_first_chunk()?;
     let head = u64::from_le_bytes(*head);
     let size = usize::try_from(head >> 32).ok()?.checked_mul(8)?;
     if head & 0xffff_ffff != 0 || size > limits.message_bytes {
         return None;
     }
-    let (segment, rest) = rest.split_at_checked(size)?;
-    *bytes = rest;
-    Some(Frame::of_bytes(segment))
+    rest.split_at_checked(size)
 }
 
 /// Reads the segment table, which may have begun in an earlier piece.
@@ -126,6 +120,14 @@ fn read_table(
     bytes: &mut &[u8],
     limits: &Limits,
 ) -> Result<Option<Body>, PeerMisbehaved> {
+    // Mostly there is one segment, and the table comes in one piece.
+    if table.is_empty()
+        && let Some((head, rest)) = bytes.split_first_chunk::<8>()
+        && let [0, 0, 0, 0, a, b, c, d] = *head
+    {
+        *bytes = rest;
+        return Body::new(&[u32::from_le_bytes([a, b, c, d])], limits).map(Some);
+    }
     if !take_until(table, 4, bytes) {
         return Ok(None);
     }

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use capnp::any_pointer;
-use capnp::private::layout::CapTable;
 use capnp::traits::Imbue as _;
 
 use super::describe::Given;
@@ -94,14 +93,14 @@ impl<H: Host> Engine<H> {
             return self.answer_exception(token, &reason);
         }
         let pins = self.pin_all(token.conn, &given);
-        let kept = content.segment_until(end).to_vec();
+        let kept = keep_content(content.segment_until(end));
         if to_caller {
             self.transmit_content(token.conn, &given.fds, content);
             self.sent(token.conn, &given);
         } else if returns_canceled {
             self.transmit(token.conn, &canceled_return(token.answer), &[]);
         }
-        self.conclude(token, &kept, given, pins);
+        self.conclude(token, kept, given, pins);
     }
 
     /// The most frequent answer: results without references, for a caller who has named nothing
@@ -152,23 +151,15 @@ impl<H: Host> Engine<H> {
 
     /// The results are where they belong: calls that were pipelined on them go on, and the entry
     /// stays as long as there may be more.
-    fn conclude(&mut self, token: &AnswerToken, content: &[u8], given: Given, pins: Vec<Pin>) {
+    fn conclude(&mut self, token: &AnswerToken, content: Message, given: Given, pins: Vec<Pin>) {
         let Some(entry) = self.answer_mut(token) else {
             return self.drop_pins(token.conn, pins);
         };
         let taker = entry.taker.take();
         let (results_to, finished) = (entry.results_to, entry.finished);
         let pipeline = self.take_pipeline(token);
-        let message = match (pipeline.is_empty(), pins.is_empty(), &taker) {
-            (true, true, None) => None,
-            _ => Some(keep_content(content)),
-        };
-        let table = index_table(pins.len());
         for (path, node) in pipeline {
-            let found = match &message {
-                Some(message) => find_cap(message, &table, &path),
-                None => Ok(None),
-            };
+            let found = find_cap(&content, pins.len(), &path);
             self.resolve_in_answer(node, found, &given.nodes);
             self.drop_count(node);
         }
@@ -176,9 +167,9 @@ impl<H: Host> Engine<H> {
             self.transmit(token.conn, &results_elsewhere(token.answer), &[]);
         }
         let taken = taker.is_some();
-        if let (Some(question), Some(message)) = (taker, &message) {
+        if let Some(question) = taker {
             let nodes = pins.iter().map(|pin| pin.node);
-            let payload = self.counted_payload(token.conn, copy_message(message), nodes);
+            let payload = self.counted_payload(token.conn, copy_message(&content), nodes);
             let work = Work::Taken(token.conn, question, Ok(payload));
             self.work.push_back(work);
         }
@@ -204,14 +195,9 @@ impl<H: Host> Engine<H> {
             }
             return;
         }
-        let message = match message {
-            Some(message) => message,
-            None => keep_content(content),
-        };
-        let bytes = message.get_segments().bytes();
+        let bytes = content.get_segments().bytes();
         let results = Results::Content {
-            message: Box::new(message),
-            table,
+            message: Box::new(content),
             caps: pins,
             exports: given.exports,
         };
@@ -533,11 +519,15 @@ fn results_elsewhere(id: AnswerId) -> Built {
 /// The index of the reference at a path of kept results.
 pub(super) fn find_cap(
     message: &Message,
-    table: &CapTable,
+    caps: usize,
     path: &[u16],
 ) -> Result<Option<usize>, capnp::Error> {
+    if let Some(found) = payload::cap_in(message, path, caps) {
+        return Ok(found);
+    }
+    let table = index_table(caps);
     let mut content: any_pointer::Reader<'_> = message.get_root()?;
-    content.imbue(table);
+    content.imbue(&table);
     payload::follow(content, path)
 }
 

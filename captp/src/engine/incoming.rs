@@ -192,7 +192,7 @@ impl<H: Host> Engine<H> {
             let result = Ok(Payload::new(message, at, Vec::new()));
             self.outputs.push_back(Output::Returned { reply, result });
             if !ret.no_finish_needed {
-                self.transmit(conn, &encode::finish(id, false), &[]);
+                self.transmit_finish(conn, id, 0, false);
             }
             return Ok(());
         }

@@ -44,34 +44,31 @@ impl<H: Host> Engine<H> {
                 let reason = reason.clone();
                 broken(self, reason)
             }
-            State::Returned(Results::Content {
-                message,
-                table,
-                caps,
-                ..
-            }) => match find_cap(message, table, path) {
-                Ok(Some(at)) => match caps.get(at) {
-                    Some(pin) => {
-                        let (node, strict) = self.follow_pin(conn, pin);
-                        TargetNode {
-                            node,
-                            strict,
-                            counted: false,
+            State::Returned(Results::Content { message, caps, .. }) => {
+                match find_cap(message, caps.len(), path) {
+                    Ok(Some(at)) => match caps.get(at) {
+                        Some(pin) => {
+                            let (node, strict) = self.follow_pin(conn, pin);
+                            TargetNode {
+                                node,
+                                strict,
+                                counted: false,
+                            }
                         }
-                    }
-                    None => TargetNode {
+                        None => TargetNode {
+                            node: self.null,
+                            strict: false,
+                            counted: false,
+                        },
+                    },
+                    Ok(None) => TargetNode {
                         node: self.null,
                         strict: false,
                         counted: false,
                     },
-                },
-                Ok(None) => TargetNode {
-                    node: self.null,
-                    strict: false,
-                    counted: false,
-                },
-                Err(error) => broken(self, Exception::from(error)),
-            },
+                    Err(error) => broken(self, Exception::from(error)),
+                }
+            }
         }
     }
 

@@ -38,11 +38,15 @@ impl<H: Host> Engine<H> {
     fn receive_plain(&mut self, conn: ConnId, bytes: &[u8]) -> Result<usize> {
         let mut rest = bytes;
         while let Some(row) = self.connections.get_mut(conn) {
-            let Some(frame) = row.next_frame(&mut rest)? else {
-                return Ok(bytes.len());
-            };
             let before = self.outputs.len();
-            self.on_frame(conn, frame, Vec::new())?;
+            let decoded = row.whole_segment(&mut rest);
+            if let Some((segment, envelope, content)) = decoded {
+                self.on_frequent(conn, envelope, content, || Frame::of_bytes(segment))?;
+            } else if let Some(frame) = row.next_frame(&mut rest)? {
+                self.on_frame(conn, frame, Vec::new())?;
+            } else {
+                return Ok(bytes.len());
+            }
             self.settle();
             if self.outputs.is_empty() || self.connections.get(conn).is_none() {
                 continue;
@@ -101,21 +105,14 @@ impl<H: Host> Engine<H> {
         let Some(row) = self.connections.get_mut(conn) else {
             return Ok(());
         };
-        row.received += 1;
         if fds.is_empty()
             && !row.awaits_hello
             && let Some(segment) = frame.single()
             && let Some((envelope, content)) = quick::decode(segment, &row.limits)
         {
-            tracing::trace!(%conn, ?envelope, "received");
-            let mut frame = frame;
-            if let Some(content) = content {
-                frame.focus(content);
-            }
-            let nesting = row.limits.nesting.saturating_sub(quick::CONTENT_DEPTH);
-            let message = frame.into_message(row.limits.traversal_factor, nesting);
-            return self.on_envelope(conn, envelope, message, Some(Place::Root), &mut Vec::new());
+            return self.on_frequent(conn, envelope, content, || frame);
         }
+        row.received += 1;
         let message = frame.into_message(row.limits.traversal_factor, row.limits.nesting);
         if fds.len() > row.limits.fds_per_message {
             return Err(PeerMisbehaved::TooManyFds(fds.len()));
@@ -128,6 +125,29 @@ impl<H: Host> Engine<H> {
         tracing::trace!(%conn, ?envelope, "received");
         let mut fds: Fds = fds.into_iter().map(Some).collect();
         self.on_envelope(conn, envelope, message, None, &mut fds)
+    }
+
+    /// One of the frequent messages; `frame` makes its words, of which not all have need.
+    fn on_frequent(
+        &mut self,
+        conn: ConnId,
+        envelope: Envelope,
+        content: Option<usize>,
+        frame: impl FnOnce() -> Frame,
+    ) -> Result<()> {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Ok(());
+        };
+        row.received += 1;
+        tracing::trace!(%conn, ?envelope, "received");
+        let mut words = Frame::default();
+        if let Some(content) = content {
+            words = frame();
+            words.focus(content);
+        }
+        let nesting = row.limits.nesting.saturating_sub(quick::CONTENT_DEPTH);
+        let message = words.into_message(row.limits.traversal_factor, nesting);
+        self.on_envelope(conn, envelope, message, Some(Place::Root), &mut Vec::new())
     }
 
     /// What a message asks of us. `content` is where its payload lies, if not where its kind has it.

@@ -30,8 +30,8 @@ use crate::Limits;
 use crate::connection::Connection;
 use crate::connection::question::Sort;
 use crate::connection::unsent::{Item, What};
-use crate::message::encode::{self, Built, Cap, Described};
-use crate::message::write::CallHead;
+use crate::message::encode::{Built, Cap, Described};
+use crate::message::write::{self, CallHead};
 use crate::{ConnId, Content, Exception, ExportId, Host, ImportId, QuestionId, Transmit};
 
 /// What a message that waits names.
@@ -248,20 +248,20 @@ impl<H: Host> Engine<H> {
 
     /// Sends the Finish for a question.
     pub(super) fn transmit_finish(&mut self, conn: ConnId, id: QuestionId, named: u64, all: bool) {
-        let built = encode::finish(id, all);
-        self.transmit_end(conn, &built, named);
+        self.transmit_end(conn, named, |out| write::finish(out, id, all));
     }
 
     /// Sends a Release.
     pub(super) fn transmit_release(&mut self, conn: ConnId, id: ImportId, refs: u32, named: u64) {
-        self.transmit_end(conn, &encode::release(id, refs), named);
+        self.transmit_end(conn, named, |out| write::release(out, id, refs));
     }
 
     /// Sends a message that ends something, behind those that name it.
-    fn transmit_end(&mut self, conn: ConnId, built: &Built, named: u64) {
-        match self.is_named(conn, named) {
-            true => self.transmit_behind(conn, built, &[]),
-            false => self.transmit(conn, built, &[]),
+    fn transmit_end(&mut self, conn: ConnId, named: u64, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.has_unsent(conn) && self.is_named(conn, named) {
+            self.put(conn, What::Other, |out| out.push_with(write));
+        } else {
+            self.transmit_to(conn, |outbound| outbound.push_with(write));
         }
     }
 

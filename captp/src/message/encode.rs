@@ -8,7 +8,7 @@ use crate::captp_capnp::{cap_descriptor, exception, message, message_target, pro
 use crate::contact::{self, Await, Claim, Contact};
 use crate::engine::node::Place;
 use crate::exception::{Exception, ExceptionKind};
-use crate::{AnswerId, EmbargoId, ExportId, ImportId, QuestionId};
+use crate::{AnswerId, EmbargoId, ExportId, QuestionId};
 
 /// A message being built.
 pub(crate) type Built = capnp::message::Builder<HeapAllocator>;
@@ -117,22 +117,6 @@ pub(crate) fn bootstrap(question: QuestionId) -> Built {
     let mut built = new_message(8);
     let root = built.init_root::<message::Builder<'_>>();
     root.init_bootstrap().set_question_id(question.raw());
-    built
-}
-
-pub(crate) fn finish(question: QuestionId, release_results: bool) -> Built {
-    let mut built = new_message(8);
-    let mut finish = built.init_root::<message::Builder<'_>>().init_finish();
-    finish.set_question_id(question.raw());
-    finish.set_release_result_caps(release_results);
-    built
-}
-
-pub(crate) fn release(import: ImportId, count: u32) -> Built {
-    let mut built = new_message(8);
-    let mut release = built.init_root::<message::Builder<'_>>().init_release();
-    release.set_id(import.raw());
-    release.set_reference_count(count);
     built
 }
 

@@ -23,6 +23,29 @@ const MAX_PATH: u64 = 8;
 /// No descriptor is attached.
 const NO_FD: u8 = 0xff;
 
+/// The index of the reference at the end of a path of pointer fields; the inner `None`: there is a
+/// null pointer. The outer one: look in the general way.
+pub(crate) fn cap_at(segment: &[u8], path: &[u16], caps: usize) -> Option<Option<usize>> {
+    let words = Words(segment.as_chunks().0);
+    let mut at = 0;
+    for field in path {
+        if words.word(at)? == 0 {
+            return Some(None);
+        }
+        match words.structure(at)?.pointer(usize::from(*field)) {
+            Some(pointer) => at = pointer,
+            None => return Some(None),
+        }
+    }
+    let pointer = words.word(at)?;
+    let index = high(pointer) as usize;
+    match pointer {
+        0 => Some(None),
+        _ if low(pointer) == CAPABILITY && index < caps => Some(Some(index)),
+        _ => None,
+    }
+}
+
 /// The envelope, and the word at which the pointer to the payload's content lies; `None` for
 /// everything that is not frequent.
 pub(crate) fn decode(segment: &[u8], limits: &Limits) -> Option<(Envelope, Option<usize>)> {
@@ -192,6 +215,8 @@ fn descriptor(data: u64) -> Option<Descriptor> {
 const STRUCT: u64 = 0;
 const LIST: u64 = 1;
 const FAR: u64 = 2;
+/// The low half of a capability pointer.
+const CAPABILITY: u32 = 3;
 
 /// The words of a message of one segment. Every look is checked against their number.
 #[derive(Clone, Copy)]

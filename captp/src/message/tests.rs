@@ -284,7 +284,7 @@ fn the_shortcut_reads_every_call_and_return_as_the_generated_readers_do() {
 }
 
 #[test]
-fn the_shortcut_takes_finish_and_release() {
+fn finish_and_release_are_read_and_written_as_the_generated_code_does() {
     let limits = Limits::default();
     for flag in [false, true] {
         let finish = generated(|message| {
@@ -292,6 +292,9 @@ fn the_shortcut_takes_finish_and_release() {
             finish.set_question_id(77);
             finish.set_release_result_caps(flag);
         });
+        let mut ours = Vec::new();
+        write::finish(&mut ours, QuestionId::new(77), flag);
+        assert_eq!(ours, finish);
         assert!(compare(&finish[8..], &limits));
     }
     let release = generated(|message| {
@@ -299,6 +302,9 @@ fn the_shortcut_takes_finish_and_release() {
         release.set_id(3);
         release.set_reference_count(u32::MAX);
     });
+    let mut ours = Vec::new();
+    write::release(&mut ours, ImportId::new(3), u32::MAX);
+    assert_eq!(ours, release);
     assert!(compare(&release[8..], &limits));
 }
 

@@ -7,7 +7,7 @@ use super::encode::{Cap, Described};
 use crate::connection::question::Sort;
 use crate::contact::Contact;
 use crate::engine::node::Place;
-use crate::{AnswerId, Content, Exception, QuestionId};
+use crate::{AnswerId, Content, Exception, ImportId, QuestionId};
 
 /// What a Call asks for.
 #[derive(Clone, Copy)]
@@ -22,6 +22,31 @@ pub(crate) struct CallHead<'a> {
 /// Tags of a Message.
 const CALL: u64 = 2;
 const RETURN: u64 = 3;
+const FINISH: u64 = 4;
+const RELEASE: u64 = 6;
+
+/// Writes a Finish.
+pub(crate) fn finish(out: &mut Vec<u8>, question: QuestionId, release_results: bool) {
+    // Bit 32: `releaseResultCaps` is not so.
+    let flags = u64::from(!release_results) << 32;
+    small(out, FINISH, u64::from(question.raw()) | flags);
+}
+
+/// Writes a Release.
+pub(crate) fn release(out: &mut Vec<u8>, import: ImportId, count: u32) {
+    small(
+        out,
+        RELEASE,
+        u64::from(import.raw()) | u64::from(count) << 32,
+    );
+}
+
+/// A message whose body is one word of data, framed.
+fn small(out: &mut Vec<u8>, tag: u64, body: u64) {
+    let head = 4 << 32;
+    let (root, to_body) = (structure(0, 1, 1), structure(0, 1, 0));
+    put(out, [head, root, tag, to_body, body]);
+}
 
 /// The words of a Call and of a Return in which what is known last is set, the segment table
 /// included.

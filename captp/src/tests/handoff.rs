@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::net::{Event, Net, Vat, exception_in, identity, key, take};
 use crate::contact::{Claim, VatKey};
-use crate::message::encode;
+use crate::message::{encode, write};
 use crate::{
     CloseReason, Config, ConnOptions, Engine, Exception, ExceptionKind, Limits, NodeId, NodeState,
     PeerMisbehaved, QuestionId, Transmit,
@@ -694,6 +694,16 @@ impl Stranger {
     pub(super) fn say(&mut self, built: &encode::Built) {
         let mut out = Transmit::new();
         out.push(&built.get_segments_for_output(), &[]);
+        self.say_all(out);
+    }
+
+    pub(super) fn say_finish(&mut self, question: u32) {
+        let mut out = Transmit::new();
+        out.push_with(|out| write::finish(out, QuestionId::new(question), true));
+        self.say_all(out);
+    }
+
+    fn say_all(&mut self, mut out: Transmit) {
         let conn = self.net.conn(self.link, 1);
         let bytes = out.take_bytes();
         let engine = &mut self.net.vats[EXPORTER].engine;
@@ -804,7 +814,7 @@ fn a_gift_that_was_taken_back_is_refused_at_once() {
 fn a_finished_accept_waits_for_nothing() {
     let mut stranger = Stranger::new(Net::known(3), 2);
     stranger.accept(0, &claim_for(key(2)), None);
-    stranger.say(&encode::finish(QuestionId::new(0), true));
+    stranger.say_finish(0);
     assert_eq!(stranger.heard(), "the call was canceled");
     assert_eq!(stranger.net.vats[EXPORTER].engine.deadline(), None);
     let conn = stranger.net.conn(stranger.link, 1);

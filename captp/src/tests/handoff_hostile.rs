@@ -527,7 +527,7 @@ fn calls_on_an_accept_that_was_finished_still_arrive() {
         target.init_promised_answer().set_question_id(0);
         write(call.init_params().init_content(), 5, &[]);
     });
-    recipient.say(&encode::finish(QuestionId::new(0), true));
+    recipient.say_finish(0);
     assert!(recipient.net.vats[EXPORTER].next().is_none());
     let place = Place::Answer {
         question: QuestionId::new(0), // the lowest that is free
@@ -537,7 +537,7 @@ fn calls_on_an_accept_that_was_finished_still_arrive() {
     say_as_gifter(&mut recipient.net, &lift);
     assert_eq!(recipient.net.vats[EXPORTER].take_number(), 5);
     assert_eq!(recipient.heard(), "return");
-    recipient.say(&encode::finish(QuestionId::new(1), true));
+    recipient.say_finish(1);
     let conn = recipient.net.conn(link, 1);
     assert!(recipient.net.vats[EXPORTER].engine.is_drained(conn));
 }
@@ -649,9 +649,9 @@ fn finish_and_accept_in_any_order_leave_nothing_at_the_exporter() {
         // Ids are used again; one waits for an embargo, one is answered.
         recipient.accept(0, &claim, Some(b"never"));
         recipient.accept(1, &claim, None);
-        recipient.say(&encode::finish(QuestionId::new(0), true));
-        recipient.say(&encode::finish(QuestionId::new(1), true));
-        recipient.say(&encode::finish(QuestionId::new(7), true));
+        recipient.say_finish(0);
+        recipient.say_finish(1);
+        recipient.say_finish(7);
     }
     let conn = recipient.net.conn(recipient.link, 1);
     assert!(recipient.net.vats[EXPORTER].engine.is_drained(conn));

@@ -152,6 +152,32 @@ fn two_vats_full_of_each_others_calls_go_on() {
 }
 
 #[test]
+fn answers_are_gathered_until_there_are_many() {
+    let (mut net, links) = two_callers(&Limits::default());
+    let (here, there) = (net.conn(links[0], 0), net.conn(links[0], 1));
+    let boot = net.vats[0].engine.bootstrap(here);
+    for number in 0..40 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    net.run();
+    let mut calls = Vec::new();
+    while let Some(event) = net.vats[1].next() {
+        if let Event::Call { respond, .. } = event {
+            calls.push(respond);
+        }
+    }
+    assert_eq!(calls.len(), 40);
+    for respond in calls {
+        net.vats[1].answer(respond, 1, &[]);
+    }
+    let mut out = Transmit::new();
+    assert!(net.vats[1].engine.poll_transmit(there, &mut out));
+    let bytes = out.take_bytes();
+    let taken = net.vats[0].engine.handle_bytes(here, &bytes, Vec::new());
+    assert_eq!(taken, bytes.len() / 40 * 32);
+}
+
+#[test]
 fn calls_wait_while_too_much_waits_to_be_read() {
     let (mut net, links) = two_callers(&Limits::default().with_outbound_soft(1_000));
     let there = net.conn(links[0], 1);
