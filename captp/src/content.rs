@@ -123,9 +123,12 @@ impl Content {
             Elements::Bits(_) => (5, 64),
             Elements::Pointer => (6, 64),
         };
+        if u64::from(count) > MAX_COUNT {
+            return None;
+        }
         let words = (u64::from(count) * bits).div_ceil(64);
         let start = self.allocate(usize::try_from(words).ok()?)?;
-        self.point_to_list(at, start, code, count.into())?;
+        self.point_to_list(at, start, code, count.into());
         Some(start)
     }
 
@@ -138,7 +141,7 @@ impl Content {
         let start = self.allocate(usize::try_from(words).ok()? + 1)?;
         let size = u64::from(data) << 32 | u64::from(pointers) << 48;
         self.put(start, u64::from(count) << 2 | size);
-        self.point_to_list(at, start, 7, words)?;
+        self.point_to_list(at, start, 7, words);
         Some(start + 8)
     }
 
@@ -169,7 +172,7 @@ impl Content {
         let index = index as usize;
         match size {
             0 => {
-                if let Some(byte) = self.bytes.get_mut(base + index / 8) {
+                if let Some(byte) = self.bytes.get_mut(base.saturating_add(index / 8)) {
                     let bit = 1 << (index % 8);
                     *byte = if value & 1 == 1 {
                         *byte | bit
@@ -178,10 +181,10 @@ impl Content {
                     };
                 }
             }
-            3 => self.overwrite(base + index, [value as u8]),
-            4 => self.overwrite(base + 2 * index, (value as u16).to_le_bytes()),
-            5 => self.overwrite(base + 4 * index, (value as u32).to_le_bytes()),
-            _ => self.overwrite(base + 8 * index, value.to_le_bytes()),
+            3 => self.overwrite(base.saturating_add(index), [value as u8]),
+            4 => self.overwrite(base.saturating_add(2 * index), (value as u16).to_le_bytes()),
+            5 => self.overwrite(base.saturating_add(4 * index), (value as u32).to_le_bytes()),
+            _ => self.overwrite(base.saturating_add(8 * index), value.to_le_bytes()),
         }
     }
 
@@ -275,10 +278,10 @@ impl Content {
     fn blob(&mut self, at: Slot, value: &[u8], count: usize) -> Option<()> {
         let start = self.bytes.len();
         let end = start.checked_add(count.checked_next_multiple_of(8)?)?;
-        if end - self.root > MAX_BYTES {
+        if end - self.root > MAX_BYTES || count as u64 > MAX_COUNT {
             return None;
         }
-        self.point_to_list(at, start, 2, count as u64)?;
+        self.point_to_list(at, start, 2, count as u64);
         self.bytes.reserve(end - start);
         self.bytes.extend_from_slice(value);
         self.bytes.resize(end, 0);
@@ -290,12 +293,8 @@ impl Content {
         self.put(at.0, pointer | (offset as u64) << 2);
     }
 
-    fn point_to_list(&mut self, at: Slot, target: usize, code: u64, count: u64) -> Option<()> {
-        if count > MAX_COUNT {
-            return None;
-        }
+    fn point_to_list(&mut self, at: Slot, target: usize, code: u64, count: u64) {
         self.point(at, target, LIST | code << 32 | count << 35);
-        Some(())
     }
 
     fn put(&mut self, at: usize, word: u64) {
@@ -410,4 +409,103 @@ fn nodes_of(table: &CapTable, caps: &[NodeId]) -> Result<Vec<Option<NodeId>>, Ex
             .ok_or_else(|| Exception::failed("a capability pointer of another library"))
     };
     table.iter().map(node).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::captp_capnp::{exception, promised_answer};
+    use crate::frame::Frame;
+
+    /// The same, built by the generated code.
+    fn generated(write: impl FnOnce(any_pointer::Builder<'_>)) -> Vec<u8> {
+        let mut content = Content::new();
+        let written = content.build::<Exception>(100, |root| {
+            write(root);
+            Ok(())
+        });
+        written.unwrap();
+        content.segment().to_vec()
+    }
+
+    #[test]
+    fn structs_lists_and_texts_lie_as_the_generated_builders_lay_them() {
+        let theirs = generated(|root| {
+            let mut answer = root.init_as::<promised_answer::Builder<'_>>();
+            answer.set_question_id(7);
+            let mut ops = answer.init_transform(3);
+            ops.reborrow().get(1).set_get_pointer_field(0xabcd);
+        });
+        let mut ours = Content::new();
+        let answer = ours.structure(ours.root(), 1, 1).unwrap();
+        ours.set_number(answer, 5, 0, 7);
+        let ops = ours.structs(Slot::new(answer, 1), 3, 1, 0).unwrap();
+        ours.set_number(ops + 8, 4, 0, 1);
+        ours.set_number(ops + 8, 4, 1, 0xabcd);
+        assert_eq!(ours.segment(), theirs);
+
+        let theirs = generated(|root| {
+            let mut broken = root.init_as::<exception::Builder<'_>>();
+            broken.set_reason("sixteen letters!");
+            broken.set_obsolete_is_callers_fault(true);
+            broken.set_trace("");
+        });
+        let mut ours = Content::new();
+        let pointers = u16::from_le_bytes([theirs[6], theirs[7]]);
+        let broken = ours.structure(ours.root(), 1, pointers).unwrap();
+        ours.text(Slot::new(broken, 1), "sixteen letters!").unwrap();
+        ours.set_number(broken, 0, 0, 1);
+        ours.text(Slot::new(broken, 2), "").unwrap();
+        assert_eq!(ours.segment(), theirs);
+    }
+
+    #[test]
+    fn what_is_built_in_pieces_is_joined() {
+        let text = "x".repeat(1_000);
+        let mut one = Content::new();
+        one.text(one.root(), &text).unwrap();
+        let mut other = Content::new();
+        let written = other.build::<Exception>(0, |mut root| {
+            root.set_as::<capnp::text::Owned>(&text[..])?;
+            Ok(())
+        });
+        written.unwrap();
+        assert_eq!(one.segment(), other.segment());
+    }
+
+    #[test]
+    fn an_empty_struct_is_not_null_wherever_it_lies() {
+        for around in [0, 3] {
+            let mut content = Content::new();
+            content.begin(|out| {
+                out.resize(8 * around + 16, 0);
+                8 * around
+            });
+            content.structure(content.root(), 0, 0).unwrap();
+            let message = Frame::of_bytes(content.segment()).into_message(1, 8);
+            let root: any_pointer::Reader<'_> = message.get_root().unwrap();
+            assert!(!root.is_null());
+            root.get_as::<exception::Reader<'_>>().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_in_one_message_is_not_made() {
+        let mut content = Content::new();
+        let root = content.root();
+        assert_eq!(content.structs(root, u32::MAX, 1, 0), None);
+        assert_eq!(content.structs(root, 1 << 20, 1 << 15, 0), None);
+        assert_eq!(content.list(root, Elements::Void, 1 << 29), None);
+        assert_eq!(content.list(root, Elements::Bits(6), 1 << 29), None);
+        assert_eq!(content.segment(), [0; 8]);
+    }
+
+    #[test]
+    fn places_that_are_none_are_left_alone() {
+        let mut content = Content::new();
+        content.set_number(usize::MAX / 2, 6, 0, 1);
+        content.set_number(8, 3, 0, 1);
+        content.reference(Slot::new(1 << 40, 0), NodeId::new(0, 1));
+        assert_eq!(content.segment(), [0; 8]);
+    }
 }
