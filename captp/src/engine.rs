@@ -392,8 +392,8 @@ impl<H: Host> Engine<H> {
     /// stands: the peer is told, the references inside the answer break, and the reply gets an
     /// exception. Returns whether there was anything to cancel; a call that has been answered, or
     /// that waits for a promise to resolve, is not affected. A call that waits for room at the peer
-    /// leaves all the same, with the word that it is cancelled. To be able to cancel a call whose results hold no
-    /// reference, give it a promise with an empty path.
+    /// leaves all the same, with the word that it is cancelled. To be able to cancel a call whose
+    /// results hold no reference, give it a promise with an empty path.
     pub fn cancel(&mut self, promise: NodeId) -> bool {
         let place = match self.nodes.get(promise).map(|node| &node.kind) {
             Some(Kind::Far(Far {
@@ -464,7 +464,8 @@ impl<H: Host> Engine<H> {
     ///
     /// Returns how many of the bytes were taken, at least one: it stops behind a message that gave
     /// the vat something to do (some answers are gathered), so that what the vat then says counts
-    /// against the limits before the next call comes in. Poll the outputs, and offer the rest again, without descriptors.
+    /// against the limits before the next call comes in. Poll the outputs, and offer the rest again,
+    /// without descriptors.
     ///
     /// Descriptors belong to the last message whose first byte lies in `bytes`: hand over the bytes
     /// and descriptors of each receive call as they came, not joined or split. Bytes with which
@@ -560,8 +561,9 @@ impl<H: Host> Engine<H> {
     /// not 0.
     ///
     /// What the transport does not take stays here and is counted: beyond
-    /// [`Limits::outbound_soft`], calls wait; beyond [`Limits::outbound_bytes`], the peer does not
-    /// read, and the connection is aborted.
+    /// [`outbound_soft`](crate::Limits::outbound_soft), calls wait; beyond
+    /// [`outbound_bytes`](crate::Limits::outbound_bytes), the peer does not read, and the connection
+    /// is aborted.
     pub fn transmit_advance(&mut self, conn: ConnId, count: usize) {
         let Some(row) = self.connections.any(conn) else {
             return;
@@ -591,7 +593,8 @@ impl<H: Host> Engine<H> {
     /// limits of its own, such as a simulated one. Returns whether that was anything.
     ///
     /// Leave in `out` what the transport does not take yet. If that and what is new are more than
-    /// [`Limits::outbound_bytes`], the peer does not read, and the connection is aborted.
+    /// [`outbound_bytes`](crate::Limits::outbound_bytes), the peer does not read, and the connection
+    /// is aborted.
     pub fn poll_transmit(&mut self, conn: ConnId, out: &mut Transmit) -> bool {
         let Some(row) = self.connections.any(conn) else {
             return false;

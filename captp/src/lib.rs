@@ -153,9 +153,10 @@ mod transmit;
 /// Only with the feature `testing`, which adds this module, [`Engine::set_fault`],
 /// [`Engine::tables`] and [`Engine::dump`], and changes nothing else: an engine in which no fault
 /// was set behaves as without the feature.
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing {
     pub use crate::engine::testing::{Fault, Tables};
+    #[cfg(feature = "testing")]
     pub use crate::message::probe::read_stream;
 }
 

@@ -22,7 +22,7 @@ pub struct Config {
     /// be what the peer waits for. Needs [`Engine::handle_time`](crate::Engine::handle_time).
     pub patience: Duration,
     /// Bytes of streaming calls on one reference that may be under way before the host should wait:
-    /// see [`Engine::has_stream_room`]. Default 64 KiB.
+    /// see [`Engine::has_stream_room`](crate::Engine::has_stream_room). Default 64 KiB.
     pub stream_window: usize,
     /// Most bytes in flight on all connections together: calls without an answer, results that are
     /// kept for a peer, and what waits to be transmitted. Default 256 MiB; beyond it the connection

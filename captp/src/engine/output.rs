@@ -34,11 +34,11 @@ pub enum Output<H: Host> {
     /// The call still has to be answered; a method that can be cancelled may stop.
     Cancelled(AnswerToken),
     /// The last reference to this object is gone, and nothing is on its way to it any more;
-    /// [`Engine::object`] makes a new one.
+    /// [`Engine::object`](crate::Engine::object) makes a new one.
     Dropped(ObjectKey),
     /// A connection to this vat is needed, because somebody gave us a reference to something there.
-    /// Answer with [`Engine::dialed`], with a new connection or one that exists; if there must or
-    /// can be none, the reference goes on through whoever gave it.
+    /// Answer with [`Engine::dialed`](crate::Engine::dialed), with a new connection or one that
+    /// exists; if there must or can be none, the reference goes on through whoever gave it.
     Dial {
         /// What to answer.
         request: DialId,
@@ -47,8 +47,8 @@ pub enum Output<H: Host> {
         /// Where it may be; hints from peers, not to be trusted.
         addresses: Vec<String>,
     },
-    /// A connection is closed. Everything through it is broken; [`Engine::poll_transmit`] may still
-    /// have its last bytes.
+    /// A connection is closed. Everything through it is broken;
+    /// [`Engine::poll_transmit`](crate::Engine::poll_transmit) may still have its last bytes.
     Closed {
         /// Which.
         conn: ConnId,

@@ -25,11 +25,6 @@ mod tests;
 pub mod tls;
 
 pub(crate) use self::peers::Asking;
-#[cfg(feature = "launch")]
-pub(crate) use self::{
-    admission::{Place, Refusals},
-    host_network::network,
-};
 pub use self::{
     admission::{Admission, AdmissionLimits, Refused},
     descriptor::MAX_DESCRIPTORS,
@@ -42,4 +37,9 @@ pub use self::{
     socket::{Peer, Socket},
     stream::{Received, Stream},
     tls::{Acceptor, Connector, Credentials, PeerInfo},
+};
+#[cfg(feature = "launch")]
+pub(crate) use self::{
+    admission::{Place, Refusals},
+    host_network::network,
 };
