@@ -21,7 +21,7 @@ use crate::{Exception, NodeId};
 ///
 /// A place that is none is left alone: nothing here panics. What would be larger than a segment can
 /// be is not made, `None`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Content {
     bytes: Vec<u8>,
     /// Where the root pointer lies. Before it is the message around.
@@ -135,7 +135,7 @@ impl Content {
     /// Makes a list of structs, one behind the other.
     pub fn structs(&mut self, at: Slot, count: u32, data: u16, pointers: u16) -> Option<usize> {
         let words = u64::from(count) * (u64::from(data) + u64::from(pointers));
-        if words > MAX_COUNT {
+        if words > MAX_COUNT || u64::from(count) > MAX_COUNT {
             return None;
         }
         let start = self.allocate(usize::try_from(words).ok()? + 1)?;
@@ -172,7 +172,10 @@ impl Content {
         let index = index as usize;
         match size {
             0 => {
-                if let Some(byte) = self.bytes.get_mut(base.saturating_add(index / 8)) {
+                let at = base.saturating_add(index / 8);
+                if at >= self.root
+                    && let Some(byte) = self.bytes.get_mut(at)
+                {
                     let bit = 1 << (index % 8);
                     *byte = if value & 1 == 1 {
                         *byte | bit
@@ -301,8 +304,12 @@ impl Content {
         self.overwrite(at, word.to_le_bytes());
     }
 
+    /// Never in the message around the content.
     #[inline]
     fn overwrite<const N: usize>(&mut self, at: usize, with: [u8; N]) {
+        if at < self.root {
+            return;
+        }
         if let Some(place) = self
             .bytes
             .get_mut(at..)
@@ -313,8 +320,23 @@ impl Content {
     }
 }
 
+impl Default for Content {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// With the message around it.
 impl Content {
+    /// One without room, not even for the root pointer.
+    pub(crate) const fn blank() -> Self {
+        Self {
+            bytes: Vec::new(),
+            root: 0,
+            caps: Vec::new(),
+        }
+    }
+
     /// Begins again: `write` writes the message up to the pointer to the content, which is null, and
     /// what else comes before the content.
     pub(crate) fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>) -> usize) {
@@ -346,7 +368,13 @@ impl Content {
 
     /// Overwrites a word of the message.
     pub(crate) fn patch(&mut self, at: usize, word: u64) {
-        self.put(at, word);
+        let place = self
+            .bytes
+            .get_mut(at..)
+            .and_then(|rest| rest.first_chunk_mut());
+        if let Some(place) = place {
+            *place = word.to_le_bytes();
+        }
     }
 
     pub(crate) const fn root_at(&self) -> usize {
@@ -495,6 +523,7 @@ mod tests {
         let root = content.root();
         assert_eq!(content.structs(root, u32::MAX, 1, 0), None);
         assert_eq!(content.structs(root, 1 << 20, 1 << 15, 0), None);
+        assert_eq!(content.structs(root, u32::MAX, 0, 0), None);
         assert_eq!(content.list(root, Elements::Void, 1 << 29), None);
         assert_eq!(content.list(root, Elements::Bits(6), 1 << 29), None);
         assert_eq!(content.segment(), [0; 8]);
@@ -507,5 +536,20 @@ mod tests {
         content.set_number(8, 3, 0, 1);
         content.reference(Slot::new(1 << 40, 0), NodeId::new(0, 1));
         assert_eq!(content.segment(), [0; 8]);
+    }
+
+    #[test]
+    fn the_message_around_is_out_of_reach() {
+        let mut content = Content::default();
+        content.begin(|out| {
+            out.resize(32, 0);
+            16
+        });
+        content.set_number(0, 6, 1, u64::MAX);
+        content.set_number(8, 0, 3, 1);
+        content.reference(Slot::new(0, 1), NodeId::new(0, 1));
+        assert_eq!(*content.message(), [0; 32]);
+        content.set_number(16, 6, 0, u64::MAX);
+        assert_eq!(content.segment()[..8], [0xff; 8]);
     }
 }

@@ -178,7 +178,7 @@ impl<H: Host> Engine<H> {
             work: VecDeque::new(),
             dirty: VecDeque::new(),
             spare: Vec::new(),
-            draft: Content::new(),
+            draft: Content::blank(),
             stuck: Vec::new(),
             holding: VecDeque::new(),
             crowded: Vec::new(),

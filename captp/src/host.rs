@@ -23,8 +23,8 @@ pub trait LocalCall {
     /// Ordinal of the method.
     fn method(&self) -> u16;
 
-    /// About how many words the parameters take when they are written. A good guess saves copies of
-    /// large ones, and it is what a waiting call of a stream counts.
+    /// About how many words the parameters take when they are written: what a waiting call of a
+    /// stream counts.
     fn size_hint(&self) -> u32 {
         0
     }

@@ -53,7 +53,7 @@ impl<H: Host> Engine<H> {
         if entry.is_unwanted() && entry.results_to != ResultsTo::Kept {
             return self.answer_unwanted(token);
         }
-        let mut content = std::mem::take(&mut self.draft);
+        let mut content = self.take_draft();
         write::begin_results(&mut content);
         match fill(&mut content) {
             Ok(()) if content.caps().is_empty() && self.answer_at_once(token, &mut content) => {}

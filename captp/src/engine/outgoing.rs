@@ -70,7 +70,7 @@ impl<H: Host> Engine<H> {
             Ok(question) => question,
             Err(reason) => return self.outputs.push_back(Output::Failed { call, reason }),
         };
-        let mut content = std::mem::take(&mut self.draft);
+        let mut content = self.take_draft();
         let head = CallHead {
             question,
             place,
@@ -79,11 +79,10 @@ impl<H: Host> Engine<H> {
             sort,
         };
         write::begin_call(&mut content, head);
-        content.reserve(call.size_hint());
         let Encoded { reply, pipelined } = match call.encode(&mut content) {
             Ok(encoded) => encoded,
             Err((reply, reason)) => {
-                self.draft = content;
+                self.put_draft(content);
                 self.drop_question(conn, question);
                 return self.outputs.push_back(Output::Returned {
                     reply,
@@ -137,7 +136,7 @@ impl<H: Host> Engine<H> {
             Ok(question) => question,
             Err(reason) => return self.refuse(call, &reason),
         };
-        let mut content = std::mem::take(&mut self.draft);
+        let mut content = self.take_draft();
         let head = CallHead {
             question,
             place,
@@ -149,7 +148,7 @@ impl<H: Host> Engine<H> {
         let result = match copy_content(&call.params, call.params.caps(), &mut content) {
             Ok(()) => self.finish_call(conn, head, content, no_pipelining),
             Err(reason) => {
-                self.draft = content;
+                self.put_draft(content);
                 Err(reason)
             }
         };
@@ -415,7 +414,12 @@ impl<H: Host> Engine<H> {
         result
     }
 
-    /// The draft of the next message: room that is there already.
+    /// Room for a message.
+    pub(super) const fn take_draft(&mut self) -> Content {
+        std::mem::replace(&mut self.draft, Content::blank())
+    }
+
+    /// Gives room back, for the next message.
     pub(super) fn put_draft(&mut self, mut content: Content) {
         content.rest();
         self.draft = content;

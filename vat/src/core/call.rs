@@ -114,7 +114,10 @@ impl<M: Method> Call for TypedCall<M> {
         let Some(values) = self.params.take() else {
             return Err((self, Exception::failed("the call has left already")));
         };
-        let written = write_leaving(self.answer.vat(), || values.write_root(params));
+        let written = write_leaving(self.answer.vat(), || {
+            params.reserve(values.root_words());
+            values.write_root(params)
+        });
         // Dropping the values may run a program's `Drop` code, which has to wait until the engine is
         // free again.
         self.answer.discard_later(values);

@@ -393,9 +393,11 @@ fn answer_wire<T: Data>(vat: &Rc<Shared>, answer: AnswerToken, result: Result<T>
         Ok(value) => {
             let results = Results { value };
             let mut write = |to: &mut Content| {
-                to.reserve(results.root_words());
-                write_leaving(Rc::as_ptr(vat), || results.write_root(to))
-                    .map_err(|error| Exception::from(&error))
+                let written = write_leaving(Rc::as_ptr(vat), || {
+                    to.reserve(results.root_words());
+                    results.write_root(to)
+                });
+                written.map_err(|error| Exception::from(&error))
             };
             vat.engine(|engine| engine.answer(answer, Ok(&mut write)));
         }

@@ -389,6 +389,7 @@ impl Shared {
     fn tidy(self: &Rc<Self>) -> bool {
         let mut any = false;
         while self.untidy.take() {
+            any |= !self.abandoned.borrow().is_empty();
             self.break_abandoned(None);
             let discarded = self.discarded.take();
             let releases = self.releases.take();
@@ -405,7 +406,8 @@ impl Shared {
             let abandoned = self.abandoned.take();
             let dropped = || Error::failed("the call was dropped without an answer");
             for what in abandoned {
-                what.break_with(self, reason.cloned().unwrap_or_else(dropped));
+                // One that panics must not take the others with it.
+                quietly(|| what.break_with(self, reason.cloned().unwrap_or_else(dropped)));
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Promises 1, 8, 10 and 12, inside one vat.
 
+use std::rc::Rc;
+
 use super::sample::{Count, Counter, CounterRef, counter, run, taken, value};
+use crate::core::vat::{Breakable, Shared};
 use crate::prelude::*;
 use crate::schema::describe;
 use crate::{AnyCall, Dynamic, Vat};
@@ -506,6 +509,43 @@ fn a_resolver_dropped_outside_of_turns_wakes_the_driver() {
     woken.store(0, Ordering::Relaxed);
     drop(resolver);
     assert_eq!(woken.load(Ordering::Relaxed), 1);
+    run(&vat);
+    assert!(taken(&promise).is_err());
+}
+
+#[test]
+fn a_callback_runs_although_its_resolver_was_dropped_between_runs() {
+    let vat = Vat::new("a");
+    let (last, resolver) = vat
+        .turn(|turn| {
+            let (promise, resolver) = turn.promise::<u64>();
+            let last = promise.then(|_, result| Ok(u64::from(result.is_err())));
+            Ok((last, resolver))
+        })
+        .unwrap();
+    run(&vat);
+    drop(resolver);
+    // Whoever drives it runs it once.
+    vat.run(32);
+    assert_eq!(taken(&last).unwrap(), 1);
+}
+
+#[test]
+fn what_panics_while_it_breaks_takes_nothing_else_with_it() {
+    struct Panics;
+    impl Breakable for Panics {
+        fn break_with(self: Box<Self>, _: &Rc<Shared>, _: Error) {
+            panic!("while it breaks")
+        }
+    }
+    let vat = Vat::new("a");
+    let (promise, resolver) = vat.turn(|turn| Ok(turn.promise::<u64>())).unwrap();
+    let done = vat.turn(|turn| {
+        turn.0.abandon(Box::new(Panics));
+        drop(resolver);
+        Ok(())
+    });
+    done.unwrap();
     run(&vat);
     assert!(taken(&promise).is_err());
 }
