@@ -1,4 +1,7 @@
 //! The engine: all connections of one vat, and all its references.
+//!
+//! This file is long because the whole contract stands in it: the public methods, each a few lines
+//! over what the modules below do, and their documentation.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;

@@ -32,10 +32,6 @@ pub trait Method: 'static {
 pub(crate) trait Call: Any {
     fn interface(&self) -> u64;
     fn method(&self) -> u16;
-    /// About how many words the parameters take when they are written.
-    fn size_hint(&self) -> u32 {
-        0
-    }
     fn name(&self) -> &'static str;
     /// It leaves the vat: the parameters become bytes and references, the rest waits.
     #[expect(clippy::type_complexity, reason = "what `LocalCall::encode` gives")]
@@ -60,10 +56,6 @@ impl LocalCall for Box<dyn Call> {
 
     fn method(&self) -> u16 {
         (**self).method()
-    }
-
-    fn size_hint(&self) -> u32 {
-        (**self).size_hint()
     }
 
     fn encode(
@@ -97,10 +89,6 @@ impl<M: Method> Call for TypedCall<M> {
 
     fn method(&self) -> u16 {
         M::ORDINAL
-    }
-
-    fn size_hint(&self) -> u32 {
-        self.params.as_ref().map_or(0, Record::root_words)
     }
 
     fn name(&self) -> &'static str {
