@@ -54,10 +54,15 @@ pub(super) fn receive_plain(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<u
     Ok(message.bytes)
 }
 
+/// Sends some of the bytes.
+pub(super) fn send_plain(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)
+}
+
 /// Sends some of the bytes, and all descriptors along with the first of them.
 pub(super) fn send(
     socket: impl AsFd,
-    bytes: &[u8],
+    bytes: &[IoSlice<'_>],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
@@ -68,8 +73,7 @@ pub(super) fn send(
     }
     #[cfg(test)]
     count::SENDS.with(|count| count.set(count.get() + 1));
-    let bytes = [IoSlice::new(bytes)];
-    Ok(sendmsg(socket, &bytes, &mut control, SendFlags::NOSIGNAL)?)
+    Ok(sendmsg(socket, bytes, &mut control, SendFlags::NOSIGNAL)?)
 }
 
 fn invalid(what: &'static str) -> io::Error {

@@ -41,9 +41,7 @@ pub async fn dial(address: &Address) -> io::Result<OwnedFd> {
 async fn connect_socket(address: &Address) -> io::Result<Socket> {
     let connecting = async {
         match address {
-            Address::Unix(path) => Ok(Socket::from_unix(
-                UnixStream::connect(path.as_path()).await?,
-            )),
+            Address::Unix(path) => Socket::from_unix(UnixStream::connect(path.as_path()).await?),
             Address::Tcp { host, port } => {
                 let socket = match host.as_str().parse::<IpAddr>() {
                     Ok(ip) => TcpStream::connect((ip, port.get())).await?,

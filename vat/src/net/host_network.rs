@@ -150,7 +150,7 @@ impl Reach {
         if self.allowed.is_some() && socket.peer_cred()?.pid() == Some(own) {
             return Err(refused("the launcher's own socket"));
         }
-        Ok(Socket::from_unix(socket))
+        Socket::from_unix(socket)
     }
 
     /// Looks a name up on another thread. A name that is not allowed is not looked up either: it

@@ -109,7 +109,7 @@ impl Listener {
                 Kind::Unix { listener, .. } => listener
                     .accept()
                     .await
-                    .map(|(socket, _)| Socket::from_unix(socket)),
+                    .and_then(|(socket, _)| Socket::from_unix(socket)),
             };
             match accepted {
                 Err(error) if is_of_one_caller(&error) => {}

@@ -23,6 +23,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod unix;
 
 pub(crate) use self::peers::Asking;
 pub use self::{

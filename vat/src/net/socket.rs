@@ -12,12 +12,13 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
-    net::{TcpStream, UnixStream},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
 };
 
 use super::admission::Place;
 use super::descriptor;
+use super::unix::UnixSocket;
 
 /// A connected TCP or Unix stream socket, without anything spoken on it yet.
 ///
@@ -34,7 +35,7 @@ pub struct Socket {
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpStream),
-    Unix(UnixStream),
+    Unix(UnixSocket),
 }
 
 impl Socket {
@@ -46,11 +47,7 @@ impl Socket {
     /// socket.
     pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
         let kind = match check_connected(&descriptor)? {
-            AddressFamily::UNIX => {
-                let socket = std::os::unix::net::UnixStream::from(descriptor);
-                socket.set_nonblocking(true)?;
-                Kind::Unix(UnixStream::from_std(socket)?)
-            }
+            AddressFamily::UNIX => Kind::Unix(UnixSocket::new(descriptor.into())?),
             _ => {
                 let socket = std::net::TcpStream::from(descriptor);
                 socket.set_nonblocking(true)?;
@@ -74,12 +71,12 @@ impl Socket {
         })
     }
 
-    pub(super) fn from_unix(socket: UnixStream) -> Self {
-        Self {
-            kind: Kind::Unix(socket),
+    pub(super) fn from_unix(socket: tokio::net::UnixStream) -> io::Result<Self> {
+        Ok(Self {
+            kind: Kind::Unix(UnixSocket::new(socket.into_std()?)?),
             replay: Replay::default(),
             place: None,
-        }
+        })
     }
 
     /// Gives the descriptor away, to be passed to the vat for which the connection is. The place of a
@@ -140,7 +137,7 @@ impl Socket {
     pub fn peer(&self) -> io::Result<Peer> {
         match &self.kind {
             Kind::Tcp(socket) => Ok(Peer::Network(socket.peer_addr()?)),
-            Kind::Unix(socket) => Ok(Peer::User(socket.peer_cred()?.uid())),
+            Kind::Unix(socket) => Ok(Peer::User(socket.peer_user()?)),
         }
     }
 
@@ -185,12 +182,11 @@ impl AsyncRead for Socket {
             Kind::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
             Kind::Unix(socket) => {
                 let room = buf.remaining();
-                let receive = |socket: &UnixStream| {
+                let count = ready!(socket.poll_read(cx, |socket| {
                     descriptor::receive_plain(socket, buf.initialize_unfilled())
-                };
-                let count = ready!(poll_io(socket, cx, Interest::READABLE, receive))?;
+                }))?;
                 if count > 0 && count < room {
-                    nothing_left(socket);
+                    socket.nothing_left();
                 }
                 buf.advance(count);
                 Poll::Ready(Ok(()))
@@ -207,7 +203,9 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match &mut self.kind {
             Kind::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Kind::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Kind::Unix(socket) => {
+                socket.poll_write(cx, |socket| descriptor::send_plain(socket, bytes))
+            }
         }
     }
 
@@ -218,7 +216,9 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match &mut self.kind {
             Kind::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-            Kind::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Kind::Unix(socket) => {
+                socket.poll_write(cx, |socket| descriptor::send(socket, slices, &[]))
+            }
         }
     }
 
@@ -233,7 +233,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.kind {
             Kind::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
-            Kind::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            Kind::Unix(socket) => Poll::Ready(socket.shutdown()),
         }
     }
 }
@@ -255,35 +255,6 @@ impl fmt::Display for Peer {
             Self::User(uid) => write!(f, "user {uid}"),
         }
     }
-}
-
-/// Does `operation` on the socket as soon as it is ready for it.
-pub(super) fn poll_io<T>(
-    socket: &UnixStream,
-    cx: &mut Context<'_>,
-    interest: Interest,
-    mut operation: impl FnMut(&UnixStream) -> io::Result<T>,
-) -> Poll<io::Result<T>> {
-    loop {
-        if interest == Interest::READABLE {
-            ready!(socket.poll_read_ready(cx))?;
-        } else {
-            ready!(socket.poll_write_ready(cx))?;
-        }
-        match socket.try_io(interest, || operation(socket)) {
-            // The readiness was outdated; waiting again registers the waker.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return Poll::Ready(result),
-        }
-    }
-}
-
-/// Remembers that all that was there has been received, which spares the system call that would find
-/// out. What arrives later makes the socket readable again.
-pub(super) fn nothing_left(socket: &UnixStream) {
-    let none = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-    drop(socket.try_io(Interest::READABLE, none));
 }
 
 /// The family of a connected TCP or Unix stream socket.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     os::fd::{AsFd, OwnedFd},
     pin::Pin,
     rc::Rc,
@@ -13,18 +13,15 @@ use std::{
 
 use rustix::net::AddressFamily;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
-    net::UnixStream,
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
 use tokio_rustls::TlsStream;
 
 use super::{
     Acceptor, Connector, HandshakeError, MAX_DESCRIPTORS, Peer, PeerInfo, Socket,
-    admission::Origin,
-    descriptor, handshake,
-    handshake::HANDSHAKE_TIMEOUT,
-    socket::{check_connected, nothing_left, poll_io},
+    admission::Origin, descriptor, handshake, handshake::HANDSHAKE_TIMEOUT,
+    socket::check_connected, unix::UnixSocket,
 };
 use crate::sys;
 
@@ -44,7 +41,7 @@ pub struct Stream {
 }
 
 enum Transport {
-    Descriptors(UnixStream),
+    Descriptors(UnixSocket),
     Plain(Socket),
     Tls(Box<TlsStream<Socket>>),
 }
@@ -89,11 +86,8 @@ impl Stream {
             let what = "the descriptor is not a Unix socket";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
-        let socket = std::os::unix::net::UnixStream::from(descriptor);
-        socket.set_nonblocking(true)?;
-        Ok(Self::on(Transport::Descriptors(UnixStream::from_std(
-            socket,
-        )?)))
+        let socket = UnixSocket::new(descriptor.into())?;
+        Ok(Self::on(Transport::Descriptors(socket)))
     }
 
     /// The stream on a Unix socket of a local program that speaks Cap'n Proto alone.
@@ -223,12 +217,12 @@ impl Stream {
         match &mut self.transport {
             Transport::Descriptors(socket) => {
                 let room = buffer.len();
-                let receive = |socket: &UnixStream| descriptor::receive(socket, &mut *buffer);
-                let (bytes, descriptors) =
-                    ready!(poll_io(socket, cx, Interest::READABLE, receive))?;
+                let received =
+                    socket.poll_read(cx, |socket| descriptor::receive(socket, &mut *buffer));
+                let (bytes, descriptors) = ready!(received)?;
                 // The kernel ends a piece early behind descriptors only.
                 if bytes > 0 && bytes < room && descriptors.is_empty() {
-                    nothing_left(socket);
+                    socket.nothing_left();
                 }
                 Poll::Ready(Ok(Received { bytes, descriptors }))
             }
@@ -273,8 +267,10 @@ impl Stream {
         let sent = match &mut self.transport {
             Transport::Descriptors(socket) => {
                 let borrowed: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
-                let send = |socket: &UnixStream| descriptor::send(socket, bytes, &borrowed);
-                match ready!(poll_io(socket, cx, Interest::WRITABLE, send)) {
+                let slices = [IoSlice::new(bytes)];
+                let sent =
+                    socket.poll_write(cx, |socket| descriptor::send(socket, &slices, &borrowed));
+                match ready!(sent) {
                     Err(error) if is_too_many_references(&error) => return self.pause(cx),
                     result => result,
                 }
@@ -344,7 +340,7 @@ impl Stream {
     pub async fn close(mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_flush(cx)).await?;
         poll_fn(|cx| match &mut self.transport {
-            Transport::Descriptors(socket) => Pin::new(socket).poll_shutdown(cx),
+            Transport::Descriptors(socket) => Poll::Ready(socket.shutdown()),
             Transport::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         })

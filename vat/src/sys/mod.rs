@@ -15,7 +15,6 @@ mod fork;
 pub(crate) mod inherited;
 #[cfg(feature = "launch")]
 mod raw;
-#[cfg(feature = "launch")]
 mod reactor;
 #[cfg(feature = "launch")]
 mod step;
@@ -31,3 +30,4 @@ pub(crate) use self::fork::{
 };
 #[cfg(feature = "launch")]
 pub(crate) use self::reactor::watch_readable;
+pub(crate) use self::reactor::watch_socket;
