@@ -235,8 +235,9 @@ fn copy_unimplemented(built: &mut Built, original: &Message) -> Result<()> {
     Ok(())
 }
 
-/// Most answers that are gathered before the vat gets them.
-const ANSWERS: usize = 32;
+/// Most answers that are gathered before the vat gets them. An allocator keeps about that many freed
+/// blocks of one size at hand, so that each takes the room of an earlier one.
+const ANSWERS: usize = 7;
 
 /// Capability pointers that an echoed message may hold; the numbers mean nothing to the peer.
 const ECHO_CAPS: usize = 64;

@@ -174,7 +174,7 @@ fn answers_are_gathered_until_there_are_many() {
     assert!(net.vats[1].engine.poll_transmit(there, &mut out));
     let bytes = out.take_bytes();
     let taken = net.vats[0].engine.handle_bytes(here, &bytes, Vec::new());
-    assert_eq!(taken, bytes.len() / 40 * 32);
+    assert_eq!(taken, bytes.len() / 40 * 7);
 }
 
 #[test]
