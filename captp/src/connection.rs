@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::contact::VatKey;
 use crate::frame::Frame;
 use crate::message::{Call, Envelope, Target, quick};
@@ -137,6 +139,9 @@ pub(crate) struct Pin {
     pub(crate) way: Way,
 }
 
+/// What the references of one answer were described as. Mostly there is one.
+pub(crate) type Pins = SmallVec<[Pin; 1]>;
+
 /// How to get from a pin to where calls go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Way {
@@ -209,8 +214,11 @@ impl<H: Host> Connection<H> {
         self.serial
     }
 
-    /// A new question; its id.
-    pub(crate) fn ask(&mut self, question: Question<H>) -> QuestionId {
+    /// A new question, counted as far as it counts; its id.
+    pub(crate) fn ask(&mut self, mut question: Question<H>) -> QuestionId {
+        question.trip = self.round_trips + 1;
+        self.asked += usize::from(question.bytes > 0);
+        self.asked_bytes += question.bytes;
         if question.sort != Sort::Pipeline {
             return QuestionId::new(self.questions.insert(question));
         }

@@ -97,6 +97,8 @@ pub struct Engine<H: Host> {
     spare: Vec<Vec<u8>>,
     /// The message being written: room for it, between two.
     draft: Content,
+    /// What is noted about the references of a message, between two.
+    given: Option<Box<describe::Given>>,
     /// Connections whose peer does not read.
     stuck: Vec<ConnId>,
     /// Connections at which calls wait for room, in turn.
@@ -182,6 +184,7 @@ impl<H: Host> Engine<H> {
             dirty: VecDeque::new(),
             spare: Vec::new(),
             draft: Content::blank(),
+            given: None,
             stuck: Vec::new(),
             holding: VecDeque::new(),
             crowded: Vec::new(),

@@ -145,6 +145,7 @@ mod host;
 mod id;
 mod limits;
 mod message;
+mod path;
 mod payload;
 mod transmit;
 

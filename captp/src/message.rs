@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::contact::{Await, Claim, Contact};
+use crate::path::Path;
 use crate::{AnswerId, EmbargoId, Exception, ExportId, ImportId, QuestionId};
 
 pub(crate) mod decode;
@@ -104,7 +105,7 @@ pub(crate) enum ReturnBody {
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Export(ExportId),
-    Answer(AnswerId, Rc<[u16]>),
+    Answer(AnswerId, Path),
 }
 
 /// A reference in a payload.

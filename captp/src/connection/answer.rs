@@ -20,12 +20,12 @@
 //! Law: one Return per call, none for a call that wanted to be pipelined only; each reference in
 //! the results is given back once, by the Finish or by Releases, as the Finish says.
 
-use std::rc::Rc;
-
-use super::Pin;
+use super::Pins;
+use super::export::Exports;
 use crate::contact::GiftName;
 use crate::frame::Message;
-use crate::{ConnId, Exception, ExportId, NodeId, QuestionId};
+use crate::path::Path;
+use crate::{ConnId, Exception, NodeId, QuestionId};
 
 /// A call that the peer made.
 pub(crate) struct Answer {
@@ -42,7 +42,7 @@ pub(crate) struct Answer {
     /// Whether Finish has come early.
     pub(crate) finished: bool,
     /// References inside the coming answer that were named so far. Counted.
-    pub(crate) pipeline: Vec<(Rc<[u16]>, NodeId)>,
+    pub(crate) pipeline: Vec<(Path, NodeId)>,
     /// A question of ours, on the same connection, that is answered with the results of this call.
     pub(crate) taker: Option<QuestionId>,
     /// Whether the results have been promised to a taker.
@@ -81,16 +81,19 @@ pub(crate) enum ResultsTo {
 /// What was returned.
 pub(crate) enum Results {
     /// Content with references.
-    Content {
-        message: Box<Message>,
-        caps: Vec<Pin>,
-        /// What the Return exported.
-        exports: Vec<ExportId>,
-    },
+    Content(Box<Kept>),
     /// An exception, or something else without references that can be named.
     Nothing(Exception),
     /// Results on which the peer said it would not pipeline: only what is to be given back.
-    Exports(Vec<ExportId>),
+    Exports(Exports),
+}
+
+/// Results on which calls may be pipelined.
+pub(crate) struct Kept {
+    pub(crate) message: Message,
+    pub(crate) caps: Pins,
+    /// What the Return exported.
+    pub(crate) exports: Exports,
 }
 
 impl Answer {

@@ -14,9 +14,14 @@
 //!
 //! Law: `refs` is the number of times a descriptor named the entry, less what was released.
 
+use smallvec::SmallVec;
+
 use super::Pin;
 use super::handoff::Vine;
-use crate::NodeId;
+use crate::{ExportId, NodeId};
+
+/// The exports that one message names, once per mention. Mostly there are few.
+pub(crate) type Exports = SmallVec<[ExportId; 4]>;
 
 /// A reference that we gave.
 #[derive(Debug)]

@@ -26,9 +26,9 @@
 //! then the id is free. Pipelined nodes are not counted here: they take themselves off the list
 //! when they are dropped, and all of them resolve or break on the Return.
 
-use std::rc::Rc;
-
+use super::export::Exports;
 use crate::engine::stream::Share;
+use crate::path::Path;
 use crate::{AnswerId, AnswerToken, ConnId, ExportId, Host, NodeId};
 
 /// A call that we made.
@@ -39,9 +39,9 @@ pub(crate) struct Question<H: Host> {
     pub(crate) held: bool,
     pub(crate) asker: Asker<H>,
     /// What the parameters exported, to be given back if the Return says so.
-    pub(crate) params: Vec<ExportId>,
+    pub(crate) params: Exports,
     /// References inside the answer, with the path to each. Not counted.
-    pub(crate) pipelined: Vec<(Rc<[u16]>, NodeId)>,
+    pub(crate) pipelined: Vec<(Path, NodeId)>,
     /// Pinned references inside the answer.
     pub(crate) pins: u32,
     /// What it counts as one of a stream of calls, until it is answered.
@@ -98,20 +98,20 @@ pub(crate) enum Asker<H: Host> {
 }
 
 impl<H: Host> Question<H> {
-    pub(crate) const fn new(sort: Sort, trip: u64) -> Self {
+    pub(crate) fn new(sort: Sort) -> Self {
         Self {
             state: State::Asked,
             sort,
             held: false,
             asker: Asker::Nobody,
-            params: Vec::new(),
+            params: Exports::new(),
             pipelined: Vec::new(),
             pins: 0,
             share: None,
             bytes: 0,
             waits: 0,
             named: 0,
-            trip,
+            trip: 0,
         }
     }
 

@@ -1,7 +1,5 @@
 //! Answers to the peer's calls, and references inside answers.
 
-use std::rc::Rc;
-
 use capnp::any_pointer;
 use capnp::traits::Imbue as _;
 
@@ -10,13 +8,15 @@ use super::node::Kind;
 use super::outgoing::copy_content;
 use super::{Engine, Work, handoff};
 use crate::captp_capnp::message;
-use crate::connection::answer::{Answer, Results, ResultsTo, State};
+use crate::connection::answer::{Answer, Kept, Results, ResultsTo, State};
+use crate::connection::export::Exports;
 use crate::connection::handoff::Acceptor;
-use crate::connection::{Pin, Way};
+use crate::connection::{Pins, Way};
 use crate::frame::{Frame, Message};
 use crate::hook::index_table;
 use crate::message::encode::{self, Built};
 use crate::message::write;
+use crate::path::Path;
 use crate::{
     AnswerId, AnswerToken, ConnId, Content, Exception, Host, NodeId, Output, Payload,
     PeerMisbehaved, WireCall, WriteResults, payload,
@@ -75,7 +75,7 @@ impl<H: Host> Engine<H> {
         } else {
             Ok(self.keep(content.caps()))
         };
-        let given = match given {
+        let mut given = match given {
             Ok(given) => given,
             Err(reason) => return self.answer_exception(token, &reason),
         };
@@ -100,7 +100,13 @@ impl<H: Host> Engine<H> {
         } else if returns_canceled {
             self.transmit(token.conn, &canceled_return(token.answer), &[]);
         }
-        self.conclude(token, kept, given, pins);
+        let kept = Kept {
+            message: kept,
+            caps: pins,
+            exports: std::mem::take(&mut given.exports),
+        };
+        self.conclude(token, kept, &given);
+        self.put_given(given);
     }
 
     /// The most frequent answer: results without references, for a caller who has named nothing
@@ -151,15 +157,15 @@ impl<H: Host> Engine<H> {
 
     /// The results are where they belong: calls that were pipelined on them go on, and the entry
     /// stays as long as there may be more.
-    fn conclude(&mut self, token: &AnswerToken, content: Message, given: Given, pins: Vec<Pin>) {
+    fn conclude(&mut self, token: &AnswerToken, kept: Kept, given: &Given) {
         let Some(entry) = self.answer_mut(token) else {
-            return self.drop_pins(token.conn, pins);
+            return self.drop_pins(token.conn, kept.caps);
         };
         let taker = entry.taker.take();
         let (results_to, finished) = (entry.results_to, entry.finished);
         let pipeline = self.take_pipeline(token);
         for (path, node) in pipeline {
-            let found = find_cap(&content, pins.len(), &path);
+            let found = find_cap(&kept.message, kept.caps.len(), &path);
             self.resolve_in_answer(node, found, &given.nodes);
             self.drop_count(node);
         }
@@ -168,17 +174,17 @@ impl<H: Host> Engine<H> {
         }
         let taken = taker.is_some();
         if let Some(question) = taker {
-            let nodes = pins.iter().map(|pin| pin.node);
-            let payload = self.counted_payload(token.conn, copy_message(&content), nodes);
+            let nodes = kept.caps.iter().map(|pin| pin.node);
+            let payload = self.counted_payload(token.conn, copy_message(&kept.message), nodes);
             let work = Work::Taken(token.conn, question, Ok(payload));
             self.work.push_back(work);
         }
         self.end_call(token);
         let keeps = self
             .answer_mut(token)
-            .is_some_and(|entry| entry.keeps(!pins.is_empty()));
+            .is_some_and(|entry| entry.keeps(!kept.caps.is_empty()));
         if !keeps {
-            self.drop_pins(token.conn, pins);
+            self.drop_pins(token.conn, kept.caps);
             let done = results_to == ResultsTo::Caller || finished;
             if done {
                 self.remove_answer(token);
@@ -189,18 +195,14 @@ impl<H: Host> Engine<H> {
             .answer_mut(token)
             .is_some_and(|entry| entry.no_pipelining);
         if no_pipelining && results_to == ResultsTo::Caller {
-            self.drop_pins(token.conn, pins);
+            self.drop_pins(token.conn, kept.caps);
             if let Some(entry) = self.answer_mut(token) {
-                entry.state = State::Returned(Results::Exports(given.exports));
+                entry.state = State::Returned(Results::Exports(kept.exports));
             }
             return;
         }
-        let bytes = content.get_segments().bytes();
-        let results = Results::Content {
-            message: Box::new(content),
-            caps: pins,
-            exports: given.exports,
-        };
+        let bytes = kept.message.get_segments().bytes();
+        let results = Results::Content(Box::new(kept));
         if let Some(entry) = self.answer_mut(token) {
             entry.taken |= taken;
             entry.bytes = bytes;
@@ -217,7 +219,7 @@ impl<H: Host> Engine<H> {
         &mut self,
         node: NodeId,
         found: Result<Option<usize>, capnp::Error>,
-        nodes: &[NodeId],
+        nodes: &[(NodeId, Way)],
     ) {
         if !self
             .nodes
@@ -228,7 +230,7 @@ impl<H: Host> Engine<H> {
         }
         match found {
             Ok(Some(at)) if at < nodes.len() => {
-                let to = nodes.get(at).copied().unwrap_or(self.null);
+                let to = nodes.get(at).map_or(self.null, |(node, _)| *node);
                 self.become_link(node, to);
             }
             Ok(_) => self.become_link(node, self.null),
@@ -306,7 +308,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// The references inside an answer that were named before it was there; counted.
-    fn take_pipeline(&mut self, token: &AnswerToken) -> Vec<(Rc<[u16]>, NodeId)> {
+    fn take_pipeline(&mut self, token: &AnswerToken) -> Vec<(Path, NodeId)> {
         let Some(entry) = self.answer_mut(token) else {
             return Vec::new();
         };
@@ -421,22 +423,22 @@ impl<H: Host> Engine<H> {
     pub(super) fn free_answer(&mut self, conn: ConnId, entry: Answer, release_results: bool) {
         let mut follows = None;
         let exports = match entry.state {
-            State::Returned(Results::Content { caps, exports, .. }) => {
-                self.drop_pins(conn, caps);
-                exports
+            State::Returned(Results::Content(kept)) => {
+                self.drop_pins(conn, kept.caps);
+                kept.exports
             }
             State::Returned(Results::Exports(exports)) => exports,
             State::Returned(Results::Nothing(_))
             | State::Running
             | State::Provision(_)
-            | State::Accepting(_) => Vec::new(),
+            | State::Accepting(_) => Exports::new(),
             State::Forwarded { conn, question } => {
                 follows = Some((conn, question));
-                Vec::new()
+                Exports::new()
             }
             State::Redirected { question } => {
                 follows = Some((conn, question));
-                Vec::new()
+                Exports::new()
             }
         };
         if release_results {
@@ -454,29 +456,22 @@ impl<H: Host> Engine<H> {
     }
 
     /// References of results that are not sent.
-    fn keep(&self, nodes: &[Option<NodeId>]) -> Given {
-        let nodes: Vec<NodeId> = nodes
-            .iter()
-            .map(|node| self.nodes.terminal(node.unwrap_or(self.null)))
-            .collect();
-        let ways = vec![Way::Plain; nodes.len()];
-        Given {
-            nodes,
-            ways,
-            ..Given::default()
-        }
+    fn keep(&mut self, nodes: &[Option<NodeId>]) -> Box<Given> {
+        let mut given = self.take_given();
+        let terminal = |node: &Option<NodeId>| self.nodes.terminal(node.unwrap_or(self.null));
+        let nodes = nodes.iter().map(|node| (terminal(node), Way::Plain));
+        given.nodes.extend(nodes);
+        given
     }
 
-    fn pin_all(&mut self, conn: ConnId, given: &Given) -> Vec<Pin> {
-        given
-            .nodes
-            .iter()
-            .zip(&given.ways)
+    fn pin_all(&mut self, conn: ConnId, given: &Given) -> Pins {
+        let nodes = given.nodes.iter();
+        nodes
             .map(|(node, way)| self.pin(*node, *way, conn))
             .collect()
     }
 
-    pub(super) fn drop_pins(&mut self, conn: ConnId, pins: Vec<Pin>) {
+    pub(super) fn drop_pins(&mut self, conn: ConnId, pins: Pins) {
         for pin in pins {
             self.drop_pin(conn, pin);
         }

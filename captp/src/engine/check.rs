@@ -359,8 +359,8 @@ fn check_answers<H: Host>(
         for (_, node) in &entry.pipeline {
             held.count(*node);
         }
-        if let AnswerState::Returned(Results::Content { caps, .. }) = &entry.state {
-            for pin in caps {
+        if let AnswerState::Returned(Results::Content(kept)) = &entry.state {
+            for pin in &kept.caps {
                 held.pin(pin);
             }
         }

@@ -5,22 +5,19 @@ use std::rc::Rc;
 
 use super::node::{Kind, Node, Place};
 use super::{Engine, Work};
-use crate::connection::export::{Export, State};
+use crate::connection::export::{Export, Exports, State};
 use crate::connection::{Pin, Way};
 use crate::message::encode::{self, Cap, Described};
 use crate::{ConnId, Exception, ExportId, Host, NodeId};
 
-/// What a message gives away besides its bytes.
+/// What a message gives away besides its bytes. The engine keeps one for the next message.
 #[derive(Default)]
 pub(super) struct Given {
     /// Descriptors for its capability table.
     pub(super) caps: Vec<Cap>,
-    /// The nodes they describe; borrowed.
-    pub(super) nodes: Vec<NodeId>,
-    /// How to reach them later, if they are pinned.
-    pub(super) ways: Vec<Way>,
-    /// Exports named, once per mention.
-    pub(super) exports: Vec<ExportId>,
+    /// The nodes that they describe, borrowed, and how to reach these later if they are pinned.
+    pub(super) nodes: Vec<(NodeId, Way)>,
+    pub(super) exports: Exports,
     pub(super) fds: Vec<Rc<OwnedFd>>,
     /// Size of the message.
     pub(super) bytes: usize,
@@ -34,6 +31,21 @@ pub(super) struct Given {
     pub(super) broken: Vec<(ExportId, Exception)>,
 }
 
+impl Given {
+    /// Forgets everything but the room for it.
+    fn clear(&mut self) {
+        self.caps.clear();
+        self.nodes.clear();
+        self.exports.clear();
+        self.fds.clear();
+        self.bytes = 0;
+        self.passes_gifts = false;
+        self.overtakes = false;
+        self.behind.clear();
+        self.broken.clear();
+    }
+}
+
 impl<H: Host> Engine<H> {
     /// Describes references for a message on a connection. On an error nothing has been given.
     pub(super) fn give(
@@ -41,12 +53,10 @@ impl<H: Host> Engine<H> {
         conn: ConnId,
         nodes: &[Option<NodeId>],
         passes_gifts: bool,
-    ) -> Result<Given, Exception> {
-        let mut given = Given {
-            passes_gifts,
-            overtakes: !passes_gifts && self.has_unsent(conn),
-            ..Given::default()
-        };
+    ) -> Result<Box<Given>, Exception> {
+        let mut given = self.take_given();
+        given.passes_gifts = passes_gifts;
+        given.overtakes = !passes_gifts && self.has_unsent(conn);
         if nodes.is_empty() {
             return Ok(given);
         }
@@ -67,10 +77,22 @@ impl<H: Host> Engine<H> {
     }
 
     /// Undoes [`give`](Self::give) for a message that is not sent.
-    pub(super) fn take_back(&mut self, conn: ConnId, given: Given) {
-        for export in given.exports {
+    pub(super) fn take_back(&mut self, conn: ConnId, mut given: Box<Given>) {
+        for export in std::mem::take(&mut given.exports) {
             self.release_export(conn, export, 1);
         }
+        self.put_given(given);
+    }
+
+    /// An empty one.
+    pub(super) fn take_given(&mut self) -> Box<Given> {
+        self.given.take().unwrap_or_default()
+    }
+
+    /// Keeps one for the next message.
+    pub(super) fn put_given(&mut self, mut given: Box<Given>) {
+        given.clear();
+        self.given = Some(given);
     }
 
     /// Sends what has to follow a message that was sent.
@@ -101,8 +123,7 @@ impl<H: Host> Engine<H> {
         let (as_what, way, node) = self.describe(conn, node, given)?;
         let fd = self.give_fd(conn, node, given)?;
         given.caps.push(Cap { as_what, fd });
-        given.nodes.push(node);
-        given.ways.push(way);
+        given.nodes.push((node, way));
         Ok(())
     }
 
@@ -388,14 +409,13 @@ impl<H: Host> Engine<H> {
         if self.move_export(conn, id, to) {
             return;
         }
-        let mut given = Given::default();
+        let mut given = self.take_given();
         let reason = match self.nodes.get(to).map(|node| &node.kind) {
             Some(Kind::Broken(reason)) => Some(reason.clone()),
             _ => self.give_one(conn, Some(to), &mut given).err(),
         };
         // What it was described as: the vine, for a gift that goes back.
-        let told = given.nodes.first().copied().unwrap_or(to);
-        let way = given.ways.first().copied().unwrap_or(Way::Plain);
+        let (told, way) = given.nodes.first().copied().unwrap_or((to, Way::Plain));
         let pin = self.pin(told, way, conn);
         if let Some(row) = self.connections.get_mut(conn)
             && let Some(entry) = row.exports.get_mut(id.raw())
@@ -414,6 +434,7 @@ impl<H: Host> Engine<H> {
         }
         self.transmit_resolve(conn, id, &built, given.caps.first(), &given);
         self.sent(conn, &given);
+        self.put_given(given);
     }
 
     /// A promise that became another one which the peer does not know yet needs no Resolve.

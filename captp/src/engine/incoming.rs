@@ -1,7 +1,5 @@
 //! Messages that arrive: calls, returns, resolutions, releases, disembargoes.
 
-use std::rc::Rc;
-
 use super::import::TargetNode;
 use super::node::{Kind, Node, Place};
 use super::receive::Fds;
@@ -13,6 +11,7 @@ use crate::connection::question::{Asker, Sort};
 use crate::frame::Message;
 use crate::message::encode;
 use crate::message::{Call, Context, Descriptor, Return, ReturnBody, Target};
+use crate::path::Path;
 use crate::{
     AnswerId, AnswerToken, ConnId, Exception, ExportId, Host, ImportId, Incoming, NodeId,
     ObjectKey, Payload, PeerMisbehaved, QuestionId, WireCall, payload,
@@ -356,7 +355,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// How many references inside an answer are pinned to it.
-    pub(super) fn count_pins(&self, pipelined: &[(Rc<[u16]>, NodeId)]) -> u32 {
+    pub(super) fn count_pins(&self, pipelined: &[(Path, NodeId)]) -> u32 {
         let pinned = pipelined.iter().filter(|(_, node)| {
             self.nodes.get(*node).is_some_and(|node| {
                 node.far()
@@ -407,9 +406,9 @@ impl<H: Host> Engine<H> {
     /// from there keeps the order too.
     pub(super) fn resolve_pipelined(
         &mut self,
-        pipelined: &[(Rc<[u16]>, NodeId)],
+        pipelined: &[(Path, NodeId)],
         payload: &mut Payload,
-        named: impl Fn(usize, &Rc<[u16]>) -> Option<Target>,
+        named: impl Fn(usize, &Path) -> Option<Target>,
     ) {
         for (path, node) in pipelined {
             let index = match payload.cap_at(path) {

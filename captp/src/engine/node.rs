@@ -26,6 +26,7 @@ use std::rc::Rc;
 use super::Pending;
 use crate::connection::handoff::Gift;
 use crate::message::Target;
+use crate::path::Path;
 use crate::{ConnId, Exception, ExportId, Host, ImportId, NodeId, ObjectKey, QuestionId};
 
 /// One reference.
@@ -91,10 +92,7 @@ pub(crate) enum Place {
     /// A reference that the peer gave.
     Import { id: ImportId, settled: bool },
     /// A reference inside the answer to our question.
-    Answer {
-        question: QuestionId,
-        path: Rc<[u16]>,
-    },
+    Answer { question: QuestionId, path: Path },
 }
 
 struct Cold<H: Host> {

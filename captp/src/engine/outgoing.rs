@@ -14,6 +14,7 @@ use crate::connection::answer;
 use crate::connection::question::{Asker, Question, Sort, State};
 use crate::message::encode::{self, Built};
 use crate::message::write::{self, CallHead};
+use crate::path::Path;
 use crate::{
     AnswerToken, ConnId, Content, Encoded, Exception, Host, ImportId, LocalCall as _, NodeId,
     Payload, QuestionId, Transmit, WireCall,
@@ -66,13 +67,11 @@ impl<H: Host> Engine<H> {
     fn send_local(&mut self, at: NodeId, conn: ConnId, place: &Place, call: H::Call) {
         let streaming = call.is_streaming();
         let sort = self.sort_of_local(conn, &call);
-        let question = match self.new_question(conn, sort, true) {
-            Ok(question) => question,
-            Err(reason) => return self.outputs.push_back(Output::Failed { call, reason }),
-        };
+        if let Err(reason) = self.may_ask(conn, sort, true) {
+            return self.outputs.push_back(Output::Failed { call, reason });
+        }
         let mut content = self.take_draft();
         let head = CallHead {
-            question,
             place,
             interface: call.interface(),
             method: call.method(),
@@ -83,46 +82,39 @@ impl<H: Host> Engine<H> {
             Ok(encoded) => encoded,
             Err((reply, reason)) => {
                 self.put_draft(content);
-                self.drop_question(conn, question);
-                return self.outputs.push_back(Output::Returned {
-                    reply,
-                    result: Err(reason),
-                });
+                return self.returned(Asker::Reply(reply), Err(reason));
             }
         };
-        match self.finish_call(conn, head, content, pipelined.is_empty()) {
-            Ok(given) => {
-                let asker = match sort {
-                    Sort::Pipeline => {
-                        let result = Err(Exception::failed("only references were asked for"));
-                        self.outputs.push_back(Output::Returned { reply, result });
-                        Asker::Nobody
-                    }
-                    Sort::Call | Sort::Tail => Asker::Reply(reply),
-                };
-                let bytes = given.bytes;
-                self.asked(conn, question, asker, given);
+        let asker = Asker::Reply(reply);
+        match self.finish_call(conn, head, content, pipelined.is_empty(), asker) {
+            Ok((question, bytes)) => {
                 if streaming {
                     let share = self.begin_share(at, bytes);
                     self.set_share(conn, question, share);
                 }
                 for (node, path) in pipelined {
-                    self.become_pipelined(node, conn, question, Rc::from(path));
+                    self.become_pipelined(node, conn, question, Path::from(&path[..]));
                 }
-                if sort != Sort::Call {
+                if sort == Sort::Pipeline {
+                    self.answer_early(conn, question);
                     self.finish_if_over(conn, question);
                 }
             }
-            Err(reason) => {
-                self.drop_question(conn, question);
+            Err((asker, reason)) => {
                 for (node, _) in pipelined {
                     self.break_promise(node, &reason);
                 }
-                self.outputs.push_back(Output::Returned {
-                    reply,
-                    result: Err(reason),
-                });
+                self.returned(asker, Err(reason));
             }
+        }
+    }
+
+    /// Who made a call only for the references inside its answer hears no more of it.
+    fn answer_early(&mut self, conn: ConnId, question: QuestionId) {
+        if let Some(question) = self.question_mut(conn, question) {
+            let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
+            let reason = "only references were asked for";
+            self.returned(asker, Err(Exception::failed(reason)));
         }
     }
 
@@ -132,54 +124,43 @@ impl<H: Host> Engine<H> {
         let no_pipelining = self
             .answer_mut(&call.answer)
             .is_some_and(|entry| entry.no_pipelining);
-        let question = match self.may_forward(conn, sort) {
-            Ok(question) => question,
-            Err(reason) => return self.refuse(call, &reason),
-        };
+        if let Err(reason) = self.may_forward(conn, sort) {
+            return self.refuse(call, &reason);
+        }
         let mut content = self.take_draft();
         let head = CallHead {
-            question,
             place,
             interface: call.interface,
             method: call.method,
             sort,
         };
         write::begin_call(&mut content, head);
-        let result = match copy_content(&call.params, call.params.caps(), &mut content) {
-            Ok(()) => self.finish_call(conn, head, content, no_pipelining),
-            Err(reason) => {
-                self.put_draft(content);
-                Err(reason)
-            }
+        if let Err(reason) = copy_content(&call.params, call.params.caps(), &mut content) {
+            self.put_draft(content);
+            return self.refuse(call, &reason);
+        }
+        let asker = match sort {
+            Sort::Tail => Asker::Nobody,
+            Sort::Call | Sort::Pipeline => Asker::Forward(call.answer.duplicate()),
         };
-        match result {
-            Ok(given) => {
-                let token = call.answer.duplicate();
+        match self.finish_call(conn, head, content, no_pipelining, asker) {
+            Ok((question, _)) => {
                 match sort {
-                    Sort::Tail => {
-                        self.asked(conn, question, Asker::Nobody, given);
-                        self.redirect(&token, question);
-                    }
-                    Sort::Call | Sort::Pipeline => {
-                        self.asked(conn, question, Asker::Forward(call.answer), given);
-                        self.forwarded(&token, conn, question);
-                    }
+                    Sort::Tail => self.redirect(&call.answer, question),
+                    Sort::Call | Sort::Pipeline => self.forwarded(&call.answer, conn, question),
                 }
                 for node in call.params.take_caps() {
                     self.drop_count(node);
                 }
             }
-            Err(reason) => {
-                self.drop_question(conn, question);
-                self.refuse(call, &reason);
-            }
+            Err((_, reason)) => self.refuse(call, &reason),
         }
     }
 
-    /// A question for a call of another vat. Such calls may wait too, but leave room for ours.
-    fn may_forward(&mut self, conn: ConnId, sort: Sort) -> Result<QuestionId, Exception> {
+    /// Whether a call of another vat may be made. Such calls may wait too, but leave room for ours.
+    fn may_forward(&self, conn: ConnId, sort: Sort) -> Result<(), Exception> {
         self.has_forward_room(conn)?;
-        self.new_question(conn, sort, true)
+        self.may_ask(conn, sort, true)
     }
 
     /// What becomes of the results of a call of this vat.
@@ -209,12 +190,12 @@ impl<H: Host> Engine<H> {
 
     /// Asks for the bootstrap reference.
     pub(super) fn send_bootstrap(&mut self, conn: ConnId) -> NodeId {
-        match self.new_question(conn, Sort::Call, false) {
+        match self.new_question(conn) {
             Ok(question) => {
                 let names = [Names::Question(question)];
                 self.transmit_behind(conn, &encode::bootstrap(question), &names);
                 let node = self.nodes.insert(Kind::Promise);
-                self.become_pipelined(node, conn, question, encode::root_path());
+                self.become_pipelined(node, conn, question, Path::Root);
                 node
             }
             Err(reason) => self.broken(reason),
@@ -227,7 +208,7 @@ impl<H: Host> Engine<H> {
         id: NodeId,
         conn: ConnId,
         question: QuestionId,
-        path: Rc<[u16]>,
+        path: Path,
     ) {
         let Some(node) = self.nodes.get_mut(id) else {
             return;
@@ -237,7 +218,7 @@ impl<H: Host> Engine<H> {
         }
         let place = Place::Answer {
             question,
-            path: Rc::clone(&path),
+            path: path.clone(),
         };
         node.kind = Kind::Far(Far::new(conn, place));
         if node.has_backlog() {
@@ -260,21 +241,21 @@ impl<H: Host> Engine<H> {
 
     // ---- questions
 
-    /// A new question: for a call, or for something else, which does not wait for room.
-    pub(super) fn new_question(
-        &mut self,
-        conn: ConnId,
-        sort: Sort,
-        call: bool,
-    ) -> Result<QuestionId, Exception> {
-        let Some(row) = self.connections.get_mut(conn) else {
-            return Err(Exception::disconnected("the connection is closed"));
-        };
+    /// A new question that is not a call and does not wait for room.
+    pub(super) fn new_question(&mut self, conn: ConnId) -> Result<QuestionId, Exception> {
+        self.may_ask(conn, Sort::Call, false)?;
+        let row = self.connections.get_mut(conn);
+        row.map(|row| row.ask(Question::new(Sort::Call)))
+            .ok_or_else(closed)
+    }
+
+    /// Whether there may be one more question: for a call, or for something else.
+    fn may_ask(&self, conn: ConnId, sort: Sort, call: bool) -> Result<(), Exception> {
+        let row = self.connections.get(conn).ok_or_else(closed)?;
         if row.questions_len() >= row.limits.questions / 4 * 3 || row.unsent.is_some() {
             row.may_ask(sort, call)?;
         }
-        let question = Question::new(sort, row.round_trips + 1);
-        Ok(row.ask(question))
+        Ok(())
     }
 
     pub(super) fn question_mut(
@@ -305,26 +286,6 @@ impl<H: Host> Engine<H> {
         match self.question_mut(conn, id) {
             Some(question) if question.sort == Sort::Call => question.share = Some(share),
             _ => self.end_share(Some(share)),
-        }
-    }
-
-    fn asked(&mut self, conn: ConnId, id: QuestionId, asker: Asker<H>, given: Given) {
-        let Some(row) = self.connections.get_mut(conn) else {
-            return;
-        };
-        if let Some(question) = row.question_mut(id) {
-            let counts = question.waits == 0 && question.sort != Sort::Pipeline;
-            question.bytes = if counts { given.bytes } else { 0 };
-            // A call of another vat whose results do not come here is held by its answer there.
-            question.held = match question.sort {
-                Sort::Call => false,
-                Sort::Tail => true,
-                Sort::Pipeline => matches!(asker, Asker::Forward(_)),
-            };
-            question.asker = asker;
-            question.params = given.exports;
-            row.asked += usize::from(counts);
-            row.asked_bytes += if counts { given.bytes } else { 0 };
         }
     }
 
@@ -383,35 +344,72 @@ impl<H: Host> Engine<H> {
 
     // ---- messages
 
-    /// Completes a call and sends it.
+    /// Completes a call, puts its question into the table and sends it: the question, and the size
+    /// of the message. On an error the asker comes back.
     fn finish_call(
         &mut self,
         conn: ConnId,
         head: CallHead<'_>,
         mut content: Content,
         no_pipelining: bool,
-    ) -> Result<Given, Exception> {
-        let result = self.give(conn, content.caps(), true).and_then(|mut given| {
-            write::end_call(&mut content, no_pipelining, &given.caps);
-            given.bytes = content.len() - 8;
-            match self.may_leave(conn, head.sort, given.bytes) {
-                Ok(leaves) => Ok((given, leaves)),
-                Err(reason) => {
-                    self.take_back(conn, given);
-                    Err(reason)
-                }
+        asker: Asker<H>,
+    ) -> Result<(QuestionId, usize), (Asker<H>, Exception)> {
+        let given = self.give_call(conn, head.sort, &mut content, no_pipelining);
+        let (mut given, leaves) = match given {
+            Ok(given) => given,
+            Err(reason) => {
+                self.put_draft(content);
+                return Err((asker, reason));
             }
-        });
-        let result = result.map(|(given, leaves)| {
-            match leaves {
-                true => self.transmit_content(conn, &given.fds, &mut content),
-                false => self.put_call(conn, head, &given, &mut content),
-            }
-            self.sent(conn, &given);
-            given
-        });
+        };
+        let bytes = given.bytes;
+        let counts = leaves && head.sort != Sort::Pipeline;
+        let question = Question {
+            // A call of another vat whose results do not come here is held by its answer there.
+            held: match head.sort {
+                Sort::Call => false,
+                Sort::Tail => true,
+                Sort::Pipeline => matches!(asker, Asker::Forward(_)),
+            },
+            asker,
+            params: std::mem::take(&mut given.exports),
+            bytes: if counts { bytes } else { 0 },
+            ..Question::new(head.sort)
+        };
+        let Some(row) = self.connections.get_mut(conn) else {
+            return Err((question.asker, closed()));
+        };
+        let id = row.ask(question);
+        write::set_question(&mut content, id);
+        match leaves {
+            true => self.transmit_content(conn, &given.fds, &mut content),
+            false => self.put_call(conn, id, head, &given, &mut content),
+        }
+        self.sent(conn, &given);
+        self.put_given(given);
         self.put_draft(content);
-        result
+        Ok((id, bytes))
+    }
+
+    /// Describes what a call gives and completes the message but for its number. Whether it leaves
+    /// at once; if not, it waits.
+    fn give_call(
+        &mut self,
+        conn: ConnId,
+        sort: Sort,
+        content: &mut Content,
+        no_pipelining: bool,
+    ) -> Result<(Box<Given>, bool), Exception> {
+        let mut given = self.give(conn, content.caps(), true)?;
+        write::end_call(content, no_pipelining, &given.caps);
+        given.bytes = content.len() - 8;
+        match self.may_leave(conn, sort, given.bytes) {
+            Ok(leaves) => Ok((given, leaves)),
+            Err(reason) => {
+                self.take_back(conn, given);
+                Err(reason)
+            }
+        }
     }
 
     /// Room for a message.
@@ -511,6 +509,10 @@ impl<H: Host> Engine<H> {
             }
         }
     }
+}
+
+fn closed() -> Exception {
+    Exception::disconnected("the connection is closed")
 }
 
 /// Bytes of a message around the texts and details of an exception.

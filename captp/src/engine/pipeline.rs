@@ -1,24 +1,18 @@
 //! References inside answers, before and after the answer is there.
 
-use std::rc::Rc;
-
 use super::Engine;
 use super::answering::find_cap;
 use super::import::TargetNode;
 use super::node::Kind;
 use crate::connection::answer::{Results, State};
+use crate::path::Path;
 use crate::{AnswerId, ConnId, Exception, Host};
 
 impl<H: Host> Engine<H> {
     // ---- references inside answers
 
     /// Where a call to a reference inside an answer goes.
-    pub(super) fn answer_target(
-        &mut self,
-        conn: ConnId,
-        id: AnswerId,
-        path: &Rc<[u16]>,
-    ) -> TargetNode {
+    pub(super) fn answer_target(&mut self, conn: ConnId, id: AnswerId, path: &Path) -> TargetNode {
         let broken = |engine: &mut Self, reason: Exception| TargetNode {
             node: engine.nodes.insert(Kind::Broken(reason)),
             strict: false,
@@ -44,9 +38,9 @@ impl<H: Host> Engine<H> {
                 let reason = reason.clone();
                 broken(self, reason)
             }
-            State::Returned(Results::Content { message, caps, .. }) => {
-                match find_cap(message, caps.len(), path) {
-                    Ok(Some(at)) => match caps.get(at) {
+            State::Returned(Results::Content(kept)) => {
+                match find_cap(&kept.message, kept.caps.len(), path) {
+                    Ok(Some(at)) => match kept.caps.get(at) {
                         Some(pin) => {
                             let (node, strict) = self.follow_pin(conn, pin);
                             TargetNode {
@@ -73,7 +67,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// The promise that stands for a reference inside an answer which is not there yet.
-    fn pipeline_node(&mut self, conn: ConnId, id: AnswerId, path: &Rc<[u16]>) -> TargetNode {
+    fn pipeline_node(&mut self, conn: ConnId, id: AnswerId, path: &Path) -> TargetNode {
         let null = TargetNode {
             node: self.null,
             strict: false,
@@ -116,7 +110,7 @@ impl<H: Host> Engine<H> {
         let node = self.nodes.insert(Kind::Promise);
         if let Some((on, question)) = forwarded {
             if self.question_mut(on, question).is_some() {
-                self.become_pipelined(node, on, question, Rc::clone(path));
+                self.become_pipelined(node, on, question, path.clone());
             } else {
                 self.become_broken(node, self.stale.clone());
             }
@@ -125,7 +119,7 @@ impl<H: Host> Engine<H> {
             && let Some(entry) = row.answers.get_mut(id.raw())
         {
             row.pipelined += 1;
-            entry.pipeline.push((Rc::clone(path), node));
+            entry.pipeline.push((path.clone(), node));
         }
         TargetNode {
             node,

@@ -152,8 +152,7 @@ impl<H: Host> Engine<H> {
             return Ok(true);
         };
         row.fits_ever(bytes)?;
-        let others = row.questions_len().saturating_sub(1);
-        if row.unsent.is_none() && row.has_room(sort, bytes, others) {
+        if row.unsent.is_none() && row.has_room(sort, bytes, row.questions_len()) {
             return Ok(true);
         }
         row.may_wait(bytes).map(|()| false)
@@ -201,11 +200,12 @@ impl<H: Host> Engine<H> {
     pub(super) fn put_call(
         &mut self,
         conn: ConnId,
+        question: QuestionId,
         head: CallHead<'_>,
         given: &Given,
         content: &mut Content,
     ) {
-        let (question, sort, bytes) = (head.question, head.sort, given.bytes);
+        let (sort, bytes) = (head.sort, given.bytes);
         let what = What::Call {
             question,
             sort,

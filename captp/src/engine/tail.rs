@@ -1,8 +1,6 @@
 //! Calls whose results do not come back here: tail calls, in both roles, and calls that are made
 //! for the references inside their answers only.
 
-use std::rc::Rc;
-
 use super::node::Kind;
 use super::room::Names;
 use super::{Engine, Work};
@@ -10,6 +8,7 @@ use crate::connection::answer::{Results, ResultsTo, State as AnswerState};
 use crate::connection::question::{Asker, Sort, State};
 use crate::frame::Message;
 use crate::message::{Target, encode};
+use crate::path::Path;
 use crate::{
     AnswerId, AnswerToken, ConnId, Exception, Host, NodeId, Output, Payload, PeerMisbehaved,
     QuestionId, payload,
@@ -119,9 +118,9 @@ impl<H: Host> Engine<H> {
         };
         let result = match &entry.state {
             AnswerState::Returned(Results::Nothing(reason)) => Err(reason.clone()),
-            AnswerState::Returned(Results::Content { message, caps, .. }) => {
-                let copy = copy_message(message);
-                let nodes: Vec<NodeId> = caps.iter().map(|pin| pin.node).collect();
+            AnswerState::Returned(Results::Content(kept)) => {
+                let copy = copy_message(&kept.message);
+                let nodes: Vec<NodeId> = kept.caps.iter().map(|pin| pin.node).collect();
                 Ok(self.counted_payload(conn, copy, nodes.into_iter()))
             }
             AnswerState::Returned(Results::Exports(_))
@@ -170,7 +169,7 @@ impl<H: Host> Engine<H> {
         let pipelined = std::mem::take(&mut question.pipelined);
         match &mut result {
             Ok(payload) => {
-                let named = |_, path: &Rc<[u16]>| Some(Target::Answer(answer, Rc::clone(path)));
+                let named = |_, path: &Path| Some(Target::Answer(answer, path.clone()));
                 self.resolve_pipelined(&pipelined, payload, named);
             }
             Err(reason) => {
@@ -213,7 +212,7 @@ impl<H: Host> Engine<H> {
         if self.answer_mut(token).is_none() {
             return;
         }
-        let target = self.answer_target(token.conn, token.answer, &Rc::from(path));
+        let target = self.answer_target(token.conn, token.answer, &Path::from(path));
         let open = self
             .nodes
             .get(target.node)

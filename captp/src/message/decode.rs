@@ -15,6 +15,7 @@ use crate::captp_capnp::{
 use crate::contact::{self, Await, Contact};
 use crate::exception::{Detail, Exception, ExceptionKind};
 use crate::frame::Message;
+use crate::path::Path;
 use crate::{AnswerId, EmbargoId, ExportId, ImportId, Limits, PeerMisbehaved, QuestionId};
 
 type Result<T> = std::result::Result<T, PeerMisbehaved>;
@@ -247,7 +248,7 @@ fn decode_promised(answer: promised_answer::Reader<'_>, limits: &Limits) -> Resu
     }
     Ok(Target::Answer(
         AnswerId::new(answer.get_question_id()),
-        Rc::from(path),
+        Path::from(&path[..]),
     ))
 }
 

@@ -193,8 +193,3 @@ pub(crate) fn resolve(promise: ExportId, to: Result<&Cap, &Exception>) -> Built 
 pub(crate) fn text_words(reason: &Exception) -> u32 {
     u32::try_from((reason.reason().len() + reason.trace().len()) / 8 + 4).unwrap_or(u32::MAX)
 }
-
-/// An empty path.
-pub(crate) fn root_path() -> Rc<[u16]> {
-    Rc::from([])
-}

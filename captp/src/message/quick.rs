@@ -9,9 +9,8 @@
     reason = "a field is a part of a word; sizes are of 16 to 30 bits"
 )]
 
-use std::rc::Rc;
-
 use super::{Call, Descriptor, DescriptorKind, Envelope, Return, ReturnBody, Target};
+use crate::path::Path;
 use crate::{AnswerId, ExportId, ImportId, Limits, QuestionId};
 
 /// How deep the content of a payload lies: below Message, Call or Return, and Payload.
@@ -143,9 +142,9 @@ fn decode_target(words: Words<'_>, target: &Part, limits: &Limits) -> Option<Tar
 }
 
 /// The pointer fields that a promised answer's transform names.
-fn path(words: Words<'_>, at: usize, limits: &Limits) -> Option<Rc<[u16]>> {
+fn path(words: Words<'_>, at: usize, limits: &Limits) -> Option<Path> {
     if words.word(at)? == 0 {
-        return Some(Rc::from([]));
+        return Some(Path::Root);
     }
     let list = words.list(at, 1, 0)?;
     if list.count > MAX_PATH || list.count > u64::from(limits.nesting) {
@@ -164,7 +163,7 @@ fn path(words: Words<'_>, at: usize, limits: &Limits) -> Option<Rc<[u16]>> {
             _ => return None,
         }
     }
-    fields.get(..len).map(Rc::from)
+    fields.get(..len).map(Path::from)
 }
 
 /// Where the pointer to the content lies, and the references.

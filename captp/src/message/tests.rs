@@ -13,13 +13,14 @@ use crate::connection::question::Sort;
 use crate::contact::{Claim, Contact, Identity, Signer, VatKey};
 use crate::engine::node::Place;
 use crate::frame::Frame;
+use crate::path::Path;
 use crate::payload::{Place as Lies, content_in};
 use crate::{AnswerId, Content, ExportId, ImportId, Limits, QuestionId};
 
 fn answer(question: u32, path: &[u16]) -> Place {
     Place::Answer {
         question: QuestionId::new(question),
-        path: Rc::from(path),
+        path: Path::from(path),
     }
 }
 
@@ -140,10 +141,12 @@ fn generated(make: impl FnOnce(message::Builder<'_>)) -> Vec<u8> {
     capnp::serialize::write_message_to_words(&built)
 }
 
+const QUESTION: QuestionId = QuestionId::new(0x8000_0001);
+
 fn generated_call(head: CallHead<'_>, no_pipelining: bool, fill: Fill, caps: &[Cap]) -> Vec<u8> {
     generated(|message| {
         let mut call = message.init_call();
-        call.set_question_id(head.question.raw());
+        call.set_question_id(QUESTION.raw());
         call.set_interface_id(head.interface);
         call.set_method_id(head.method);
         match head.sort {
@@ -181,7 +184,6 @@ fn all() -> Vec<(Vec<u8>, Vec<u8>)> {
             for (place, sort) in places().iter().zip(sorts.into_iter().cycle()) {
                 let head = CallHead {
                     sort,
-                    question: QuestionId::new(0x8000_0001),
                     place,
                     interface: 0xfedc_ba98_7654_3210,
                     method: 0xabcd,
@@ -191,6 +193,7 @@ fn all() -> Vec<(Vec<u8>, Vec<u8>)> {
                 write::begin_call(&mut ours, head);
                 ours.lay(&content);
                 write::end_call(&mut ours, no_pipelining, &caps);
+                write::set_question(&mut ours, QUESTION);
                 let generated = generated_call(head, no_pipelining, fill, &caps);
                 pairs.push((generated, ours.message().clone()));
             }

@@ -12,7 +12,6 @@ use crate::{AnswerId, Content, Exception, ImportId, QuestionId};
 /// What a Call asks for.
 #[derive(Clone, Copy)]
 pub(crate) struct CallHead<'a> {
-    pub(crate) question: QuestionId,
     pub(crate) place: &'a Place,
     pub(crate) interface: u64,
     pub(crate) method: u16,
@@ -50,6 +49,7 @@ fn small(out: &mut Vec<u8>, tag: u64, body: u64) {
 
 /// The words of a Call and of a Return in which what is known last is set, the segment table
 /// included.
+const CALL_QUESTION: usize = 4;
 const CALL_FLAGS: usize = 6;
 const RETURN_FLAGS: usize = 4;
 
@@ -60,7 +60,6 @@ pub(crate) fn begin_call(content: &mut Content, head: CallHead<'_>) {
 
 fn call(out: &mut Vec<u8>, head: CallHead<'_>) -> usize {
     let CallHead {
-        question,
         place,
         interface,
         method,
@@ -82,7 +81,7 @@ fn call(out: &mut Vec<u8>, head: CallHead<'_>) -> usize {
             structure(0, 1, 1),
             CALL,
             structure(0, 3, 3),
-            u64::from(question.raw()) | u64::from(method) << 32 | to << 48,
+            u64::from(method) << 32 | to << 48,
             interface,
             u64::from(only) << 2,
             structure(2, 1, 1),
@@ -98,13 +97,19 @@ fn call(out: &mut Vec<u8>, head: CallHead<'_>) -> usize {
     put_payload(out)
 }
 
-/// Completes a Call.
+/// Completes a Call but for its number.
 pub(crate) fn end_call(content: &mut Content, no_pipelining: bool, caps: &[Cap]) {
     if no_pipelining {
         let flags = content.word(CALL_FLAGS * 8);
         content.patch(CALL_FLAGS * 8, flags | 1 << 1);
     }
     end(content, caps);
+}
+
+/// Gives a Call, which is complete, its number.
+pub(crate) fn set_question(content: &mut Content, question: QuestionId) {
+    let word = content.word(CALL_QUESTION * 8);
+    content.patch(CALL_QUESTION * 8, word | u64::from(question.raw()));
 }
 
 /// Begins a Return with results: everything before their content.

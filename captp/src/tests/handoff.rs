@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::net::{Event, Net, Vat, exception_in, identity, key, take};
 use crate::contact::{Claim, VatKey};
 use crate::message::{encode, write};
+use crate::path::Path;
 use crate::{
     CloseReason, Config, ConnOptions, Engine, Exception, ExceptionKind, Limits, NodeId, NodeState,
     PeerMisbehaved, QuestionId, Transmit,
@@ -827,7 +828,7 @@ fn a_disembargo_for_something_that_is_no_gift_ends_the_connection() {
     let mut stranger = Stranger::new(Net::known(3), 2);
     let place = Place::Answer {
         question: QuestionId::new(5),
-        path: encode::root_path(),
+        path: Path::Root,
     };
     stranger.say(&encode::accept_disembargo(&place, b"name"));
     take!(stranger.net.vats[EXPORTER], Event::Closed(

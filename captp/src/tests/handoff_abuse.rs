@@ -13,6 +13,7 @@ use crate::contact::{Await, Claim, Contact, GiftName, read_completion, write_com
 use crate::engine::node::Place;
 use crate::message::encode;
 use crate::network_capnp::completion;
+use crate::path::Path;
 use crate::{
     CloseReason, ExceptionKind, ImportId, Limits, NodeId, NodeState, PeerMisbehaved, QuestionId,
     Transmit,
@@ -165,7 +166,7 @@ fn so_many_disembargoes_of_one_gift_are_remembered() {
     let _given = trio.give();
     let place = Place::Answer {
         question: trio.provision(),
-        path: encode::root_path(),
+        path: Path::Root,
     };
     for number in 0..65_u32 {
         let lift = encode::accept_disembargo(&place, &number.to_le_bytes());
@@ -206,7 +207,7 @@ fn a_disembargo_lifts_its_own_embargo_only() {
     assert_eq!(recipient.heard(), "nothing");
     let place = Place::Answer {
         question,
-        path: encode::root_path(),
+        path: Path::Root,
     };
     let lift = encode::accept_disembargo(&place, b"second");
     say_as_gifter(&mut recipient.net, &lift);

@@ -16,6 +16,7 @@ use crate::captp_capnp::{call, message, message_target};
 use crate::contact::{Claim, Contact};
 use crate::engine::node::Place;
 use crate::message::encode;
+use crate::path::Path;
 use crate::{ConnOptions, Exception, Limits, NodeId, NodeState, QuestionId, Transmit};
 
 /// Delivers everything but what is on its way to these ends of links.
@@ -531,7 +532,7 @@ fn calls_on_an_accept_that_was_finished_still_arrive() {
     assert!(recipient.net.vats[EXPORTER].next().is_none());
     let place = Place::Answer {
         question: QuestionId::new(0), // the lowest that is free
-        path: encode::root_path(),
+        path: Path::Root,
     };
     let lift = encode::accept_disembargo(&place, b"name");
     say_as_gifter(&mut recipient.net, &lift);

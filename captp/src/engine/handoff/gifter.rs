@@ -7,10 +7,11 @@ use super::super::node::{Far, Kind, Place};
 use super::super::room::Names;
 use crate::connection::export::State;
 use crate::connection::handoff::Vine;
-use crate::connection::question::{Asker, Question, Sort};
+use crate::connection::question::{Asker, Question};
 use crate::contact::{Await, Claim, Contact, MAX_ADDRESSES, VatKey};
 use crate::message::encode::{self, Described};
 use crate::message::{EmbargoName, Target};
+use crate::path::Path;
 use crate::{ConnId, ExportId, Features, Host, NodeId, PeerMisbehaved, QuestionId};
 
 impl<H: Host> Engine<H> {
@@ -39,7 +40,7 @@ impl<H: Host> Engine<H> {
         let said = row.peer_hello.iter().flat_map(|hello| &hello.addresses);
         let addresses = said.chain(&row.peer_addresses).cloned();
         let addresses = addresses.take(MAX_ADDRESSES).collect();
-        let question = self.new_question(far.conn, Sort::Call, false).ok()?;
+        let question = self.new_question(far.conn).ok()?;
         self.gifts_made += 1;
         let claim = Claim::new(&identity, self.gifts_made, &exporter, recipient);
         let state = State::Vine(Vine::Given {
@@ -192,7 +193,7 @@ impl<H: Host> Engine<H> {
             Vine::Given { conn, question } => {
                 let place = Place::Answer {
                     question,
-                    path: encode::root_path(),
+                    path: Path::Root,
                 };
                 (conn, place)
             }

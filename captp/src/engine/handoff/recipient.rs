@@ -6,10 +6,11 @@ use super::super::node::{Far, Kind};
 use super::super::room::Names;
 use super::super::{DialId, Engine, Output, Work};
 use crate::connection::handoff::{Acceptor, Gift, Parked};
-use crate::connection::question::{Asker, Sort};
+use crate::connection::question::Asker;
 use crate::contact::{Contact, VatKey};
 use crate::message::EmbargoName;
 use crate::message::encode;
+use crate::path::Path;
 use crate::{ConnId, Exception, Host, ImportId, NodeId, Payload, PeerMisbehaved, QuestionId};
 
 impl<H: Host> Engine<H> {
@@ -147,7 +148,7 @@ impl<H: Host> Engine<H> {
         let (vine, called, may_end) = (gift.vine, gift.called, gift.may_end());
         let orphan = gift.orphan;
         let contact = Rc::clone(&gift.contact);
-        let question = match self.new_question(conn, Sort::Call, false) {
+        let question = match self.new_question(conn) {
             Ok(question) => question,
             Err(reason) => return self.fall_back(id, reason.reason()),
         };
@@ -166,7 +167,7 @@ impl<H: Host> Engine<H> {
         if let Some(node) = self.nodes.get_mut(id) {
             node.kind = Kind::Promise;
         }
-        self.become_pipelined(id, conn, question, encode::root_path());
+        self.become_pipelined(id, conn, question, Path::Root);
         if orphan {
             self.work.push_back(Work::Release(id));
         }
