@@ -7,7 +7,6 @@ use captp::{ConnId, Content, Encoded, Exception, LocalCall, Payload, WireCall};
 
 use super::promise::{Answer, Resolver};
 use super::reference::{Ref, write_leaving};
-use super::results::Results;
 use super::turn::{Effect, Turn};
 use super::vat::Shared;
 use crate::data::{Data, Record};
@@ -38,17 +37,17 @@ pub(crate) trait Call: Any {
     fn encode(
         self: Box<Self>,
         params: &mut Content,
-    ) -> Result<Encoded<Box<dyn Reply>>, (Box<dyn Reply>, Exception)>;
+    ) -> Result<Encoded<Rc<dyn Reply>>, (Rc<dyn Reply>, Exception)>;
     fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error);
 }
 
 /// Who waits for the answer of a call that left the vat.
 pub(crate) trait Reply {
-    fn settle(self: Box<Self>, vat: &Rc<Shared>, result: Result<Payload>);
+    fn returned(self: Rc<Self>, vat: &Rc<Shared>, result: Result<Payload>);
 }
 
 impl LocalCall for Box<dyn Call> {
-    type Reply = Box<dyn Reply>;
+    type Reply = Rc<dyn Reply>;
 
     fn interface(&self) -> u64 {
         (**self).interface()
@@ -66,19 +65,15 @@ impl LocalCall for Box<dyn Call> {
     }
 }
 
-/// A call of a known method. When it leaves the vat, it stays behind as who waits for the answer.
+/// A call of a known method.
 pub(crate) struct TypedCall<M: Method> {
-    /// `None` once it has left.
-    params: Option<M::Params>,
+    params: M::Params,
     answer: Resolver<M::Output>,
 }
 
 impl<M: Method> TypedCall<M> {
     pub(crate) const fn new(params: M::Params, answer: Resolver<M::Output>) -> Self {
-        Self {
-            params: Some(params),
-            answer,
-        }
+        Self { params, answer }
     }
 }
 
@@ -96,41 +91,32 @@ impl<M: Method> Call for TypedCall<M> {
     }
 
     fn encode(
-        mut self: Box<Self>,
+        self: Box<Self>,
         params: &mut Content,
-    ) -> Result<Encoded<Box<dyn Reply>>, (Box<dyn Reply>, Exception)> {
-        let Some(values) = self.params.take() else {
-            return Err((self, Exception::failed("the call has left already")));
-        };
-        let written = write_leaving(self.answer.vat(), || {
+    ) -> Result<Encoded<Rc<dyn Reply>>, (Rc<dyn Reply>, Exception)> {
+        let Self {
+            params: values,
+            answer,
+        } = *self;
+        let written = write_leaving(answer.vat(), || {
             params.reserve(values.root_words());
             values.write_root(params)
         });
         // Dropping the values may run a program's `Drop` code, which has to wait until the engine is
         // free again.
-        self.answer.discard_later(values);
+        answer.discard_later(values);
         match written {
             Ok(()) => {
-                let pipelined = self.answer.pipelined();
-                let reply = self;
+                let pipelined = answer.pipelined();
+                let reply = answer.into_reply();
                 Ok(Encoded { reply, pipelined })
             }
-            Err(error) => Err((self, Exception::from(&error))),
+            Err(error) => Err((answer.into_reply(), Exception::from(&error))),
         }
     }
 
     fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
         self.answer.settle(vat, Err(reason));
-    }
-}
-
-impl<M: Method> Reply for TypedCall<M> {
-    fn settle(self: Box<Self>, vat: &Rc<Shared>, result: Result<Payload>) {
-        let result = result.and_then(|mut payload| {
-            let caps = vat.adopt_all(payload.take_caps());
-            Ok(read::<Results<M::Output>>(&payload, &caps)?.value)
-        });
-        self.answer.settle(vat, result);
     }
 }
 
@@ -277,11 +263,9 @@ impl Message {
                 }
                 let any: Box<dyn Any> = call;
                 match any.downcast::<TypedCall<M>>().map(|call| *call) {
-                    Ok(TypedCall {
-                        params: Some(params),
-                        answer,
-                    }) => Ok((Params::Values(params), Answer::Promise(answer))),
-                    Ok(_) => unreachable!("a call that left does not reach an object here"),
+                    Ok(TypedCall { params, answer }) => {
+                        Ok((Params::Values(params), Answer::Promise(answer)))
+                    }
                     Err(_) => unreachable!("its type was looked at just before"),
                 }
             }
@@ -342,7 +326,7 @@ impl super::turn::Work for Refusal {
 }
 
 /// Reads what came in a payload whose references are `caps`.
-fn read<R: Record>(payload: &Payload, caps: &[Ref]) -> Result<R> {
+pub(super) fn read<R: Record>(payload: &Payload, caps: &[Ref]) -> Result<R> {
     let content = payload.content().map_err(|error| unreadable(&error))?;
     Ok(R::read_root(content, caps)?)
 }

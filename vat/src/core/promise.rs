@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use captp::{AnswerToken, Content, Exception, NodeId};
+use captp::{AnswerToken, Content, Exception, NodeId, Payload};
 
+use super::call::{Reply, read};
 use super::quietly;
 use super::reference::{Ref, write_leaving};
 use super::results::Results;
@@ -238,6 +239,13 @@ impl<T: Data> Resolver<T> {
         };
         let paths = T::Fields::PATHS.iter().map(|path| [&[0], *path].concat());
         promised.iter().map(Ref::node).zip(paths).collect()
+    }
+
+    /// This as who waits for the answer of a call that left the vat. It has to be settled.
+    pub(crate) fn into_reply(self) -> Rc<dyn Reply> {
+        let core = Rc::clone(&self.0);
+        core.resolvers.set(core.resolvers.get() + 1);
+        core
     }
 
     /// The vat in which it settles; dangling if that has ended.
@@ -477,6 +485,18 @@ impl<T: Data> Drop for Resolver<T> {
             let cell: Rc<Core<T>> = Rc::clone(&self.0);
             vat.abandon(Box::new(cell));
         }
+    }
+}
+
+/// One of the core's resolvers.
+impl<T: Data> Reply for Core<T> {
+    fn returned(self: Rc<Self>, vat: &Rc<Shared>, result: Result<Payload>) {
+        let resolver = Resolver(self);
+        let result = result.and_then(|mut payload| {
+            let caps = vat.adopt_all(payload.take_caps());
+            Ok(read::<Results<T>>(&payload, &caps)?.value)
+        });
+        resolver.settle(vat, result);
     }
 }
 

@@ -248,7 +248,7 @@ pub(crate) struct Dial {
 
 impl Host for VatHost {
     type Call = Box<dyn Call>;
-    type Reply = Box<dyn Reply>;
+    type Reply = Rc<dyn Reply>;
     type Job = Job;
 }
 
@@ -364,7 +364,7 @@ impl Shared {
                 self.deliver(object, Message::Wire(call));
             }
             Output::Returned { reply, result } => {
-                reply.settle(self, result.map_err(Error::from));
+                reply.returned(self, result.map_err(Error::from));
             }
             Output::Failed { call, reason } => call.fail(self, Error::from(reason)),
             Output::Run(Job::Work(work)) => work.run(self),

@@ -1,5 +1,6 @@
 //! Calls by description: checked first, then sent, a whole chain at once.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -301,7 +302,7 @@ impl Call for DynamicCall {
     fn encode(
         self: Box<Self>,
         params: &mut Content,
-    ) -> Result<Encoded<Box<dyn Reply>>, (Box<dyn Reply>, Exception)> {
+    ) -> Result<Encoded<Rc<dyn Reply>>, (Rc<dyn Reply>, Exception)> {
         let Self {
             arguments,
             mut waiting,
@@ -314,13 +315,13 @@ impl Call for DynamicCall {
                     .map(|(reference, path)| (reference.node(), path.clone()))
                     .collect();
                 Ok(Encoded {
-                    reply: Box::new(waiting),
+                    reply: waiting.into_reply(),
                     pipelined,
                 })
             }
             Err(error) => {
                 let error = Error::from(error);
-                Err((Box::new(waiting), Exception::from(&error)))
+                Err((waiting.into_reply(), Exception::from(&error)))
             }
         }
     }
@@ -330,17 +331,23 @@ impl Call for DynamicCall {
     }
 }
 
-impl Reply for Waiting {
-    fn settle(self: Box<Self>, vat: &Rc<Shared>, result: Result<Payload, Error>) {
+/// Taken out when the answer is there.
+impl Reply for Cell<Option<Waiting>> {
+    fn returned(self: Rc<Self>, vat: &Rc<Shared>, result: Result<Payload, Error>) {
+        let Some(waiting) = self.take() else { return };
         let answer = match result {
-            Ok(payload) => self.read(vat, payload),
+            Ok(payload) => waiting.read(vat, payload),
             Err(error) => Err(CallError::Failed(error)),
         };
-        self.finish(vat, answer);
+        waiting.finish(vat, answer);
     }
 }
 
 impl Waiting {
+    fn into_reply(self) -> Rc<dyn Reply> {
+        Rc::new(Cell::new(Some(self)))
+    }
+
     fn read(&self, vat: &Rc<Shared>, mut payload: Payload) -> Result<Answer, CallError> {
         let references = vat.adopt_all(payload.take_caps());
         let method = self
