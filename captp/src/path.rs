@@ -10,8 +10,8 @@ pub(crate) enum Path {
     /// To the results themselves: of a Bootstrap.
     Root,
     Field(u16),
-    /// Two fields or more.
-    Long(Rc<[u16]>),
+    /// Two fields or more, behind a pointer of one word: places hold paths.
+    Long(Rc<Box<[u16]>>),
 }
 
 impl From<&[u16]> for Path {
@@ -19,7 +19,7 @@ impl From<&[u16]> for Path {
         match fields {
             [] => Self::Root,
             [field] => Self::Field(*field),
-            fields => Self::Long(Rc::from(fields)),
+            fields => Self::Long(Rc::new(Box::from(fields))),
         }
     }
 }

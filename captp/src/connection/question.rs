@@ -26,6 +26,8 @@
 //! then the id is free. Pipelined nodes are not counted here: they take themselves off the list
 //! when they are dropped, and all of them resolve or break on the Return.
 
+use smallvec::SmallVec;
+
 use super::export::Exports;
 use crate::engine::stream::Share;
 use crate::path::Path;
@@ -41,7 +43,7 @@ pub(crate) struct Question<H: Host> {
     /// What the parameters exported, to be given back if the Return says so.
     pub(crate) params: Exports,
     /// References inside the answer, with the path to each. Not counted.
-    pub(crate) pipelined: Vec<(Path, NodeId)>,
+    pub(crate) pipelined: Pipelined,
     /// Pinned references inside the answer.
     pub(crate) pins: u32,
     /// What it counts as one of a stream of calls, until it is answered.
@@ -56,6 +58,9 @@ pub(crate) struct Question<H: Host> {
     /// when it was asked.
     pub(crate) trip: u64,
 }
+
+/// References inside a coming answer, with the path to each. Mostly there is one.
+pub(crate) type Pipelined = SmallVec<[(Path, NodeId); 1]>;
 
 /// The numbers are those of the module's documentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,7 +110,7 @@ impl<H: Host> Question<H> {
             held: false,
             asker: Asker::Nobody,
             params: Exports::new(),
-            pipelined: Vec::new(),
+            pipelined: Pipelined::new(),
             pins: 0,
             share: None,
             bytes: 0,

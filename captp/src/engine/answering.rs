@@ -180,10 +180,10 @@ impl<H: Host> Engine<H> {
             self.work.push_back(work);
         }
         self.end_call(token);
-        let keeps = self
-            .answer_mut(token)
-            .is_some_and(|entry| entry.keeps(!kept.caps.is_empty()));
-        if !keeps {
+        let Some(entry) = self.answer_mut(token) else {
+            return self.drop_pins(token.conn, kept.caps);
+        };
+        if !entry.keeps(!kept.caps.is_empty()) {
             self.drop_pins(token.conn, kept.caps);
             let done = results_to == ResultsTo::Caller || finished;
             if done {
@@ -191,23 +191,14 @@ impl<H: Host> Engine<H> {
             }
             return;
         }
-        let no_pipelining = self
-            .answer_mut(token)
-            .is_some_and(|entry| entry.no_pipelining);
-        if no_pipelining && results_to == ResultsTo::Caller {
-            self.drop_pins(token.conn, kept.caps);
-            if let Some(entry) = self.answer_mut(token) {
-                entry.state = State::Returned(Results::Exports(kept.exports));
-            }
-            return;
+        if entry.no_pipelining && results_to == ResultsTo::Caller {
+            entry.state = State::Returned(Results::Exports(kept.exports));
+            return self.drop_pins(token.conn, kept.caps);
         }
         let bytes = kept.message.get_segments().bytes();
-        let results = Results::Content(Box::new(kept));
-        if let Some(entry) = self.answer_mut(token) {
-            entry.taken |= taken;
-            entry.bytes = bytes;
-            entry.state = State::Returned(results);
-        }
+        entry.taken |= taken;
+        entry.bytes = bytes;
+        entry.state = State::Returned(Results::Content(Box::new(kept)));
         if let Some(row) = self.connections.get_mut(token.conn) {
             row.kept_bytes += bytes;
         }
@@ -313,6 +304,9 @@ impl<H: Host> Engine<H> {
             return Vec::new();
         };
         let pipeline = std::mem::take(&mut entry.pipeline);
+        if pipeline.is_empty() {
+            return pipeline;
+        }
         if let Some(row) = self.connections.get_mut(token.conn) {
             row.pipelined -= pipeline.len();
         }

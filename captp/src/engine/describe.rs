@@ -380,7 +380,7 @@ impl<H: Host> Engine<H> {
 
     /// Announces after what waits for the node has been passed on: the peer may act on a Resolve
     /// at once, and what we sent before we gave the reference away has to be first.
-    pub(super) fn announce_later(&mut self, exports: Vec<(ConnId, ExportId)>) {
+    pub(super) fn announce_later(&mut self, exports: impl IntoIterator<Item = (ConnId, ExportId)>) {
         for (conn, id) in exports {
             let row = self.connections.get(conn);
             if let Some(entry) = row.and_then(|row| row.exports.get(id.raw())) {

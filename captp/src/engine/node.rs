@@ -23,6 +23,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::Pending;
 use crate::connection::handoff::Gift;
 use crate::message::Target;
@@ -35,8 +37,18 @@ pub(crate) struct Node<H: Host> {
     /// Calls that wait for room at their connection and go here; see [`Node::take_held`].
     held: u32,
     pub(crate) kind: Kind,
-    /// Rarely needed state.
-    cold: Option<Box<Cold<H>>>,
+    extra: Extra<H>,
+}
+
+/// What a node has besides: mostly nothing, or one thing.
+enum Extra<H: Host> {
+    Nothing,
+    /// It is exported under one id.
+    Export((ConnId, ExportId)),
+    /// One link leads to it.
+    Follower(NodeId),
+    /// All else, rarely needed.
+    Cold(Box<Cold<H>>),
 }
 
 /// What a reference is. The numbers are those of the module's documentation.
@@ -115,6 +127,22 @@ struct Cold<H: Host> {
     named: Option<Target>,
 }
 
+impl<H: Host> Default for Cold<H> {
+    fn default() -> Self {
+        Self {
+            backlog: VecDeque::new(),
+            wire_calls: 0,
+            waiters: Vec::new(),
+            followers: Vec::new(),
+            exports: Vec::new(),
+            fd: None,
+            lost_on: None,
+            stream: None,
+            named: None,
+        }
+    }
+}
+
 struct Slot<H: Host> {
     generation: u32,
     node: Option<Node<H>>,
@@ -133,45 +161,64 @@ impl<H: Host> Node<H> {
             count: 1,
             held: 0,
             kind,
-            cold: None,
+            extra: Extra::Nothing,
         }
     }
 
-    fn cold(&mut self) -> &mut Cold<H> {
-        self.cold.get_or_insert_with(|| {
-            Box::new(Cold {
-                backlog: VecDeque::new(),
-                wire_calls: 0,
-                waiters: Vec::new(),
-                followers: Vec::new(),
-                exports: Vec::new(),
-                fd: None,
-                lost_on: None,
-                stream: None,
-                named: None,
-            })
-        })
+    const fn cold(&self) -> Option<&Cold<H>> {
+        match &self.extra {
+            Extra::Cold(cold) => Some(cold),
+            Extra::Nothing | Extra::Export(_) | Extra::Follower(_) => None,
+        }
+    }
+
+    fn cold_mut(&mut self) -> Option<&mut Cold<H>> {
+        match &mut self.extra {
+            Extra::Cold(cold) => Some(cold),
+            Extra::Nothing | Extra::Export(_) | Extra::Follower(_) => None,
+        }
+    }
+
+    /// The same, made if there is none.
+    fn make_cold(&mut self) -> &mut Cold<H> {
+        let cold = match std::mem::replace(&mut self.extra, Extra::Nothing) {
+            Extra::Cold(cold) => cold,
+            Extra::Nothing => Box::default(),
+            Extra::Export(export) => Box::new(Cold {
+                exports: vec![export],
+                ..Cold::default()
+            }),
+            Extra::Follower(follower) => Box::new(Cold {
+                followers: vec![follower],
+                ..Cold::default()
+            }),
+        };
+        self.extra = Extra::Cold(cold);
+        match &mut self.extra {
+            Extra::Cold(cold) => cold,
+            Extra::Nothing | Extra::Export(_) | Extra::Follower(_) => {
+                unreachable!("made just before")
+            }
+        }
     }
 
     pub(crate) fn has_backlog(&self) -> bool {
-        self.cold
-            .as_ref()
-            .is_some_and(|cold| !cold.backlog.is_empty())
+        self.cold().is_some_and(|cold| !cold.backlog.is_empty())
     }
 
     /// Calls and disembargoes from the wire that wait in the backlog.
     pub(crate) fn waiting_wire_calls(&self) -> usize {
-        self.cold.as_ref().map_or(0, |cold| cold.wire_calls)
+        self.cold().map_or(0, |cold| cold.wire_calls)
     }
 
     pub(crate) fn push_backlog(&mut self, item: Pending<H>) {
-        let cold = self.cold();
+        let cold = self.make_cold();
         cold.wire_calls += usize::from(item.is_from_wire());
         cold.backlog.push_back(item);
     }
 
     pub(crate) fn pop_backlog(&mut self) -> Option<Pending<H>> {
-        let cold = self.cold.as_mut()?;
+        let cold = self.cold_mut()?;
         let item = cold.backlog.pop_front()?;
         cold.wire_calls -= usize::from(item.is_from_wire());
         Some(item)
@@ -180,30 +227,36 @@ impl<H: Host> Node<H> {
     /// Exchanges the first two items.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn swap_backlog(&mut self) {
-        if let Some(cold) = self.cold.as_mut()
+        if let Some(cold) = self.cold_mut()
             && cold.backlog.len() > 1
         {
             cold.backlog.swap(0, 1);
         }
     }
 
-    pub(crate) fn take_backlog(&mut self) -> VecDeque<Pending<H>> {
-        let Some(cold) = self.cold.as_mut() else {
-            return VecDeque::new();
-        };
-        cold.wire_calls = 0;
-        std::mem::take(&mut cold.backlog)
-    }
-
     pub(crate) fn push_waiter(&mut self, item: Pending<H>) {
-        self.cold().waiters.push(item);
+        self.make_cold().waiters.push(item);
     }
 
-    pub(crate) fn take_waiters(&mut self) -> Vec<Pending<H>> {
-        self.cold
-            .as_mut()
-            .map(|cold| std::mem::take(&mut cold.waiters))
-            .unwrap_or_default()
+    /// What waits here, the backlog first; mostly nothing does.
+    pub(crate) fn take_waiting(&mut self) -> Option<impl Iterator<Item = Pending<H>> + use<H>> {
+        let cold = self.cold_mut()?;
+        if cold.backlog.is_empty() && cold.waiters.is_empty() {
+            return None;
+        }
+        cold.wire_calls = 0;
+        let backlog = std::mem::take(&mut cold.backlog);
+        Some(backlog.into_iter().chain(std::mem::take(&mut cold.waiters)))
+    }
+
+    /// What waits for the node to resolve goes into the backlog, last.
+    pub(crate) fn queue_waiters(&mut self) {
+        let waiters = self
+            .cold_mut()
+            .map(|cold| std::mem::take(&mut cold.waiters));
+        for item in waiters.into_iter().flatten() {
+            self.push_backlog(item);
+        }
     }
 
     pub(crate) const fn add_held(&mut self) {
@@ -220,14 +273,23 @@ impl<H: Host> Node<H> {
     }
 
     pub(crate) fn exports(&self) -> &[(ConnId, ExportId)] {
-        self.cold.as_ref().map_or(&[], |cold| &cold.exports)
+        match &self.extra {
+            Extra::Export(export) => std::slice::from_ref(export),
+            Extra::Cold(cold) => &cold.exports,
+            Extra::Nothing | Extra::Follower(_) => &[],
+        }
     }
 
-    pub(crate) fn take_exports(&mut self) -> Vec<(ConnId, ExportId)> {
-        self.cold
-            .as_mut()
-            .map(|cold| std::mem::take(&mut cold.exports))
-            .unwrap_or_default()
+    pub(crate) fn take_exports(&mut self) -> SmallVec<[(ConnId, ExportId); 1]> {
+        match &mut self.extra {
+            Extra::Export(export) => {
+                let export = *export;
+                self.extra = Extra::Nothing;
+                SmallVec::from([export])
+            }
+            Extra::Cold(cold) => std::mem::take(&mut cold.exports).into(),
+            Extra::Nothing | Extra::Follower(_) => SmallVec::new(),
+        }
     }
 
     pub(crate) fn exported_as(&self, conn: ConnId) -> Option<ExportId> {
@@ -238,51 +300,93 @@ impl<H: Host> Node<H> {
     }
 
     pub(crate) fn add_export(&mut self, conn: ConnId, id: ExportId) {
-        self.cold().exports.push((conn, id));
+        match self.extra {
+            Extra::Nothing => self.extra = Extra::Export((conn, id)),
+            _ => self.make_cold().exports.push((conn, id)),
+        }
     }
 
     pub(crate) fn remove_export(&mut self, conn: ConnId, id: ExportId) {
-        if let Some(cold) = self.cold.as_mut() {
-            cold.exports.retain(|entry| *entry != (conn, id));
+        match &mut self.extra {
+            Extra::Export(export) if *export == (conn, id) => self.extra = Extra::Nothing,
+            Extra::Cold(cold) => cold.exports.retain(|entry| *entry != (conn, id)),
+            Extra::Nothing | Extra::Export(_) | Extra::Follower(_) => {}
+        }
+    }
+
+    fn take_followers(&mut self) -> SmallVec<[NodeId; 1]> {
+        match &mut self.extra {
+            Extra::Follower(follower) => {
+                let follower = *follower;
+                self.extra = Extra::Nothing;
+                SmallVec::from([follower])
+            }
+            Extra::Cold(cold) => std::mem::take(&mut cold.followers).into(),
+            Extra::Nothing | Extra::Export(_) => SmallVec::new(),
+        }
+    }
+
+    /// One link more; its place in the list.
+    fn add_follower(&mut self, follower: NodeId) -> u32 {
+        if let Extra::Nothing = self.extra {
+            self.extra = Extra::Follower(follower);
+            return 0;
+        }
+        let followers = &mut self.make_cold().followers;
+        followers.push(follower);
+        u32::try_from(followers.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Takes the link at this place off the list; the one that takes its place.
+    fn remove_follower(&mut self, slot: u32) -> Option<NodeId> {
+        let slot = slot as usize;
+        match &mut self.extra {
+            Extra::Follower(_) => {
+                self.extra = Extra::Nothing;
+                None
+            }
+            Extra::Cold(cold) if slot < cold.followers.len() => {
+                cold.followers.swap_remove(slot);
+                cold.followers.get(slot).copied()
+            }
+            Extra::Cold(_) | Extra::Nothing | Extra::Export(_) => None,
         }
     }
 
     pub(crate) fn fd(&self) -> Option<&Rc<OwnedFd>> {
-        self.cold.as_ref()?.fd.as_ref()
+        self.cold()?.fd.as_ref()
     }
 
     pub(crate) fn stream(&self) -> Option<u32> {
-        self.cold.as_ref()?.stream
+        self.cold()?.stream
     }
 
     pub(crate) fn set_stream(&mut self, stream: Option<u32>) {
-        if stream.is_some() || self.cold.is_some() {
-            self.cold().stream = stream;
+        if stream.is_some() || self.cold().is_some() {
+            self.make_cold().stream = stream;
         }
     }
 
     pub(crate) fn named(&self) -> Option<&Target> {
-        self.cold.as_ref()?.named.as_ref()
+        self.cold()?.named.as_ref()
     }
 
     pub(crate) fn set_named(&mut self, named: Target) {
-        self.cold().named = Some(named);
+        self.make_cold().named = Some(named);
     }
 
     pub(crate) fn set_fd(&mut self, fd: Rc<OwnedFd>) {
-        self.cold().fd = Some(fd);
+        self.make_cold().fd = Some(fd);
     }
 
     /// A pinned node has lost its place: nothing that was sent there is on its way back.
     pub(crate) fn lose_place_on(&mut self, conn: ConnId) {
-        self.cold().lost_on = Some(conn);
+        self.make_cold().lost_on = Some(conn);
     }
 
     /// Whether that has happened on this connection.
     pub(crate) fn lost_place_on(&self, conn: ConnId) -> bool {
-        self.cold
-            .as_ref()
-            .is_some_and(|cold| cold.lost_on == Some(conn))
+        self.cold().is_some_and(|cold| cold.lost_on == Some(conn))
     }
 
     pub(crate) const fn far(&self) -> Option<&Far> {
@@ -471,14 +575,10 @@ impl<H: Host> Nodes<H> {
     /// Makes `id` a link to `to`, which must not be a link, and points all links to `id` there.
     /// Returns counts to give back.
     pub(crate) fn link(&mut self, id: NodeId, to: NodeId) -> usize {
-        let followers = match self.get_mut(id) {
-            Some(node) => node
-                .cold
-                .as_mut()
-                .map(|cold| std::mem::take(&mut cold.followers)),
-            None => return 0,
-        }
-        .unwrap_or_default();
+        let Some(node) = self.get_mut(id) else {
+            return 0;
+        };
+        let followers = node.take_followers();
         let slot = self.follow(to, id);
         if let Some(node) = self.get_mut(id) {
             let far = match std::mem::replace(&mut node.kind, Kind::Promise) {
@@ -503,13 +603,7 @@ impl<H: Host> Nodes<H> {
 
     /// Takes `id`, which was freed, off the list of followers of `to`.
     pub(crate) fn unfollow(&mut self, to: NodeId, slot: u32) {
-        let Some(cold) = self.get_mut(to).and_then(|node| node.cold.as_mut()) else {
-            return;
-        };
-        if (slot as usize) < cold.followers.len() {
-            cold.followers.swap_remove(slot as usize);
-        }
-        let moved = cold.followers.get(slot as usize).copied();
+        let moved = self.get_mut(to).and_then(|node| node.remove_follower(slot));
         if let Some(moved) = moved
             && let Some(Node {
                 kind: Kind::Link { slot: place, .. },
@@ -532,8 +626,6 @@ impl<H: Host> Nodes<H> {
             return 0;
         };
         node.count = node.count.saturating_add(1);
-        let cold = node.cold();
-        cold.followers.push(follower);
-        u32::try_from(cold.followers.len() - 1).unwrap_or(u32::MAX)
+        node.add_follower(follower)
     }
 }

@@ -19,8 +19,7 @@ impl<H: Host> Engine<H> {
         let Some(old) = self.nodes.get_mut(node) else {
             return;
         };
-        let (backlog, waiters, exports) =
-            (old.take_backlog(), old.take_waiters(), old.take_exports());
+        let (waiting, exports) = (old.take_waiting(), old.take_exports());
         let (left, vine, orphan) = match &old.kind {
             Kind::Far(far) if far.pins == 0 => (Some(far.clone()), None, false),
             Kind::Gift(gift) => (None, Some(gift.vine), gift.orphan),
@@ -28,7 +27,7 @@ impl<H: Host> Engine<H> {
         };
         let followers = self.nodes.link(node, to);
         if let Some(target) = self.nodes.get_mut(to) {
-            for item in backlog.into_iter().chain(waiters) {
+            for item in waiting.into_iter().flatten() {
                 target.push_backlog(item);
             }
             if moves && target.has_backlog() {
@@ -58,9 +57,7 @@ impl<H: Host> Engine<H> {
             return;
         };
         let old = std::mem::replace(&mut node.kind, Kind::Broken(reason));
-        for item in node.take_waiters() {
-            node.push_backlog(item);
-        }
+        node.queue_waiters();
         if node.has_backlog() {
             self.work.push_back(Work::Drain(id));
         }
@@ -87,13 +84,12 @@ impl<H: Host> Engine<H> {
             return;
         };
         // Calls to a promise that nobody can resolve any more have nowhere to go.
-        let (backlog, waiters) = (node.take_backlog(), node.take_waiters());
-        if !backlog.is_empty() || !waiters.is_empty() {
+        if let Some(waiting) = node.take_waiting() {
             let reason = match &node.kind {
                 Kind::Broken(reason) => reason.clone(),
                 _ => Exception::failed("the promise was dropped without being resolved"),
             };
-            for item in backlog.into_iter().chain(waiters) {
+            for item in waiting {
                 self.work.push_back(Work::Fail(item, reason.clone()));
             }
         }
