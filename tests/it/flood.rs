@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::LocalSet;
@@ -191,9 +192,40 @@ fn half_handshakes_hold_a_few_places_in_the_vat_and_nobody_up() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         target.assert_served(3).await;
-        assert_eq!(open(&mut sockets).await, 16, "of one address");
+        assert_eq!(open(&mut sockets).await, 32, "of one address");
         target.assert_unharmed();
     });
+}
+
+#[test]
+fn callers_behind_one_address_wait_for_a_busy_vat_and_others_have_room() {
+    let target = Target::start();
+    run(async {
+        let hello = target.client_hello().await;
+        signal(target.pid, Signal::STOP);
+        // More than may be in a handshake: these have said whom they want.
+        let mut sockets = Vec::new();
+        for _ in 0..5 {
+            sockets.extend(flood(&target, 2, 8, &hello).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(open(&mut sockets).await, 32, "of one address");
+        let mut others = flood(&target, 3, 8, &hello).await;
+        assert_eq!(open(&mut others).await, 8, "of another one");
+        signal(target.pid, Signal::CONT);
+        target.assert_served(4).await;
+        assert_eq!(
+            open(&mut sockets).await,
+            32,
+            "the vat has taken all of them"
+        );
+        target.assert_unharmed();
+    });
+}
+
+fn signal(pid: i32, signal: Signal) {
+    let process = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(process, signal).unwrap();
 }
 
 /// Connects as long as that is answered.

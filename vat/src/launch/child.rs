@@ -1,31 +1,23 @@
 //! One supervised child: what is known of it, and its lives one after the other.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::OwnedFd;
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::broker::log::LogSource;
 use super::confine::{self, Launch, Level, Report, SealedProgram, Spawner};
+use super::incoming::{Incoming, Queue, Waiting};
 use super::output;
 use crate::net::driver::{Attach, Driver};
-use crate::net::{Place, Refusals, Socket, Stream};
+use crate::net::{Refusals, Stream};
 use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, StreamRef};
 use crate::prelude::*;
 use crate::sturdy::{Address, Identity, Seed, VatId};
 use crate::supervisor::{ExitReason, Terminate};
-
-/// How many accepted connections are held for a child that is down; more are closed at once.
-const HELD: usize = 64;
-/// How many connections may be on their way to a child that has not taken them; more are closed.
-/// Each holds a descriptor of the launcher.
-const PASSING: usize = 64;
-/// How long a connection is held for a child that is down.
-const HELD_FOR: Duration = Duration::from_secs(10);
 
 /// How long a program whose `main` failed may take to end by itself.
 const GIVEN_UP: Duration = Duration::from_secs(2);
@@ -57,8 +49,9 @@ pub(crate) struct Child {
     /// Where it is reached.
     addresses: RefCell<Vec<Address>>,
     state: watch::Sender<ChildState>,
-    passing: Arc<Semaphore>,
-    /// Connections that the child did not take.
+    /// Connections that the child has not taken yet.
+    queue: Queue,
+    /// Those that it did not take.
     refusals: Rc<RefCell<Refusals>>,
     now: RefCell<Now>,
 }
@@ -74,35 +67,6 @@ struct Now {
     program: Option<ProgramRef>,
     commands: Option<mpsc::UnboundedSender<Terminate>>,
     exposed: Vec<Exposed>,
-    held: VecDeque<Incoming>,
-}
-
-/// A connected stream for a child, with what was read of it.
-pub(crate) struct Incoming {
-    pub(crate) stream: OwnedFd,
-    pub(crate) head: Vec<u8>,
-    /// The expose name it leads to, if it is a plain one.
-    pub(crate) plain: Option<String>,
-    /// Its place among the connections at the launcher, until the child has it.
-    place: Option<Place>,
-    since: Instant,
-}
-
-impl Incoming {
-    pub(crate) fn new(
-        socket: Socket,
-        head: Vec<u8>,
-        plain: Option<String>,
-    ) -> std::io::Result<Self> {
-        let (stream, place) = socket.into_parts()?;
-        Ok(Self {
-            stream,
-            head,
-            plain,
-            place,
-            since: Instant::now(),
-        })
-    }
 }
 
 /// What a life needs of its launcher.
@@ -132,7 +96,6 @@ impl Child {
             program: None,
             commands: None,
             exposed: Vec::new(),
-            held: VecDeque::new(),
         };
         Self {
             driver,
@@ -140,7 +103,7 @@ impl Child {
             vat,
             addresses: RefCell::default(),
             state: watch::Sender::new(ChildState::Starting),
-            passing: Arc::new(Semaphore::new(PASSING)),
+            queue: Queue::new(),
             refusals: Rc::default(),
             now: RefCell::new(now),
         }
@@ -224,18 +187,16 @@ impl Child {
 
     /// Hands a connected stream to the child, or holds it while the child is down.
     pub(crate) fn accept(&self, incoming: Incoming) {
-        let mut now = self.now.borrow_mut();
-        match (self.state(), &now.program) {
-            (ChildState::Running, Some(program)) => {
-                self.hand_over(program, incoming);
-            }
-            (ChildState::Ended | ChildState::GaveUp | ChildState::Stopping, _) => drop(incoming),
-            _ => {
-                now.held.retain(|held| held.since.elapsed() < HELD_FOR);
-                if now.held.len() < HELD {
-                    now.held.push_back(incoming);
-                }
-            }
+        if let ChildState::Ended | ChildState::GaveUp | ChildState::Stopping = self.state() {
+            return;
+        }
+        let waiting = match self.queue.enter(incoming) {
+            Ok(waiting) => waiting,
+            Err(full) => return note_refused(&self.refusals, full),
+        };
+        match (self.state(), &self.now.borrow().program) {
+            (ChildState::Running, Some(program)) => self.hand_over(program, waiting),
+            _ => self.queue.hold(waiting),
         }
     }
 
@@ -246,25 +207,19 @@ impl Child {
 
     /// Closes the connections that were held too long.
     pub(crate) fn drop_stale(&self) {
-        self.now
-            .borrow_mut()
-            .held
-            .retain(|held| held.since.elapsed() < HELD_FOR);
+        self.queue.drop_stale();
     }
 
     /// Passes a stream's descriptor to the program, attached to a reference.
-    fn hand_over(&self, program: &ProgramRef, incoming: Incoming) {
-        let Ok(permit) = Arc::clone(&self.passing).try_acquire_owned() else {
-            let why = format!("it has {PASSING} that it has not taken; it is busy");
-            let now = tokio::time::Instant::now();
-            return self.refusals.borrow_mut().note("the vat itself", why, now);
-        };
+    fn hand_over(&self, program: &ProgramRef, waiting: Waiting) {
+        let Waiting {
+            incoming, ticket, ..
+        } = waiting;
         let Incoming {
             stream,
             head,
             plain,
             place,
-            ..
         } = incoming;
         let carrier = self.driver.vat().turn(|turn| {
             let carrier = StreamRef::from(&turn.spawn(Carrier));
@@ -275,10 +230,9 @@ impl Child {
             let refusals = self.refusals.clone();
             tokio::task::spawn_local(async move {
                 if let Err(error) = taken.await {
-                    let now = tokio::time::Instant::now();
-                    refusals.borrow_mut().note("the vat itself", error, now);
+                    note_refused(&refusals, error);
                 }
-                drop((permit, place));
+                drop((ticket, place));
             });
         }
     }
@@ -421,13 +375,9 @@ impl Child {
         now.ready_since = Some(Instant::now());
         now.program = Some(program.clone());
         now.exposed = exposed;
-        let held = std::mem::take(&mut now.held);
         self.set_state(ChildState::Running);
-        for incoming in held
-            .into_iter()
-            .filter(|held| held.since.elapsed() < HELD_FOR)
-        {
-            self.hand_over(program, incoming);
+        for waiting in self.queue.take_held() {
+            self.hand_over(program, waiting);
         }
         Ok(())
     }
@@ -487,6 +437,12 @@ fn mechanisms(report: &Report, enforced: bool) -> Vec<String> {
     chosen
         .map(|mechanism| format!("{}: {}", mechanism.name, mechanism.detail))
         .collect()
+}
+
+/// The child did not take a connection.
+fn note_refused(refusals: &RefCell<Refusals>, why: impl Display) {
+    let now = tokio::time::Instant::now();
+    refusals.borrow_mut().note("the vat itself", why, now);
 }
 
 /// What a stream's descriptor is attached to on its way.

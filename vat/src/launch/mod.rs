@@ -6,6 +6,7 @@ mod child;
 pub mod confine;
 mod control;
 mod grants;
+mod incoming;
 pub mod launcher;
 pub mod manifest;
 mod output;

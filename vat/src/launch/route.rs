@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::child::Incoming;
+use super::incoming::Incoming;
 use super::launcher::Launcher;
 use super::manifest::Manifest;
 use super::state::{State, StateError};

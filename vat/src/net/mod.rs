@@ -41,6 +41,6 @@ pub use self::{
 };
 #[cfg(feature = "launch")]
 pub(crate) use self::{
-    admission::{Place, Refusals},
+    admission::{Full, Place, Refusals, Room, Ticket},
     host_network::network,
 };

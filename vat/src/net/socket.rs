@@ -109,7 +109,7 @@ impl Socket {
     }
 
     /// The peer has shown who it is, or need not.
-    pub(super) fn handshake_done(&mut self) {
+    pub(crate) fn handshake_done(&mut self) {
         if let Some(place) = &mut self.place {
             place.handshake_done();
         }

@@ -20,7 +20,7 @@ use super::{Count, Record, Refused};
 /// | [`connections`](Self::connections) | 1,024 | 80 | the newest is closed at once |
 /// | [`connections_per_source`](Self::connections_per_source) | 256 | 40 | the same |
 /// | [`handshakes`](Self::handshakes) | 256 | 64 | the same |
-/// | [`handshakes_per_source`](Self::handshakes_per_source) | 16 | 16 | the same |
+/// | [`handshakes_per_source`](Self::handshakes_per_source) | 16 | 32 | the same |
 /// | [`local`](Self::local) | 128 | 48 | the same |
 /// | [`arrivals_per_second`](Self::arrivals_per_second) | 50 from one source | the same | the same |
 /// | [`arrivals_burst`](Self::arrivals_burst) | 100 from one source | the same | the same |
@@ -28,7 +28,9 @@ use super::{Count, Record, Refused};
 /// | [`source_misses`](Self::source_misses) | 100 a minute and source | the same | its new connections are closed at once |
 ///
 /// A launcher applies the defaults to callers of which it does not know yet whom they want; the vats
-/// apply theirs to the connections that they get from it.
+/// apply theirs to the connections that they get from it. Those that wait until a vat takes them,
+/// because it is down or busy, are 64 from the network at most, and 32 of one source; a vat that is
+/// down is waited for 10 s. Further ones are closed at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AdmissionLimits {
@@ -84,6 +86,8 @@ impl AdmissionLimits {
             connections: 80,
             connections_per_source: 40,
             handshakes: 64,
+            // As many as the launcher may have held for it while it was down.
+            handshakes_per_source: 32,
             local: 48,
             ..Self::default()
         }

@@ -18,6 +18,8 @@ use super::Socket;
 mod bucket;
 mod limits;
 mod refused;
+#[cfg(feature = "launch")]
+mod room;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,8 @@ pub use refused::Refused;
 pub(super) use bucket::Bucket;
 
 pub(crate) use refused::Refusals;
+#[cfg(feature = "launch")]
+pub(crate) use room::{Full, Room, Ticket};
 
 use source::Source;
 

@@ -7,7 +7,7 @@ use crate::net::{Peer, Socket};
 
 /// Callers that count as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// All Unix sockets: whoever could open the socket's file.
     Local,
     V4(Ipv4Addr),
