@@ -262,7 +262,7 @@ impl Shared {
             dispatch: facet.dispatch,
         };
         (facet.dispatch.deliver)(delivery);
-        self.turn.caller.set(None);
+        self.turn.caller.set(None); // after a panic, `handle` does so
     }
 }
 

@@ -343,6 +343,8 @@ impl Shared {
         // `Drop` and `Data`.
         let done = catch_unwind(AssertUnwindSafe(|| self.dispatch(output)));
         if let Err(panic) = done {
+            // What runs next is nobody's call.
+            self.turn.caller.set(None);
             let error = Error::panicked(panic.as_ref());
             tracing::error!(vat = %self.name, err = %error, "a panic outside of any turn");
             quietly(|| drop(panic));

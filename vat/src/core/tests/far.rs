@@ -299,6 +299,39 @@ fn a_forwarder_passes_calls_on_between_other_vats() {
 }
 
 #[test]
+fn after_a_panic_outside_of_any_turn_nobody_counts_as_the_caller() {
+    #[derive(Clone, Debug, vat::Data)]
+    #[data(name = "sample::Fuse")]
+    struct Fuse {
+        lit: bool,
+    }
+    impl Drop for Fuse {
+        fn drop(&mut self) {
+            assert!(!self.lit, "a result that panics when it is dropped");
+        }
+    }
+    #[vat::interface(name = "sample::Fuses")]
+    trait Fuses {
+        fn fuse(&self, turn: &Turn) -> Result<Fuse>;
+    }
+    #[derive(Clone, vat::Object)]
+    struct Box;
+    impl Fuses for Box {
+        fn fuse(&self, turn: &Turn) -> Result<Fuse> {
+            assert!(turn.caller().is_some());
+            Ok(Fuse { lit: true })
+        }
+    }
+    let mut net = Net::new(&["here", "there"]);
+    let offered = net.vats[1].turn(|turn| Ok(FusesRef::new(turn, Box)));
+    let far: FusesRef = net.grant(0, 1, &offered.unwrap());
+    far.fuse().detach();
+    net.run();
+    let caller = net.vats[1].turn(|turn| Ok(turn.caller()));
+    assert_eq!(caller.unwrap(), None);
+}
+
+#[test]
 fn a_panic_after_forwarding_does_not_answer_twice() {
     #[derive(Clone, vat::Object)]
     struct Panics(Ref);
