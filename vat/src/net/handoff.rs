@@ -1,12 +1,14 @@
 //! What three-party handoff needs of the network: a vat that says who it is, and connections to
 //! vats to which others introduce it.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use captp::{Exception, VatKey};
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::{Peers, Reached};
@@ -27,36 +29,70 @@ pub(super) fn identify(vat: &Vat, identity: &Identity, addresses: &[Address]) {
     vat.engine(|engine| engine.set_identity(identity.with_addresses(addresses)));
 }
 
-/// The engine's time, and whether somebody waits for it to pass.
+/// The engine's time, and who waits for it to pass.
 #[derive(Debug)]
 pub(super) struct Clock {
     began: Instant,
-    armed: Rc<Cell<bool>>,
+    alarm: RefCell<Option<Alarm>>,
+}
+
+/// What need not be earlier.
+const SOON: Duration = Duration::from_millis(10);
+
+/// A task that wakes the driver.
+#[derive(Debug)]
+struct Alarm {
+    due: Duration,
+    task: AbortHandle,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
-            armed: Rc::default(),
+            alarm: RefCell::default(),
         }
     }
 
-    /// Tells the engine the time; when something of it ends by time, wakes the driver then.
-    pub(super) fn tick(&self, vat: &Vat, wake: &Arc<Notify>) {
-        let deadline = vat.engine(|engine| {
-            engine.handle_time(self.began.elapsed());
-            engine.deadline()
-        });
-        let Some(deadline) = deadline.filter(|_| !self.armed.replace(true)) else {
+    /// Tells the engine the time.
+    pub(super) fn tick(&self, vat: &Vat) {
+        let now = self.began.elapsed();
+        self.alarm.borrow_mut().take_if(|alarm| alarm.due <= now);
+        vat.engine(|engine| engine.handle_time(now));
+    }
+
+    /// When something of the engine ends by time, wakes the driver then.
+    pub(super) fn arm(&self, vat: &Vat, wake: &Arc<Notify>) {
+        if let Some(due) = vat.engine(|engine| engine.deadline()) {
+            // The engine may want to know the time soon, as it does when calls have begun to wait.
+            // There may be a round for each call, and that need not be an alarm for each.
+            self.wake_at(due.max(self.began.elapsed() + SOON), wake);
+        }
+    }
+
+    /// Of several times, the earliest counts; the driver asks again then.
+    fn wake_at(&self, due: Duration, wake: &Arc<Notify>) {
+        let mut alarm = self.alarm.borrow_mut();
+        if alarm.as_ref().is_some_and(|alarm| alarm.due <= due) {
             return;
-        };
-        let (until, armed, wake) = (self.began + deadline, self.armed.clone(), wake.clone());
-        tokio::task::spawn_local(async move {
+        }
+        let (until, wake) = (self.began + due, wake.clone());
+        let task = tokio::task::spawn_local(async move {
             tokio::time::sleep_until(until).await;
-            armed.set(false);
             wake.notify_one();
         });
+        let task = task.abort_handle();
+        if let Some(later) = alarm.replace(Alarm { due, task }) {
+            later.task.abort();
+        }
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        if let Some(alarm) = self.alarm.get_mut() {
+            alarm.task.abort();
+        }
     }
 }
 
@@ -97,4 +133,32 @@ fn refuse(vat: &Vat, dial: &Dial, why: &str) {
     tracing::debug!(vat = ?dial.vat, err = %why, "no connection to who hosts a given reference");
     let reason = Exception::failed(why);
     vat.engine(|engine| engine.dialed(dial.request, Err(reason)));
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_several_times_the_earliest_wakes_the_driver() {
+        let test = async {
+            let (clock, wake) = (Clock::new(), Arc::new(Notify::new()));
+            let millis = Duration::from_millis;
+            clock.wake_at(millis(10_000), &wake);
+            clock.wake_at(millis(50), &wake);
+            clock.wake_at(millis(20_000), &wake);
+            timeout(millis(2_000), wake.notified()).await.unwrap();
+            assert!(clock.began.elapsed() >= millis(50));
+            // It wakes once; what is due later is asked for anew.
+            let again = timeout(millis(100), wake.notified());
+            assert!(again.await.is_err());
+            clock.tick(&Vat::new("a"));
+            clock.wake_at(millis(200), &wake);
+            timeout(millis(2_000), wake.notified()).await.unwrap();
+        };
+        LocalSet::new().run_until(test).await;
+    }
 }

@@ -82,7 +82,7 @@ impl Inner {
     /// One round.
     pub(super) fn serve(&self) -> Left {
         let begun = Instant::now();
-        self.clock.tick(&self.vat, &self.wake);
+        self.clock.tick(&self.vat);
         let mut left = Left::Some;
         for step in 1..=STEPS {
             let ran = self.vat.run(TURNS);
@@ -101,6 +101,7 @@ impl Inner {
         }
         self.end_closed();
         let sent = self.send_all();
+        self.clock.arm(&self.vat, &self.wake);
         // What was sent made room for calls that had to wait.
         match sent && self.vat.engine(|engine| engine.may_have_output()) {
             true => Left::Some,

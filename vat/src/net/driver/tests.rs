@@ -229,6 +229,59 @@ fn thousands_of_pipelined_calls_with_large_results_succeed_in_bounded_memory() {
 }
 
 #[test]
+fn calls_that_wait_for_answers_that_do_not_come_leave_after_a_while() {
+    #[vat::interface]
+    trait Silence {
+        fn ask(&self, turn: &Turn) -> Result<Promise<u64>>;
+    }
+    #[derive(vat::Object)]
+    #[object(external)]
+    struct Silent(Rc<Cell<usize>>, std::cell::RefCell<Vec<Resolver<u64>>>);
+    impl Silence for Silent {
+        fn ask(&self, turn: &Turn) -> Result<Promise<u64>> {
+            self.0.set(self.0.get() + 1);
+            let (promise, resolver) = turn.promise();
+            self.1.borrow_mut().push(resolver);
+            Ok(promise)
+        }
+    }
+    run(async {
+        let asked = Rc::<Cell<usize>>::default();
+        let silent = Silent(asked.clone(), std::cell::RefCell::default());
+        let callee = Driver::new(Vat::new("callee"));
+        let boot = callee.vat().turn(|turn| Ok(SilenceRef::new(turn, silent)));
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        let attach = Attach::sibling(Some(boot.unwrap().into()));
+        callee.attach(Stream::from_socketpair(theirs).unwrap(), attach);
+        let caller = Driver::new(Vat::new("caller"));
+        let limits = Limits::default().with_questions_soft(2);
+        let connection = caller.attach(
+            Stream::from_socketpair(ours).unwrap(),
+            Attach::sibling(None).with_limits(limits),
+        );
+        let silence = SilenceRef::from(connection.bootstrap().unwrap());
+        Ref::from(&silence).settled().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let begin = tokio::time::Instant::now();
+        let calls = caller.vat().turn(|turn| {
+            Ok(turn.spawn_async(async move |_| {
+                (0..8).for_each(|_| silence.ask().detach());
+                Ok(())
+            }))
+        });
+        calls.unwrap().await.unwrap();
+        // The window is doubled twice, after 200 ms each, though nothing arrives meanwhile.
+        while asked.get() < 8 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(begin.elapsed() < Duration::from_secs(5), "{}", asked.get());
+        }
+        assert!(begin.elapsed() >= Duration::from_millis(350));
+    });
+}
+
+#[test]
 fn a_batch_of_calls_is_one_write_in_each_direction() {
     run(async {
         let callee = Driver::new(Vat::new("callee"));
