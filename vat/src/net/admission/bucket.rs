@@ -51,7 +51,7 @@ impl Bucket {
     }
 
     /// Whether all of it is there.
-    pub(super) fn is_full(&self, now: Instant) -> bool {
+    pub(in crate::net) fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|full| full <= now)
     }
 }

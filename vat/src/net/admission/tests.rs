@@ -183,7 +183,7 @@ fn what_is_known_of_sources_is_bounded_and_forgotten() {
 #[test]
 fn a_rate_gives_its_burst_at_once_and_then_one_after_the_other() {
     let now = Instant::now();
-    let rate = bucket::Rate::new(3, 2, Duration::from_secs(1));
+    let rate = Rate::new(3, 2, Duration::from_secs(1));
     let mut bucket = Bucket::default();
     let taken = |bucket: &mut Bucket, at| (0..10).filter(|_| bucket.take(at, rate)).count();
     assert_eq!(taken(&mut bucket, now), 3);
@@ -195,8 +195,8 @@ fn a_rate_gives_its_burst_at_once_and_then_one_after_the_other() {
     assert_eq!(taken(&mut bucket, now + Duration::from_secs(100)), 3);
 
     let mut never = Bucket::default();
-    assert!(!never.take(now, bucket::Rate::new(0, 0, Duration::from_secs(1))));
+    assert!(!never.take(now, Rate::new(0, 0, Duration::from_secs(1))));
     let mut always = Bucket::default();
-    let rate = bucket::Rate::new(u32::MAX, u32::MAX, Duration::from_secs(1));
+    let rate = Rate::new(u32::MAX, u32::MAX, Duration::from_secs(1));
     assert!((0..1000).all(|_| always.take(now, rate)));
 }

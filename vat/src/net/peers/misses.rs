@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use super::Peers;
 use crate::core::Turn;
 use crate::error::{Error, Result};
-use crate::net::admission::{Bucket, Origin};
+use crate::net::admission::{Bucket, Origin, Rate};
 
 /// What one connection asked for in vain.
 #[derive(Debug, Default)]
 pub(super) struct Misses {
     left: Bucket,
-    /// Restores that were refused since there was one left.
+    /// Restores that were refused since all of them were there.
     refused: u32,
     /// Where the connection came from, if it came to us.
     origin: Option<Origin>,
@@ -27,6 +27,20 @@ impl Misses {
             origin,
             ..Self::default()
         }
+    }
+
+    /// Whether one more may be asked for. If not: the how manieth this is that is refused, counted
+    /// since the peer last left it alone for as long as it takes until all are there again. One that
+    /// goes on guessing as fast as it may is told of once, and closed in the end.
+    fn admit(&mut self, now: Instant, rate: Rate) -> Result<(), u32> {
+        if self.left.is_full(now) {
+            self.refused = 0;
+        }
+        if self.left.has(now, rate) {
+            return Ok(());
+        }
+        self.refused = self.refused.saturating_add(1);
+        Err(self.refused)
     }
 }
 
@@ -54,13 +68,11 @@ impl Asking {
         let Some(peer) = attached.get_mut(&self.conn) else {
             return Ok(());
         };
-        let misses = &mut peer.misses;
-        if misses.left.has(Instant::now(), limits.limits().misses()) {
-            misses.refused = 0;
+        let admitted = peer.misses.admit(Instant::now(), limits.limits().misses());
+        let Err(refused) = admitted else {
             return Ok(());
-        }
-        misses.refused += 1;
-        if misses.refused == 1 {
+        };
+        if refused == 1 {
             tracing::warn!(
                 peer = %peer.vat,
                 limit,
@@ -71,7 +83,7 @@ impl Asking {
             "more than {limit} references that do not exist were asked for within a minute; try \
              again in a minute, with a valid reference"
         ));
-        if misses.refused > limit {
+        if refused > limit {
             tracing::warn!(peer = %peer.vat, limit, "it does not stop; its connection is closed");
             peer.connection.close_because(&error);
         }
@@ -89,5 +101,36 @@ impl Asking {
                 origin.missed(now);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_until_the_peer_has_left_it_alone_for_a_while() {
+        let begin = Instant::now();
+        let rate = Rate::new(5, 5, Duration::from_secs(60));
+        let mut misses = Misses::default();
+        // It guesses once a second: five at once, and then each twelfth one is looked up.
+        let mut refused = Vec::new();
+        for second in 0..60 {
+            let now = begin + Duration::from_secs(second);
+            match misses.admit(now, rate) {
+                Ok(()) => assert!(misses.left.take(now, rate)),
+                Err(count) => refused.push(count),
+            }
+        }
+        let expected: Vec<u32> = (1..=51).collect();
+        assert_eq!(refused, expected);
+        let later = begin + Duration::from_secs(200);
+        for _ in 0..5 {
+            misses.admit(later, rate).unwrap();
+            misses.left.take(later, rate);
+        }
+        assert_eq!(misses.admit(later, rate), Err(1));
     }
 }
