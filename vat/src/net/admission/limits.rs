@@ -15,6 +15,11 @@ use super::{Count, Record, Refused};
 /// sockets, have room of their own and none of the limits by source: whoever may open the socket's
 /// file is the vat's own user.
 ///
+/// Whoever has an IPv6 network of 48 bits has 65,536 sources. So all sources of such a network
+/// together may do four times what one may, and have at most three quarters of the connections and
+/// handshakes of all: by default 768 connections, 64 handshakes, 200 arrivals a second (400 at once)
+/// and 400 misses a minute; [`launched`](Self::launched) 60 connections and 48 handshakes.
+///
 /// | Limit | Default | [`launched`](Self::launched) | Beyond it |
 /// |---|---|---|---|
 /// | [`connections`](Self::connections) | 1,024 | 80 | the newest is closed at once |
@@ -29,8 +34,8 @@ use super::{Count, Record, Refused};
 ///
 /// A launcher applies the defaults to callers of which it does not know yet whom they want; the vats
 /// apply theirs to the connections that they get from it. Those that wait until a vat takes them,
-/// because it is down or busy, are 64 from the network at most, and 32 of one source; a vat that is
-/// down is waited for 10 s. Further ones are closed at once.
+/// because it is down or busy, are 64 from the network at most, 48 of one IPv6 network of 48 bits and
+/// 32 of one source; a vat that is down is waited for 10 s. Further ones are closed at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AdmissionLimits {
@@ -93,55 +98,83 @@ impl AdmissionLimits {
         }
     }
 
-    /// The limit that keeps one more connection of this source out. One that is let in is counted
-    /// in its rate.
+    /// The limit of its source that keeps one more connection out.
     pub(super) fn exceeded(
         &self,
         source: Source,
-        network: Count,
-        record: &mut Record,
+        record: &Record,
         now: Instant,
     ) -> Option<Refused> {
         let own = record.count;
         if source == Source::Local {
             return (own.open >= self.local).then_some(Refused::Local(self.local));
         }
-        let arrivals = Rate::new(self.arrivals_burst, self.arrivals_per_second, SECOND);
+        let (handshakes, connections) = (
+            share(source, self.handshakes_per_source, self.handshakes),
+            share(source, self.connections_per_source, self.connections),
+        );
         let reached = [
             (
-                !record.misses.has(now, self.misses_of_source()),
-                Refused::Misses(self.source_misses),
+                !record.misses.has(now, self.misses_of(source)),
+                Refused::Misses(times(source, self.source_misses)),
             ),
             (
-                own.handshakes >= self.handshakes_per_source,
-                Refused::HandshakesOfSource(self.handshakes_per_source),
+                own.handshakes >= handshakes,
+                Refused::HandshakesOfSource(handshakes),
             ),
             (
-                own.open >= self.connections_per_source,
-                Refused::ConnectionsOfSource(self.connections_per_source),
+                own.open >= connections,
+                Refused::ConnectionsOfSource(connections),
             ),
             (
-                network.handshakes >= self.handshakes,
-                Refused::Handshakes(self.handshakes),
-            ),
-            (
-                network.open >= self.connections,
-                Refused::Connections(self.connections),
+                !record.arrivals.has(now, self.arrivals_of(source)),
+                Refused::Arrivals(times(source, self.arrivals_per_second)),
             ),
         ];
         let reached = reached.into_iter().find(|(is_reached, _)| *is_reached);
-        reached.map(|(_, refused)| refused).or_else(|| {
-            let has_room = record.arrivals.take(now, arrivals);
-            (!has_room).then_some(Refused::Arrivals(self.arrivals_per_second))
-        })
+        reached.map(|(_, refused)| refused)
+    }
+
+    /// The limit of all sources on the network that keeps one more connection out.
+    pub(super) fn exceeded_by_all(&self, network: Count) -> Option<Refused> {
+        if network.handshakes >= self.handshakes {
+            return Some(Refused::Handshakes(self.handshakes));
+        }
+        let is_full = network.open >= self.connections;
+        is_full.then_some(Refused::Connections(self.connections))
+    }
+
+    pub(super) fn arrivals_of(&self, source: Source) -> Rate {
+        let (burst, count) = (self.arrivals_burst, self.arrivals_per_second);
+        Rate::new(times(source, burst), times(source, count), SECOND)
     }
 
     pub(in crate::net) fn misses(&self) -> Rate {
         Rate::new(self.restore_misses, self.restore_misses, MINUTE)
     }
 
-    pub(super) fn misses_of_source(&self) -> Rate {
-        Rate::new(self.source_misses, self.source_misses, MINUTE)
+    pub(super) fn misses_of(&self, source: Source) -> Rate {
+        let count = times(source, self.source_misses);
+        Rate::new(count, count, MINUTE)
+    }
+}
+
+/// How many sources an IPv6 network of 48 bits is worth.
+const SITE: u32 = 4;
+
+/// How much a source may do that has a network of its own size for it.
+fn times(source: Source, each: u32) -> u32 {
+    match source {
+        Source::Site(_) => each.saturating_mul(SITE),
+        _ => each,
+    }
+}
+
+/// The same, where all together may have `all`: no site has everything.
+pub(super) fn share(source: Source, each: usize, all: usize) -> usize {
+    match source {
+        Source::Site(_) => each.saturating_mul(SITE as usize).min(all - all / 4),
+        _ => each,
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Whoever can reach a port can connect to it, and a key costs nothing to make. So what one caller
 //! can take from the others is bounded by what is hard to have many of: addresses. A *source* is an
-//! IPv4 address or an IPv6 network of 64 bits; all local callers, on Unix sockets, are one more, with
+//! IPv4 address or an IPv6 network of 64 bits, and one of 48 bits is a larger one; all local callers, on Unix sockets, are one more, with
 //! room of its own, so that a flood from the network does not lock the operator out.
 //!
 //! A connection beyond a limit is closed at once, before anything of it is read or allocated.
@@ -118,20 +118,31 @@ impl Admission {
     fn enter(&self, source: Source, now: Instant) -> Result<Place, Refused> {
         let limits = &self.0.limits;
         let mut state = self.state();
-        let source = state.known(source, now);
-        let network = state.network;
-        let record = state.sources.entry(source).or_default();
-        if let Some(refused) = limits.exceeded(source, network, record, now) {
+        let counted = state.counted(source, now);
+        let blank = Record::default();
+        for source in counted.into_iter().flatten() {
+            let record = state.sources.get(&source).unwrap_or(&blank);
+            if let Some(refused) = limits.exceeded(source, record, now) {
+                state.refusals.note(source, refused, now);
+                return Err(refused);
+            }
+        }
+        let is_local = source == Source::Local;
+        if let Some(refused) = limits.exceeded_by_all(state.network).filter(|_| !is_local) {
             state.refusals.note(source, refused, now);
             return Err(refused);
         }
-        record.count.add(true);
-        if source != Source::Local {
+        for source in counted.into_iter().flatten() {
+            let record = state.sources.entry(source).or_default();
+            record.arrivals.take(now, limits.arrivals_of(source));
+            record.count.add(true);
+        }
+        if !is_local {
             state.network.add(true);
         }
         let origin = Origin {
             admission: self.clone(),
-            source,
+            counted,
         };
         Ok(Place {
             origin,
@@ -158,7 +169,14 @@ impl Default for Admission {
 }
 
 impl State {
-    /// The source that is counted for this one.
+    /// What is counted for this source: itself, and what it is a part of.
+    fn counted(&mut self, source: Source, now: Instant) -> [Option<Source>; 2] {
+        let own = self.known(source, now);
+        let site = source.site().map(|site| self.known(site, now));
+        [Some(own), site.filter(|site| *site != Source::Rest)]
+    }
+
+    /// The source as which this one is known.
     fn known(&mut self, source: Source, now: Instant) -> Source {
         if self.sources.len() < SOURCES || self.sources.contains_key(&source) {
             return source;
@@ -200,16 +218,23 @@ impl Record {
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     admission: Admission,
-    source: Source,
+    counted: [Option<Source>; 2],
 }
 
 impl Origin {
     /// A restore of something that is not there came from here.
     pub(super) fn missed(&self, now: Instant) {
-        let rate = self.admission.0.limits.misses_of_source();
-        if let Some(record) = self.admission.state().sources.get_mut(&self.source) {
-            record.misses.take(now, rate);
+        let limits = &self.admission.0.limits;
+        let mut state = self.admission.state();
+        for source in self.counted() {
+            if let Some(record) = state.sources.get_mut(&source) {
+                record.misses.take(now, limits.misses_of(source));
+            }
         }
+    }
+
+    fn counted(&self) -> impl Iterator<Item = Source> {
+        self.counted.into_iter().flatten()
     }
 }
 
@@ -233,13 +258,14 @@ impl Place {
     }
 
     fn change(&self, mut change: impl FnMut(&mut Count)) {
-        let Origin { admission, source } = &self.origin;
-        let mut state = admission.state();
-        if *source != Source::Local {
+        let mut state = self.origin.admission.state();
+        if self.origin.counted().all(|source| source != Source::Local) {
             change(&mut state.network);
         }
-        if let Some(record) = state.sources.get_mut(source) {
-            change(&mut record.count);
+        for source in self.origin.counted() {
+            if let Some(record) = state.sources.get_mut(&source) {
+                change(&mut record.count);
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ pub enum Refused {
     Connections(usize),
     /// [`connections_per_source`](super::AdmissionLimits::connections_per_source)
     #[error(
-        "{0} connections from the same network address are open, the most there may be; close one, \
+        "{0} connections from the same address or network are open, the most there may be; close one, \
          or try again later"
     )]
     ConnectionsOfSource(usize),
@@ -31,7 +31,7 @@ pub enum Refused {
     Handshakes(usize),
     /// [`handshakes_per_source`](super::AdmissionLimits::handshakes_per_source)
     #[error(
-        "{0} callers from the same network address are in the middle of a handshake, the most \
+        "{0} callers from the same address or network are in the middle of a handshake, the most \
          there may be; complete one, or try again in 5 s"
     )]
     HandshakesOfSource(usize),
@@ -40,13 +40,13 @@ pub enum Refused {
     Local(usize),
     /// [`arrivals_per_second`](super::AdmissionLimits::arrivals_per_second)
     #[error(
-        "more than {0} connections a second came from the same network address; connect once and \
+        "more than {0} connections a second came from the same address or network; connect once and \
          keep the connection"
     )]
     Arrivals(u32),
     /// [`source_misses`](super::AdmissionLimits::source_misses)
     #[error(
-        "more than {0} references that do not exist were asked for from the same network address \
+        "more than {0} references that do not exist were asked for from the same address or network \
          within a minute; try again in a minute"
     )]
     Misses(u32),

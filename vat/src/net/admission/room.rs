@@ -6,6 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::Place;
+use super::limits::share;
 use super::source::Source;
 
 /// So many connections may wait, and so many of one source. Local callers, who are a source of their
@@ -30,23 +31,32 @@ impl Room {
     /// Room for the connection that has this place among those that were let in, until the ticket is
     /// dropped.
     pub(crate) fn enter(&self, place: Option<&Place>) -> Result<Ticket, Full> {
-        let source = place.map_or(Source::Rest, |place| place.origin().source);
+        let counted = place.map_or([Some(Source::Rest), None], |place| place.origin().counted);
         let mut waiting = self.waiting.borrow_mut();
-        let of_source = waiting.get(&source).copied().unwrap_or_default();
-        if of_source >= self.source {
-            return Err(Full::OfSource(source, of_source));
+        for source in counted.into_iter().flatten() {
+            let of_source = waiting.get(&source).copied().unwrap_or_default();
+            if of_source >= share(source, self.source, self.network) {
+                return Err(Full::OfSource(source, of_source));
+            }
         }
-        let network = waiting.iter().filter(|(one, _)| **one != Source::Local);
-        let network: usize = network.map(|(_, count)| count).sum();
-        if source != Source::Local && network >= self.network {
+        let network = waiting.iter().filter(|(source, _)| is_on_network(source));
+        let network = network.map(|(_, count)| count).sum();
+        if network >= self.network && counted.iter().flatten().any(is_on_network) {
             return Err(Full::Network(network));
         }
-        waiting.insert(source, of_source + 1);
+        for source in counted.into_iter().flatten() {
+            *waiting.entry(source).or_default() += 1;
+        }
         Ok(Ticket {
             room: self.clone(),
-            source,
+            counted,
         })
     }
+}
+
+/// Whether it counts for the network as a whole, in which sites are counted by their parts.
+fn is_on_network(source: &Source) -> bool {
+    !matches!(source, Source::Local | Source::Site(_))
 }
 
 /// Why there is no room.
@@ -71,17 +81,17 @@ impl fmt::Display for Full {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     room: Room,
-    source: Source,
+    counted: [Option<Source>; 2],
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut waiting = self.room.waiting.borrow_mut();
-        if let Some(count) = waiting.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                waiting.remove(&self.source);
+        for source in self.counted.into_iter().flatten() {
+            if let Some(count) = waiting.get_mut(&source) {
+                *count -= 1;
             }
         }
+        waiting.retain(|_, count| *count > 0);
     }
 }

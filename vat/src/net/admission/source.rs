@@ -13,11 +13,21 @@ pub(crate) enum Source {
     V4(Ipv4Addr),
     /// The first 64 bits: as much as one customer usually has.
     V6(u64),
+    /// The first 48 bits: as much as one organisation usually has, and so 65,536 of the above.
+    Site(u64),
     /// All for which there was no room.
     Rest,
 }
 
 impl Source {
+    /// What it is a part of, and is counted in as well.
+    pub(super) const fn site(self) -> Option<Self> {
+        match self {
+            Self::V6(prefix) => Some(Self::Site(prefix >> 16)),
+            Self::Local | Self::V4(_) | Self::Site(_) | Self::Rest => None,
+        }
+    }
+
     /// `None`: it has gone already.
     pub(super) fn of(socket: &Socket) -> Option<Self> {
         match socket.peer().ok()? {
@@ -43,6 +53,9 @@ impl fmt::Display for Source {
             Self::Local => f.write_str("local sockets"),
             Self::V4(ip) => write!(f, "{ip}"),
             Self::V6(prefix) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(prefix) << 64)),
+            Self::Site(prefix) => {
+                write!(f, "{}/48", Ipv6Addr::from_bits(u128::from(prefix) << 80))
+            }
             Self::Rest => f.write_str("many networks"),
         }
     }

@@ -154,7 +154,108 @@ fn a_source_is_an_address_or_a_network_of_64_bits() {
     assert_eq!(from("2001:db8:0:1::1"), from("2001:db8:0:1:ffff::2"));
     assert_ne!(from("2001:db8:0:1::1"), from("2001:db8:0:2::1"));
     assert_eq!(from("2001:db8:0:1::1").to_string(), "2001:db8:0:1::/64");
+    let site = from("2001:db8:5:1::1").site();
+    assert_eq!(site.unwrap().to_string(), "2001:db8:5::/48");
+    assert_eq!(site, from("2001:db8:5:2::1").site());
+    assert_ne!(site, from("2001:db8:6:1::1").site());
+    assert_eq!(from(ONE).site(), None);
     assert_eq!(from("::ffff:192.0.2.1").to_string(), "192.0.2.1");
+}
+
+/// An address in the `network`th network of 64 bits of `2001:db8:<site>::/48`.
+fn in_site(site: u16, network: u16) -> String {
+    format!("2001:db8:{site:x}:{network:x}::1")
+}
+
+/// As many places as one site gets, from as many networks of it as it likes.
+fn fill_site(admission: &Admission, site: u16, now: Instant) -> (Vec<Place>, Refused) {
+    let mut places = Vec::new();
+    for network in 0.. {
+        match admission.enter(from(&in_site(site, network)), now) {
+            Ok(place) => places.push(place),
+            Err(refused) => return (places, refused),
+        }
+    }
+    unreachable!("no limit")
+}
+
+#[test]
+fn networks_of_one_site_count_together_and_leave_room_for_those_of_others() {
+    let now = Instant::now();
+    let limits = ample()
+        .with_handshakes_per_source(3)
+        .with_connections_per_source(5);
+    let admission = Admission::new(limits);
+    let (places, refused) = fill_site(&admission, 1, now);
+    assert_eq!(
+        (places.len(), refused),
+        (12, Refused::HandshakesOfSource(12))
+    );
+    // Each of them as before.
+    assert_eq!(fill(&admission, &in_site(2, 7), now).0.len(), 3);
+    let mut open = authenticated(places);
+    let (more, refused) = fill_site(&admission, 1, now);
+    assert_eq!((more.len(), refused), (8, Refused::ConnectionsOfSource(20)));
+    assert_eq!(fill_site(&admission, 3, now).0.len(), 12);
+    open.clear();
+    drop(more);
+    assert_eq!(fill_site(&admission, 1, now).0.len(), 12);
+}
+
+#[test]
+fn no_site_has_all_connections() {
+    let now = Instant::now();
+    let admission = Admission::new(ample().with_connections(40).with_handshakes(20));
+    let (places, refused) = fill_site(&admission, 1, now);
+    assert_eq!(
+        (places.len(), refused),
+        (15, Refused::HandshakesOfSource(15))
+    );
+    let open = authenticated(places);
+    let (more, _) = fill_site(&admission, 1, now);
+    let more = authenticated(more);
+    assert_eq!(open.len() + more.len(), 30);
+    let (others, _) = fill_site(&admission, 2, now);
+    assert_eq!(others.len(), 10);
+}
+
+#[test]
+fn arrivals_and_misses_of_a_site_are_counted_together() {
+    let now = Instant::now();
+    let limits = AdmissionLimits::default()
+        .with_arrivals_burst(10)
+        .with_source_misses(5);
+    let admission = Admission::new(limits);
+    for network in 0..40 {
+        drop(admission.enter(from(&in_site(1, network)), now).unwrap());
+    }
+    let refused = admission.enter(from(&in_site(1, 40)), now).unwrap_err();
+    assert_eq!(refused, Refused::Arrivals(200));
+    assert_eq!(
+        admission.state().sources.len(),
+        41,
+        "nothing is kept of who is refused"
+    );
+    let later = now + Duration::from_secs(60);
+    for network in 0..20 {
+        let place = admission.enter(from(&in_site(1, network)), later).unwrap();
+        place.origin().missed(later);
+    }
+    let refused = admission.enter(from(&in_site(1, 20)), later).unwrap_err();
+    assert_eq!(refused, Refused::Misses(20));
+    assert!(admission.enter(from(&in_site(2, 1)), later).is_ok());
+}
+
+#[test]
+fn a_network_that_is_refused_takes_nothing_from_its_site() {
+    let now = Instant::now();
+    let limits = AdmissionLimits::default().with_arrivals_burst(10);
+    let admission = Admission::new(limits);
+    let attempts = (0..1000).filter(|_| admission.enter(from(&in_site(1, 1)), now).is_ok());
+    assert_eq!(attempts.count(), 10);
+    for _ in 0..10 {
+        drop(admission.enter(from(&in_site(1, 2)), now).unwrap());
+    }
 }
 
 #[test]
