@@ -209,7 +209,9 @@ impl fmt::Debug for Vat {
 /// What references and turns point to.
 pub struct Shared {
     pub(crate) name: String,
-    /// Never borrowed while a program's code runs.
+    /// Borrowed while no code of a program runs, but for its `Data` code that writes what leaves the
+    /// vat: a send from in there is a panic, which `write_leaving` makes the message's failure, and
+    /// what is dropped in there is given back later.
     pub(crate) engine: RefCell<Engine<VatHost>>,
     pub(crate) heap: RefCell<Heap>,
     pub(crate) facets: RefCell<Facets>,
