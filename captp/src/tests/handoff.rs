@@ -96,6 +96,15 @@ pub(super) fn hush(net: &mut Net) {
 
 /// The recipient has a promise of the gifter, calls it, and it resolves to the exporter's object.
 pub(super) fn embargoed(trio: &mut Trio) -> NodeId {
+    let (promised, promise) = promised(trio);
+    trio.net.vats[RECIPIENT].send(promised, 100, &[]);
+    trio.net.run();
+    become_gift(trio, promise);
+    promised
+}
+
+/// A promise that the recipient has, as it is there and at the gifter.
+pub(super) fn promised(trio: &mut Trio) -> (NodeId, NodeId) {
     let (_, promised) = {
         let root = trio.net.vats[RECIPIENT]
             .engine
@@ -115,15 +124,17 @@ pub(super) fn embargoed(trio: &mut Trio) -> NodeId {
         Event::Returned { result: Ok((_, caps)), .. } => caps[0]
     );
     trio.net.vats[RECIPIENT].release(also);
-    trio.net.vats[RECIPIENT].send(promised, 100, &[]);
-    trio.net.run();
+    (promised, promise)
+}
+
+/// The gifter's promise resolves to the exporter's object.
+pub(super) fn become_gift(trio: &mut Trio, promise: NodeId) {
     let gift = trio.gift;
     trio.net.vats[GIFTER]
         .engine
         .resolve(promise, Ok(gift))
         .unwrap();
     trio.net.vats[GIFTER].release(promise);
-    promised
 }
 
 /// A fourth vat, linked with the recipient; the link, and the recipient's reference to its object.

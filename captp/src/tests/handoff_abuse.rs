@@ -484,9 +484,16 @@ fn a_signature_covers_who_gives_what_to_whom() {
     ];
     let claim = passed_on_twice();
     assert!(with(&claim, |_| ()).is_signed(&identity(3)));
-    for (what, change) in changes {
+    for (what, change) in &changes {
         let changed = with(&claim, change);
         assert!(!changed.is_signed(&identity(3)), "{what}");
+    }
+    // Where nobody has passed it on, the gifter's signature alone covers all of it.
+    let direct = claim_for(key(2));
+    assert!(with(&direct, |_| ()).is_signed(&identity(3)));
+    for (what, change) in &changes[..4] {
+        let changed = with(&direct, change);
+        assert!(!changed.is_signed(&identity(3)), "{what}, directly");
     }
 }
 

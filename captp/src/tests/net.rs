@@ -187,6 +187,8 @@ pub(super) struct Vat {
     pub(super) events: VecDeque<Event>,
     written: Rc<std::cell::RefCell<Vec<NodeId>>>,
     next_tag: u32,
+    /// Where the last one that was asked for is said to be.
+    pub(super) dialed: Vec<String>,
     /// Where calls from other vats go on to, if they do.
     pub(super) forward_to: Option<NodeId>,
 }
@@ -215,6 +217,7 @@ impl Vat {
             events: VecDeque::new(),
             written: Rc::default(),
             next_tag: 0,
+            dialed: Vec::new(),
             forward_to: None,
         }
     }
@@ -406,7 +409,14 @@ impl Vat {
             Output::Run(job) => Event::Run(job),
             Output::Cancelled(token) => Event::Cancelled(token),
             Output::Dropped(ObjectKey(object)) => Event::Dropped(object),
-            Output::Dial { request, vat, .. } => Event::Dial(request, vat),
+            Output::Dial {
+                request,
+                vat,
+                addresses,
+            } => {
+                self.dialed = addresses;
+                Event::Dial(request, vat)
+            }
             Output::Closed { conn, reason } => Event::Closed(conn, reason),
         }
     }

@@ -1,8 +1,11 @@
 //! A gift is accepted when it is used, or is not.
 
-use super::super::net::{Event, Net, key, take};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+
+use super::super::net::{Event, Net, identity, key, take};
 use super::{EXPORTER, GIFTER, RECIPIENT, TO_EXPORTER, TO_RECIPIENT, Trio, give, hush};
-use crate::{Config, ConnOptions, Engine, Limits, NodeId, NodeState};
+use crate::{Config, ConnOptions, Engine, Exception, Limits, NodeId, NodeState};
 
 #[test]
 fn a_recipient_reaches_the_exporter_by_itself_and_the_gifter_may_go() {
@@ -200,4 +203,63 @@ fn more_gifts_than_the_limit_go_through_the_gifter() {
         net.vats[RECIPIENT].engine.state(again),
         NodeState::Unresolved
     );
+}
+
+/// The gifter dialled the exporter; `change` says how the two are connected.
+fn dialled(mut net: Net, change: impl Fn(ConnOptions) -> ConnOptions) -> Trio {
+    let recipient = net.vats[RECIPIENT].object(10);
+    let exporter = net.vats[EXPORTER].object(20);
+    for (to, root) in [(RECIPIENT, recipient), (EXPORTER, exporter)] {
+        let options = change(ConnOptions::default().with_hello(true));
+        let theirs = options.clone().with_peer(key(1)).with_bootstrap(root);
+        let peer = key(u8::try_from(to + 1).unwrap());
+        net.link((GIFTER, options.with_peer(peer)), (to, theirs));
+        net.vats[to].release(root);
+    }
+    net.run();
+    let (recipient, gift) = (net.root(TO_RECIPIENT, 0), net.root(TO_EXPORTER, 0));
+    Trio {
+        net,
+        recipient,
+        gift,
+    }
+}
+
+#[test]
+fn a_recipient_is_told_where_the_exporter_says_it_is_and_where_the_gifter_found_it() {
+    let mut net = Net::known(3);
+    let says = vec!["192.0.2.1:1".to_owned(), "unix:/says".to_owned()];
+    let exporter = identity(3).with_addresses(says);
+    net.vats[EXPORTER].engine.set_identity(exporter);
+    let mut trio = dialled(net, |options| {
+        options.with_peer_addresses(vec!["unix:/found".to_owned()])
+    });
+    let given = trio.give();
+    trio.net.vats[RECIPIENT].send(given, 1, &[]);
+    take!(trio.net.vats[RECIPIENT], Event::Dial(_, to) => assert_eq!(to, key(3)));
+    assert_eq!(
+        trio.net.vats[RECIPIENT].dialed,
+        ["192.0.2.1:1", "unix:/says", "unix:/found"]
+    );
+}
+
+#[test]
+fn a_gift_that_is_reached_through_the_gifter_keeps_its_descriptor() {
+    let mut trio = dialled(Net::known(3), |options| options.with_descriptors(true));
+    let (socket, _) = UnixStream::pair().unwrap();
+    let gift = trio.gift;
+    trio.net.vats[GIFTER]
+        .engine
+        .attach_fd(gift, Rc::new(socket.into()));
+    let given = trio.give();
+    let engine = &mut trio.net.vats[RECIPIENT].engine;
+    assert!(engine.fd(given).is_some());
+    trio.net.vats[RECIPIENT].send(given, 1, &[]);
+    let request = take!(trio.net.vats[RECIPIENT], Event::Dial(request, _) => request);
+    let engine = &mut trio.net.vats[RECIPIENT].engine;
+    engine.dialed(request, Err(Exception::failed("no authority to dial")));
+    assert!(matches!(engine.state(given), NodeState::Far(_)));
+    assert!(engine.fd(given).is_some(), "it went with the gift");
+    trio.net.run();
+    trio.assert_number(EXPORTER, 1);
 }

@@ -1,8 +1,11 @@
 //! What went through the gifter comes before what goes straight to the exporter.
 
-use super::super::net::{Event, Net, key, take};
-use super::{EXPORTER, GIFTER, RECIPIENT, TO_EXPORTER, TO_RECIPIENT, Trio, embargoed, hush};
-use crate::{ConnOptions, Exception, ExceptionKind, Limits, NodeState};
+use super::super::net::{Event, Net, Respond, key, take};
+use super::{
+    EXPORTER, GIFTER, RECIPIENT, TO_EXPORTER, TO_RECIPIENT, Trio, become_gift, embargoed, hush,
+    promised,
+};
+use crate::{ConnOptions, Exception, ExceptionKind, Limits, NodeId, NodeState};
 
 #[test]
 fn a_call_made_after_the_resolution_waits_for_those_through_the_gifter() {
@@ -154,4 +157,69 @@ fn an_embargo_is_lifted_behind_calls_that_wait_for_room() {
         trio.net.run();
         trio.assert_number(EXPORTER, number);
     }
+}
+
+/// The gifter takes one call at a time from the recipient, and is busy with one. The recipient has
+/// called a promise that has become a gift since: that call (100) waits at the gifter.
+fn held_at_the_gifter() -> (Trio, Respond, NodeId) {
+    let mut net = Net::known(3);
+    let (first, second) = (net.vats[GIFTER].object(0), net.vats[RECIPIENT].object(10));
+    let options = ConnOptions::default().with_hello(true);
+    let narrow = Limits::default().with_answers_soft(1);
+    let ours = options.clone().with_peer(key(2)).with_limits(narrow);
+    let theirs = options.with_peer(key(1)).with_bootstrap(second);
+    net.link((GIFTER, ours.with_bootstrap(first)), (RECIPIENT, theirs));
+    net.vats[GIFTER].release(first);
+    net.vats[RECIPIENT].release(second);
+    net.run();
+    assert_eq!(net.meet(GIFTER, EXPORTER), TO_EXPORTER);
+    let (recipient, gift) = (net.root(TO_RECIPIENT, 0), net.root(TO_EXPORTER, 0));
+    let mut trio = Trio {
+        net,
+        recipient,
+        gift,
+    };
+    let conn = trio.net.conn(TO_RECIPIENT, 1);
+    trio.net.vats[RECIPIENT].engine.set_window(conn, 100);
+    let (promised, promise) = promised(&mut trio);
+    let gifter = trio.net.root(TO_RECIPIENT, 1);
+    trio.net.vats[RECIPIENT].send(gifter, 50, &[]);
+    trio.net.vats[RECIPIENT].send(promised, 100, &[]);
+    trio.net.vats[RECIPIENT].release(gifter);
+    trio.net.run();
+    let busy = take!(trio.net.vats[GIFTER], Event::Call { number: 50, respond, .. } => respond);
+    become_gift(&mut trio, promise);
+    trio.net.run();
+    (trio, busy, promised)
+}
+
+#[test]
+fn a_disembargo_waits_at_the_gifter_for_calls_that_wait_there() {
+    let (mut trio, busy, promised) = held_at_the_gifter();
+    trio.net.vats[RECIPIENT].send(promised, 101, &[]);
+    trio.net.dial(RECIPIENT);
+    trio.net.run();
+    assert!(trio.net.vats[EXPORTER].next().is_none());
+    trio.net.vats[GIFTER].answer(busy, 0, &[]);
+    trio.net.run();
+    trio.assert_number(EXPORTER, 100);
+    trio.assert_number(EXPORTER, 101);
+}
+
+#[test]
+fn a_disembargo_that_waited_does_not_go_along_the_next_vine_of_the_same_name() {
+    let (mut trio, busy, promised) = held_at_the_gifter();
+    trio.net.vats[RECIPIENT].send(promised, 101, &[]);
+    let direct = trio.net.dial(RECIPIENT);
+    let vine = trio.vine();
+    trio.net.deliver(TO_RECIPIENT, 0, "disembargo");
+    // With the connection to the exporter the recipient loses the gift, and lets go of the vine.
+    trio.net.cut(direct);
+    trio.net.run();
+    while trio.net.vats[RECIPIENT].next().is_some() {}
+    let _next = trio.give();
+    assert_eq!(trio.vine(), vine);
+    // Now the call goes on that it waited for.
+    trio.net.vats[GIFTER].answer(busy, 0, &[]);
+    assert_eq!(trio.net.flying(TO_EXPORTER, 1), ["call"]);
 }
