@@ -55,6 +55,69 @@ fn a_message_is_not_late_while_nobody_reads_it() {
 }
 
 #[test]
+fn of_messages_that_come_one_after_the_other_none_is_late() {
+    run(async {
+        let callee = Driver::new(Vat::new("callee"));
+        let timeouts = Timeouts::none().with_message(Some(millis(400)));
+        let (ours, connection) = store(&callee, |boot| Attach::plain(boot).with_timeouts(timeouts));
+        // There is always one that is not complete, and never the same one for long.
+        let mut stream = Vec::new();
+        for question in 0..12 {
+            let mut message = BOOTSTRAP;
+            message[BOOTSTRAP.len() - 8] = question;
+            stream.extend(message);
+        }
+        rustix::io::write(&ours, &stream[..20]).unwrap();
+        for piece in stream[20..].chunks(BOOTSTRAP.len()) {
+            tokio::time::sleep(millis(100)).await;
+            rustix::io::write(&ours, piece).unwrap();
+        }
+        assert!(connection.is_open());
+    });
+}
+
+/// What a vat writes first that makes so many calls of `load`.
+fn calls_of_load(count: usize, bytes: u32) -> Vec<u8> {
+    let vat = Vat::new("caller");
+    let conn = vat.engine(|engine| engine.open(ConnOptions::default()));
+    let root = vat.engine(|engine| engine.bootstrap(conn));
+    let store = StoreRef::from(vat.adopt(root));
+    (0..count).for_each(|_| store.load(bytes).detach());
+    vat.run(10_000);
+    let mut written = Vec::new();
+    while let Some(length) = vat.engine(|engine| {
+        let (run, _) = engine.transmit_head(conn)?;
+        written.extend(run);
+        let length = run.len();
+        engine.transmit_advance(conn, length);
+        Some(length)
+    }) {
+        assert!(length > 0);
+    }
+    written
+}
+
+#[test]
+fn a_peer_that_reads_slowly_is_not_taken_for_one_that_does_not_read() {
+    run(async {
+        let callee = Driver::new(Vat::new("callee"));
+        let timeouts = Timeouts::none().with_stall(Some(millis(400)));
+        let (ours, connection) = store(&callee, |boot| Attach::plain(boot).with_timeouts(timeouts));
+        let calls = calls_of_load(50, 60 << 10);
+        assert_eq!(rustix::io::write(&ours, &calls), Ok(calls.len()));
+        let mut read = 0;
+        for _ in 0..60 {
+            tokio::time::sleep(millis(20)).await;
+            read += rustix::io::read(&ours, &mut [0; 16 << 10]).unwrap();
+            let stats = callee.vat().engine(|engine| engine.stats(connection.id()));
+            assert!(stats.unwrap().outbound_bytes > 0, "nothing waits");
+        }
+        assert!(connection.is_open());
+        assert!(read > 500 << 10, "{read}");
+    });
+}
+
+#[test]
 fn a_connection_that_is_used_now_and_then_is_not_idle() {
     run(async {
         let callee = Driver::new(Vat::new("callee"));
@@ -93,8 +156,9 @@ fn what_a_closed_connection_has_to_say_waits_for_a_second_at_most() {
         tokio::time::sleep(millis(200)).await;
         connection.close();
         connection.gone().await;
+        tokio::time::sleep(millis(500)).await;
         assert!(connection.link.stream.borrow().is_some(), "it is cut off");
-        tokio::time::sleep(millis(1_300)).await;
+        tokio::time::sleep(millis(800)).await;
         assert!(connection.link.stream.borrow().is_none(), "still there");
         drop(calls);
     });
