@@ -180,6 +180,33 @@ impl Ours {
         self.driver.vat()
     }
 
+    /// As many calls of `later` and `hang` as these wait.
+    pub(super) async fn waits_for(&self, later: usize, hanging: usize) {
+        until("calls wait", async || {
+            self.look(|thing| (thing.later.len(), thing.hanging.len())) == (later, hanging)
+        })
+        .await;
+    }
+
+    /// What `later` gave out is the first thing that was kept; then the first `hang` is answered,
+    /// and nothing else.
+    pub(super) fn settle_later(&self) {
+        let (later, hanging, kept) = self.look(|thing| {
+            let later = thing.later.remove(0);
+            (later, thing.hanging.remove(0), thing.kept[0].clone())
+        });
+        later.resolve(Ok(kept));
+        hanging.resolve(Ok(0));
+    }
+
+    fn look<R>(&self, look: impl FnOnce(&mut Thing) -> R) -> R {
+        let looked = self.vat().turn(|turn| {
+            let thing = self.root.downcast::<Thing>(turn);
+            thing.unwrap().with(turn, look)
+        });
+        looked.unwrap()
+    }
+
     fn thing(&self) -> PeerRef {
         let made = self
             .vat()

@@ -3,12 +3,15 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use data_encoding::BASE64;
 
 use super::guestbook::has_pycapnp;
 use super::ours::{Ours, PeerRef, within};
-use super::transport::{Listening, OURS, Place, THEIRS, Transport, accepted, connected, run};
+use super::transport::{
+    Listening, OURS, Place, THEIRS, Transport, accepted, accepted_with, connected, run,
+};
 use crate::harness::{python, workspace};
 
 fn pem(label: &str, der: &[u8]) -> String {
@@ -125,6 +128,46 @@ fn they_call(transport: Transport) {
         assert!(printed.starts_with(expected), "{printed}");
         assert!(process.0.wait().unwrap().success());
     }
+}
+
+/// A promise of ours that pycapnp has called becomes its own object, while those calls still wait
+/// here: what it calls afterwards must not overtake them.
+fn they_call_what_becomes_theirs(transport: Transport) {
+    if !has_pycapnp() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let listening = Listening::new(transport, directory.path());
+    let mut calling = command("call", &listening.place(), directory.path());
+    let mut process = Process(calling.arg("embargo").spawn().unwrap());
+    let mut stdout = process.stdout().lines().map(Result::unwrap);
+    run(async {
+        let ours = Ours::new();
+        // Two calls at a time: others wait, and with them what was sent after them.
+        let limits = captp::Limits::default().with_answers_soft(2);
+        let connection = accepted_with(&ours, listening.accept(), transport, limits).await;
+        ours.waits_for(1, 2).await;
+        ours.settle_later();
+        ours.waits_for(0, 2).await;
+        assert_eq!(stdout.next().unwrap(), "it is ours");
+        // Its Disembargo is here by now, and waits behind the calls.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        ours.root.settle(ours.root.clone()).await.unwrap();
+        connection.gone().await;
+    });
+    let rest: Vec<String> = stdout.collect();
+    assert_eq!(rest, ["in order"]);
+    assert!(process.0.wait().unwrap().success());
+}
+
+#[test]
+fn what_pycapnp_calls_when_a_promise_is_its_own_waits_for_its_earlier_calls() {
+    they_call_what_becomes_theirs(Transport::Unix);
+}
+
+#[test]
+fn what_pycapnp_calls_when_a_promise_is_its_own_waits_for_its_earlier_calls_over_tls() {
+    they_call_what_becomes_theirs(Transport::Tls);
 }
 
 #[test]

@@ -96,15 +96,28 @@ impl Place {
 
 /// The socket becomes a connection on which we are called.
 pub(super) async fn accepted(ours: &Ours, socket: OwnedFd, transport: Transport) -> Connection {
+    accepted_with(ours, socket, transport, captp::Limits::default()).await
+}
+
+/// The same, with these limits.
+pub(super) async fn accepted_with(
+    ours: &Ours,
+    socket: OwnedFd,
+    transport: Transport,
+    limits: captp::Limits,
+) -> Connection {
     let root = Some(ours.root.clone().into());
     match transport {
-        Transport::Unix => ours.driver.attach(plain(socket), Attach::plain(root)),
+        Transport::Unix => {
+            let attach = Attach::plain(root).with_limits(limits);
+            ours.driver.attach(plain(socket), attach)
+        }
         Transport::Tls => {
             let acceptor = OURS.credentials().acceptor();
             let accepted = Stream::accept_tls(socket, Vec::new(), &acceptor).await;
             let (stream, peer) = accepted.unwrap();
             assert_eq!(peer.id, THEIRS.id());
-            let attach = Attach::network(root, peer.vat_protocol);
+            let attach = Attach::network(root, peer.vat_protocol).with_limits(limits);
             ours.driver.attach(stream, attach)
         }
     }
