@@ -153,15 +153,6 @@ fn put_payload(out: &mut Vec<u8>) -> usize {
     at
 }
 
-/// Words that a descriptor takes behind the list.
-fn words_behind(cap: &Cap) -> usize {
-    match &cap.as_what {
-        Described::Theirs(place) => place_words(place),
-        Described::Third { contact, .. } => 1 + contact_message(contact).len() / 8,
-        Described::Null | Described::Hosted(_) | Described::Promise(_) => 0,
-    }
-}
-
 /// A contact as a message of its own, which can stand behind the pointer to it as it is.
 fn contact_message(contact: &Contact) -> Vec<u8> {
     let mut content = Content::new();
@@ -190,40 +181,30 @@ fn put_table(content: &mut Content, caps: &[Cap]) {
     content.patch(at, list);
     let out = content.message();
     put(out, [number(caps.len()) << 2 | 1 << 32 | 1 << 48]);
-    // What descriptors take behind the list, so far.
-    let mut behind = 0;
+    // What descriptors take behind the list.
+    let mut behind = Vec::new();
     for (index, cap) in caps.iter().enumerate() {
+        let at = 2 * (caps.len() - index - 1) + behind.len() / 8;
         let (which, id, pointer) = match &cap.as_what {
             Described::Null => (0, 0, 0),
             Described::Hosted(id) => (1, id.raw(), 0),
             Described::Promise(id) => (2, id.raw(), 0),
             Described::Theirs(Place::Import { id, .. }) => (3, id.raw(), 0),
-            Described::Theirs(Place::Answer { .. }) | Described::Third { .. } => {
-                let at = 2 * (caps.len() - index - 1) + behind;
-                behind += words_behind(cap);
-                let third = matches!(cap.as_what, Described::Third { .. });
-                (4 + u64::from(third), 0, structure(at, 1, 1))
+            Described::Theirs(Place::Answer { question, path }) => {
+                put_promised(&mut behind, *question, path);
+                (4, 0, structure(at, 1, 1))
+            }
+            Described::Third { contact, vine } => {
+                put(&mut behind, [u64::from(vine.raw())]);
+                behind.extend_from_slice(&contact_message(contact));
+                (5, 0, structure(at, 1, 1))
             }
         };
         // Written so that zero stands for the default, 255: no descriptor.
         let fd = u64::from(!cap.fd.unwrap_or(u8::MAX));
         put(out, [which | fd << 16 | u64::from(id) << 32, pointer]);
     }
-    for cap in caps {
-        match &cap.as_what {
-            Described::Theirs(Place::Answer { question, path }) => {
-                put_promised(out, *question, path);
-            }
-            Described::Third { contact, vine } => {
-                put(out, [u64::from(vine.raw())]);
-                out.extend_from_slice(&contact_message(contact));
-            }
-            Described::Theirs(Place::Import { .. })
-            | Described::Null
-            | Described::Hosted(_)
-            | Described::Promise(_) => {}
-        }
-    }
+    out.extend_from_slice(&behind);
 }
 
 /// Words that a place takes behind the struct that names it.
