@@ -26,6 +26,15 @@ pub struct Cost {
     pub client: u64,
     /// Processor time of the server.
     pub server: u64,
+    /// Processor time of the process between the two, if there is one.
+    pub gifter: u64,
+}
+
+impl Cost {
+    /// Processor time of all sides.
+    pub fn all(&self) -> u64 {
+        self.client + self.server + self.gifter
+    }
 }
 
 /// When the lanes stop.
@@ -96,9 +105,10 @@ where
     calls
 }
 
-/// Measures what `work` costs here and at the server.
-pub async fn measured(server: u32, work: impl Future<Output = u64>) -> Cost {
+/// Measures what `work` costs here, at the server and at the gifter.
+pub async fn measured([server, gifter]: [u32; 2], work: impl Future<Output = u64>) -> Cost {
     let (client_before, server_before) = (machine::own_cpu(), machine::cpu(server));
+    let gifter_before = machine::cpu(gifter);
     let start = Instant::now();
     let calls = work.await;
     let wall = start.elapsed();
@@ -107,5 +117,6 @@ pub async fn measured(server: u32, work: impl Future<Output = u64>) -> Cost {
         wall: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
         client: machine::own_cpu() - client_before,
         server: machine::cpu(server) - server_before,
+        gifter: machine::cpu(gifter) - gifter_before,
     }
 }

@@ -3,8 +3,9 @@
 //! `tests/bench/run` measures everything and writes `tests/bench/RESULTS.md`. The other commands are
 //! what it starts: `server` and `client`, which can also be run by hand, under valgrind or strace.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
 use tokio::task::LocalSet;
@@ -26,7 +27,7 @@ pub mod bench_capnp {
 use count::Counting;
 use load::{Amount, lanes, measured};
 use measure::Outcome;
-use peers::{Client, Peer, References, floor, raw_tls, vat};
+use peers::{Client, Peer, References, floor, handoff, raw_tls, vat};
 #[cfg(feature = "peers")]
 use peers::{capnp, tarpc, tonic};
 
@@ -37,14 +38,16 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("server") => server(&Options::parse(arguments)),
+        Some("gifter") => gifter(&Options::parse(arguments)),
         Some("client") => client(&Options::parse(arguments)),
         Some("all") => report::all(&arguments.collect::<Vec<_>>()),
         _ => {
             eprintln!("vat-bench all [--quick] [--rounds N] [--only WORD] [--out FILE]");
             eprintln!("vat-bench server --peer P --socket S [--connections N]");
+            eprintln!("vat-bench gifter --peer P --socket S --exporter S");
             eprintln!(
-                "vat-bench client --peer P --socket S --server PID --work W --outstanding K \
-                 (--calls N | --millis T)"
+                "vat-bench client --peer P --socket S --server PID [--gifter PID] --work W \
+                 --outstanding K (--calls N | --millis T)"
             );
             std::process::exit(2);
         }
@@ -56,7 +59,9 @@ struct Options {
     peer: Peer,
     socket: PathBuf,
     connections: usize,
+    exporter: PathBuf,
     server: u32,
+    gifter: u32,
     work: String,
     outstanding: usize,
     amount: Amount,
@@ -68,7 +73,9 @@ impl Options {
             peer: Peer::Vat,
             socket: PathBuf::new(),
             connections: 1,
+            exporter: PathBuf::new(),
             server: 0,
+            gifter: 0,
             work: "number".to_owned(),
             outstanding: 1,
             amount: Amount::Time(Duration::from_millis(300)),
@@ -79,7 +86,9 @@ impl Options {
                 "--peer" => options.peer = value.parse().expect("a peer"),
                 "--socket" => options.socket = value.into(),
                 "--connections" => options.connections = number() as usize,
+                "--exporter" => options.exporter = value.into(),
                 "--server" => options.server = number() as u32,
+                "--gifter" => options.gifter = number() as u32,
                 "--work" => options.work = value,
                 "--outstanding" => options.outstanding = number() as usize,
                 "--calls" => options.amount = Amount::Calls(number()),
@@ -88,6 +97,11 @@ impl Options {
             }
         }
         options
+    }
+
+    /// The other processes.
+    fn others(&self) -> [u32; 2] {
+        [self.server, self.gifter]
     }
 }
 
@@ -114,6 +128,9 @@ fn server(options: &Options) {
                 println!("ready"); // the client tries again
                 return tarpc::serve(path, connections).await;
             }
+            if options.peer.has_gifter() {
+                return handoff::export(path).await;
+            }
             let listener = UnixListener::bind(path).expect("a socket");
             println!("ready");
             match options.peer {
@@ -129,6 +146,10 @@ fn server(options: &Options) {
         });
     }
     println!("{}", count::allocations());
+}
+
+fn gifter(options: &Options) {
+    block_on(handoff::give(&options.socket, &options.exporter));
 }
 
 fn client(options: &Options) {
@@ -149,6 +170,7 @@ fn client(options: &Options) {
             #[cfg(feature = "peers")]
             Peer::Tonic => plain::<tonic::Caller>(options).await,
             Peer::RawTls => plain::<raw_tls::Caller>(options).await,
+            Peer::HandedOver | Peer::Proxied => given(options).await,
             other => panic!("{other} is called elsewhere, or not built in"),
         };
         println!("{}", serde_json::to_string(&outcome).expect("JSON"));
@@ -159,7 +181,8 @@ fn floor_client(options: &Options) {
     let mut caller = floor::Caller::connect(&options.socket);
     let mut run = |amount| caller.calls(options.outstanding, amount);
     warm(options.amount).map(&mut run);
-    let cost = futures::executor::block_on(measured(options.server, async { run(options.amount) }));
+    let cost =
+        futures::executor::block_on(measured(options.others(), async { run(options.amount) }));
     let outcome = Outcome {
         cost,
         allocations: count::allocations(),
@@ -213,8 +236,61 @@ async fn plain<C: Client>(options: &Options) -> Outcome {
     }
     let cost = match options.work.as_str() {
         "idle" => return idle(options, &caller).await,
-        _ => measured(options.server, run(options.amount)).await,
+        _ => measured(options.others(), run(options.amount)).await,
     };
+    Outcome {
+        cost,
+        allocations: count::allocations(),
+        bytes_each: None,
+    }
+}
+
+/// Calls what a third process gave away, or is given it again and again.
+async fn given(options: &Options) -> Outcome {
+    let dials = options.peer == Peer::HandedOver;
+    let recipient = handoff::Recipient::new(&options.socket, dials).await;
+    if options.work == "number" {
+        let given = recipient.introduction().await;
+        let run = async |amount| {
+            let call = |value: u64| {
+                let answer = given.number(value);
+                async move {
+                    assert_eq!(answer.await.expect("an answer"), value);
+                    value + 1
+                }
+            };
+            lanes(options.outstanding, amount, || 0, call).await
+        };
+        if let Some(amount) = warm(options.amount) {
+            run(amount).await;
+        }
+        return Outcome {
+            cost: measured(options.others(), run(options.amount)).await,
+            allocations: count::allocations(),
+            bytes_each: None,
+        };
+    }
+    // By the clock, as what comes before an introduction is none of it.
+    let anew = options.work == "introduce-anew";
+    let waited = Cell::new(Duration::ZERO);
+    let run = async |amount| {
+        waited.set(Duration::ZERO);
+        let call = |()| async {
+            if anew {
+                recipient.part().await;
+            }
+            let begin = Instant::now();
+            let given = recipient.introduction().await;
+            waited.set(waited.get() + begin.elapsed());
+            drop(given);
+        };
+        lanes(1, amount, || (), call).await
+    };
+    if let Some(amount) = warm(options.amount) {
+        run(amount).await;
+    }
+    let mut cost = measured(options.others(), run(options.amount)).await;
+    cost.wall = u64::try_from(waited.get().as_nanos()).expect("less than 500 years");
     Outcome {
         cost,
         allocations: count::allocations(),
@@ -264,7 +340,7 @@ async fn with_references<C: References>(options: &Options) -> Outcome {
                 run(amount).await;
             }
             Outcome {
-                cost: measured(options.server, run(options.amount)).await,
+                cost: measured(options.others(), run(options.amount)).await,
                 allocations: count::allocations(),
                 bytes_each: None,
             }

@@ -1,8 +1,9 @@
-//! Starts a server and a client, both on one core, and takes what they say.
+//! Starts a server and a client, and a gifter between them where there is one, all on one core, and
+//! takes what they say.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
@@ -93,12 +94,38 @@ fn command(how: How, trace: &Path) -> Command {
     }
 }
 
+/// Waits until a process says that it can be called.
+fn ready(process: &mut Child, case: Case) -> BufReader<ChildStdout> {
+    let mut said = BufReader::new(process.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("the server speaks");
+    assert_eq!(line, "ready\n", "{case:?}");
+    said
+}
+
+/// The process that gives the client what it calls.
+fn gifter(case: Case, socket: &Path, exporter: &Path) -> Child {
+    let own = std::env::current_exe().expect("our own path");
+    let mut gifter = Command::new(own)
+        .args(["gifter", "--peer", case.server.name()])
+        .arg("--socket")
+        .arg(socket)
+        .arg("--exporter")
+        .arg(exporter)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the gifter starts");
+    drop(ready(&mut gifter, case));
+    gifter
+}
+
 /// Measures one case once.
 pub fn run(scratch: &Scratch, case: Case, how: How) -> Run {
-    let socket = scratch.file("sock");
+    let mut socket = scratch.file("sock");
     let traces = [scratch.file("client"), scratch.file("server")];
     let connections = match case.work {
         "connect" | "idle" => "1000000000",
+        _ if case.server.has_gifter() => "1000000000",
         _ => "1",
     };
     let mut server = command(how, &traces[1])
@@ -115,10 +142,13 @@ pub fn run(scratch: &Scratch, case: Case, how: How) -> Run {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the server starts");
-    let mut said = BufReader::new(server.stdout.take().expect("a pipe"));
-    let mut line = String::new();
-    said.read_line(&mut line).expect("the server speaks");
-    assert_eq!(line, "ready\n", "{case:?}");
+    let mut said = ready(&mut server, case);
+    let mut between = None;
+    if case.server.has_gifter() {
+        let exporter = std::mem::replace(&mut socket, scratch.file("sock"));
+        between = Some(gifter(case, &socket, &exporter));
+    }
+    let gifter = between.as_ref().map_or(0, Child::id);
     let (option, amount) = match how {
         How::Millis(millis) => ("--millis", millis),
         How::Calls(calls) | How::Callgrind(calls) | How::Strace(calls) => ("--calls", calls),
@@ -127,6 +157,7 @@ pub fn run(scratch: &Scratch, case: Case, how: How) -> Run {
         .args(["client", "--peer", case.client.name(), "--work", case.work])
         .args(["--outstanding", &case.outstanding.to_string()])
         .args(["--server", &server.id().to_string()])
+        .args(["--gifter", &gifter.to_string()])
         .args([option, &amount.to_string()])
         .arg("--socket")
         .arg(&socket)
@@ -151,6 +182,9 @@ pub fn run(scratch: &Scratch, case: Case, how: How) -> Run {
         0
     };
     end(&mut server);
+    if let Some(mut gifter) = between {
+        end(&mut gifter);
+    }
     let counted = traces.clone().map(|trace| counted(how, &trace, None));
     let writes = traces.map(|trace| counted_writes(how, &trace));
     Run {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::process::Command;
 
+use crate::load::Cost;
 use crate::machine;
 use crate::measure::{Case, How, Run, Scratch, run};
 use crate::peers::Peer;
@@ -17,6 +18,8 @@ const RPC: [Peer; 5] = [
     Peer::Tarpc,
     Peer::Tonic,
 ];
+/// What a third process gave away.
+const GIVEN: [Peer; 2] = [Peer::HandedOver, Peer::Proxied];
 const OUTSTANDING: [usize; 3] = [1, 64, 1024];
 const CONNECTIONS: usize = 1_000;
 const REFERENCES: usize = 7_500;
@@ -101,6 +104,13 @@ fn timed() -> Vec<Case> {
     add(&RPC, "connect", &[1]);
     cases.push(cross(Peer::Vat, Peer::Capnp));
     cases.push(cross(Peer::Capnp, Peer::Vat));
+    let mut add = |work, outstanding| {
+        cases.extend(GIVEN.map(|peer| case(peer, work, outstanding)));
+    };
+    add("number", 1);
+    add("number", 64);
+    add("introduce", 1);
+    cases.push(case(Peer::HandedOver, "introduce-anew", 1));
     cases
 }
 
@@ -132,22 +142,36 @@ impl Measured {
     fn rate(&self, case: Case) -> Option<Figure> {
         self.figure(case, |run| {
             let cost = &run.outcome.cost;
-            cost.calls as f64 * 1e9 / (cost.client + cost.server) as f64
+            cost.calls as f64 * 1e9 / cost.all() as f64
         })
     }
 
-    /// Microseconds of both sides for each call.
+    /// Microseconds of all sides for each call.
     fn each(&self, case: Case) -> Option<Figure> {
         self.figure(case, |run| {
             let cost = &run.outcome.cost;
-            (cost.client + cost.server) as f64 / 1e3 / cost.calls as f64
+            cost.all() as f64 / 1e3 / cost.calls as f64
+        })
+    }
+
+    /// Microseconds by the clock for each call.
+    fn clock(&self, case: Case) -> Option<Figure> {
+        self.figure(case, |run| {
+            let cost = &run.outcome.cost;
+            cost.wall as f64 * case.outstanding as f64 / 1e3 / cost.calls as f64
         })
     }
 
     /// How much of the core's time the two processes got.
     fn share(&self) -> f64 {
-        let costs = || self.0.values().flatten().map(|run| &run.outcome.cost);
-        let used: u64 = costs().map(|cost| cost.client + cost.server).sum();
+        // An introduction's clock stands still between introductions.
+        let timed = || {
+            self.0
+                .iter()
+                .filter(|(case, _)| !case.work.starts_with("introduce"))
+        };
+        let costs = || timed().flat_map(|(_, runs)| runs.iter().map(|run| &run.outcome.cost));
+        let used: u64 = costs().map(Cost::all).sum();
         let wall: u64 = costs().map(|cost| cost.wall).sum();
         100.0 * used as f64 / wall.max(1) as f64
     }
@@ -296,6 +320,7 @@ fn page(
     goals(&mut page, measured, counts);
     rates(&mut page, measured);
     rest(&mut page, measured);
+    given(&mut page, measured);
     counted(&mut page, counts);
     let digest = digest(&page);
     let _ = writeln!(page, "<!-- digest of everything above: {digest:016x} -->");
@@ -460,6 +485,57 @@ fn rest(page: &mut String, measured: &Measured) {
                 shown(measured.rate(case(peer, "number", 1))),
             ],
         );
+    }
+    page.push('\n');
+}
+
+fn given(page: &mut String, measured: &Measured) {
+    page.push_str(
+        "## Three-party handoff against proxying\n\nThree processes, each connected over TLS: a \
+         recipient calls an object of an exporter that a gifter gave it. Handed over, it calls over a \
+         connection of its own; without the power to dial, through the gifter. An introduction is \
+         timed by the clock from the question to the gifter until the exporter's first answer, where \
+         recipient and exporter have a connection already and where they have to make one.\n\n",
+    );
+    table(
+        page,
+        &[
+            "",
+            "1 outstanding: processor time of all three per call, µs",
+            "recipient / gifter / exporter",
+            "by the clock, µs",
+            "64 outstanding: processor time of all three per call, µs",
+            "recipient / gifter / exporter",
+            "introduction until the first answer, µs",
+            "the same with a new connection",
+        ],
+    );
+    for peer in GIVEN {
+        let mut cells = vec![peer.title().to_owned()];
+        for outstanding in [1, 64] {
+            let case = case(peer, "number", outstanding);
+            cells.push(shown(measured.each(case)));
+            let side = |of: fn(&Cost) -> u64| {
+                measured.figure(case, |run| {
+                    let cost = &run.outcome.cost;
+                    of(cost) as f64 / 1e3 / cost.calls as f64
+                })
+            };
+            let sides = [
+                side(|cost| cost.client),
+                side(|cost| cost.gifter),
+                side(|cost| cost.server),
+            ];
+            let sides = sides.map(|side| side.map_or("-".to_owned(), |side| short(side.median)));
+            cells.push(sides.join(" / "));
+            if outstanding == 1 {
+                cells.push(shown(measured.clock(case)));
+            }
+        }
+        for work in ["introduce", "introduce-anew"] {
+            cells.push(shown(measured.clock(case(peer, work, 1))));
+        }
+        row(page, &cells);
     }
     page.push('\n');
 }

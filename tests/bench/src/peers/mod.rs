@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "peers")]
 pub mod capnp;
 pub mod floor;
+pub mod handoff;
 pub mod raw_tls;
 #[cfg(feature = "peers")]
 pub mod tarpc;
@@ -26,10 +27,14 @@ pub enum Peer {
     Tonic,
     Floor,
     RawTls,
+    /// A reference that a third process gave away, called directly.
+    HandedOver,
+    /// The same, called through that process.
+    Proxied,
 }
 
 impl Peer {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Vat,
         Self::VatTls,
         Self::Capnp,
@@ -37,6 +42,8 @@ impl Peer {
         Self::Tonic,
         Self::Floor,
         Self::RawTls,
+        Self::HandedOver,
+        Self::Proxied,
     ];
 
     /// How it is named on the command line.
@@ -49,6 +56,8 @@ impl Peer {
             Self::Tonic => "tonic",
             Self::Floor => "floor",
             Self::RawTls => "raw-tls",
+            Self::HandedOver => "handoff",
+            Self::Proxied => "handoff-proxied",
         }
     }
 
@@ -62,7 +71,14 @@ impl Peer {
             Self::Tonic => "tonic 0.14",
             Self::Floor => "floor (same bytes, no engine)",
             Self::RawTls => "raw TLS ping-pong (tokio-rustls)",
+            Self::HandedOver => "handed over",
+            Self::Proxied => "through the gifter",
         }
+    }
+
+    /// Whether a third process gives the client what it calls.
+    pub fn has_gifter(self) -> bool {
+        matches!(self, Self::HandedOver | Self::Proxied)
     }
 }
 

@@ -22,7 +22,7 @@ pub trait Bench {
 }
 
 #[derive(Clone, vat::Object)]
-struct Object;
+pub(super) struct Object;
 
 impl Bench for Object {
     fn number(&self, _: &Turn, value: u64) -> Result<u64> {
