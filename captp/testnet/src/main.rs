@@ -124,6 +124,9 @@ impl Progress {
 
     fn failed(&self, seed: u64, (script, failure): (Script, Failure)) {
         let mut failures = self.failures();
+        if !failures.contains_key(&failure.class()) {
+            println!("seed {seed}: {failure}");
+        }
         let entry = failures
             .entry(failure.class())
             .or_insert_with(|| (0, seed, script.clone(), failure.clone()));

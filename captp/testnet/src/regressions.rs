@@ -3,6 +3,8 @@
 #![cfg(test)]
 
 mod answers;
+mod brief;
+mod circles;
 mod embargoes;
 mod handoff;
 mod queues;

@@ -2,7 +2,8 @@
 
 use captp::{Exception, NodeState, ObjectKey};
 
-use super::{Checked, Fate, Held, Waits, World};
+use super::{Call, Checked, Fate, Held, Waits, World};
+use crate::CallSort;
 use crate::oracle::script::{Name, Op};
 use crate::oracle::shadow::State;
 
@@ -15,15 +16,24 @@ impl World {
         self.give_up();
         self.check_fates()?;
         self.check_references()?;
-        for name in self.held.keys().copied().collect::<Vec<_>>() {
-            self.release(name);
+        self.release_all()?;
+        // What waited for its own answer comes when nobody wants it any more.
+        while self.setup.circles && !self.waiting.is_empty() {
+            self.settle()?;
+            self.release_all()?;
         }
-        self.quiet()?;
         // A circle through several vats holds itself.
         if !self.setup.circles && !self.knotted {
             self.net.check_drained()?;
         }
         self.close_all()
+    }
+
+    fn release_all(&mut self) -> Checked {
+        for name in self.held.keys().copied().collect::<Vec<_>>() {
+            self.release(name);
+        }
+        self.quiet()
     }
 
     /// Jobs that wait for what nobody will be told wait no longer.
@@ -34,7 +44,10 @@ impl World {
                 continue;
             };
             let (vat, node) = (job.vat, job.node);
-            let vague = job.what == Waits::Settled && self.is_vague(job.shadow);
+            let vague = match job.what {
+                Waits::Settled => self.is_vague(job.shadow),
+                Waits::Room => self.streams_in_circles(vat),
+            };
             if job.done || self.life(vat) != job.life || !vague {
                 continue;
             }
@@ -45,6 +58,13 @@ impl World {
                 vat.release(node);
             }
         }
+    }
+
+    /// Whether streaming calls of this vat wait for their own answers: their windows stay full.
+    fn streams_in_circles(&self, vat: usize) -> bool {
+        let here = |call: &&Call| (call.vat, call.life) == (vat, self.life(vat));
+        let mut calls = self.calls.values().filter(here);
+        self.setup.circles && calls.any(|call| call.sort == CallSort::Streaming && !call.replied)
     }
 
     /// Somebody waits for every reference: gifts are accepted then.
