@@ -68,6 +68,8 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) weighed: usize,
     /// The peer's calls that wait for promises.
     pub(crate) queued: usize,
+    /// The peer's Disembargoes that do.
+    pub(crate) bounces: usize,
     /// Bytes that the transport has taken.
     pub(crate) transmitted: u64,
     pub(crate) limits: Limits,
@@ -174,6 +176,7 @@ impl<H: Host> Connection<H> {
             dirty: false,
             weighed: 0,
             queued: 0,
+            bounces: 0,
             transmitted: 0,
             send_bytes: limits.message_bytes,
             send_caps: limits.caps_per_message,
@@ -388,7 +391,7 @@ impl<H: Host> Connection<H> {
 
     /// Bytes of calls, of kept results and of what waits to be transmitted.
     pub(crate) fn in_flight(&self) -> usize {
-        let unsent = self.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len());
+        let unsent = self.unsent.as_ref().map_or(0, |unsent| unsent.weight());
         match self.closed {
             true => self.outbound.len(),
             false => self.call_bytes + self.kept_bytes + self.outbound.len() + unsent,

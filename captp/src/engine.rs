@@ -160,11 +160,11 @@ pub(crate) enum Pending<H: Host> {
 }
 
 impl<H: Host> Pending<H> {
-    /// Whether another vat decides how much of it there is.
+    /// Whether it is a call of another vat.
     pub(crate) const fn is_from_wire(&self) -> bool {
         match self {
-            Self::Wire(_) | Self::Bounce { .. } => true,
-            Self::Local(_) | Self::Streamed(..) | Self::Job(_) => false,
+            Self::Wire(_) => true,
+            Self::Local(_) | Self::Streamed(..) | Self::Job(_) | Self::Bounce { .. } => false,
         }
     }
 }

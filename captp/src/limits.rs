@@ -28,7 +28,7 @@
 /// | [`waiting_bytes`](Self::waiting_bytes) | 64 MiB | when sending | the call fails as overloaded |
 /// | [`exports`](Self::exports) | 10,000 | when sending | the call or answer fails as overloaded |
 /// | [`imports`](Self::imports) | 10,000 | on arrival | abort |
-/// | [`embargoes`](Self::embargoes) | 4,096 | on arrival | the reference breaks |
+/// | [`embargoes`](Self::embargoes) | 4,096 | on arrival | the reference breaks; the peer's: abort |
 /// | [`gifts`](Self::gifts) | 1,024 | when giving | given through this vat |
 /// | [`provisions`](Self::provisions) | 4,096 | on arrival | the gift cannot be accepted |
 /// | [`accepts`](Self::accepts) | 512 that wait | on arrival | the Accept fails as overloaded |
@@ -104,7 +104,7 @@ pub struct Limits {
     /// inside answers still to come that the peer may name (soft).
     pub imports: usize,
     /// Most embargoes that wait for the peer to lift them. Default 4,096 (soft): a reference that
-    /// needs one more breaks.
+    /// needs one more breaks. Also the most of the peer's that wait for promises here (hard).
     pub embargoes: usize,
     /// Most gifts that are open at the peer as their exporter. Default 1,024 (soft): further
     /// references of the peer are given to others through this vat.

@@ -5,10 +5,11 @@
 //! waits. For everything else they have been sent: their questions and exports are in the tables,
 //! calls are pipelined on them, embargoes follow them. The queue is a slow part of the wire.
 //!
-//! Calls, Bootstraps, Provides, Accepts and Disembargoes never overtake each other. Returns,
+//! Calls, Bootstraps, Provides, Accepts and Disembargoes of ours never overtake each other. Returns,
 //! Resolves, Finishes and Releases overtake all of them, unless they end or change something that a
 //! waiting message names: every such entry of a table remembers the serial number of the last
-//! message that does.
+//! message that does. A Disembargo of another vat waits behind calls of other vats only: it follows
+//! those, and what it lifts may be what the peer's answers wait for.
 //!
 //! Law: messages leave in the order in which they came; the first one is always a call.
 
@@ -26,6 +27,10 @@ pub(crate) struct Unsent {
     calls: usize,
     /// Questions of waiting calls in the table which will be answered.
     pub(crate) asked: usize,
+    /// The last waiting call of another vat.
+    pub(crate) forwarded: u64,
+    /// What leaves right behind one of those: its serial number.
+    followers: VecDeque<(u64, Transmit)>,
     /// Since when the queue has been watched; nothing until somebody tells the time.
     pub(crate) watched: Option<std::time::Duration>,
     /// Whether a message has left since then.
@@ -73,6 +78,23 @@ impl Unsent {
         self.calls -= usize::from(matches!(item.what, What::Call { .. }));
         self.moved = true;
         Some(item)
+    }
+
+    /// A message leaves behind the last waiting call of another vat.
+    pub(crate) fn follow(&mut self, message: Transmit) {
+        self.followers.push_back((self.forwarded, message));
+    }
+
+    /// The next message that has nothing left to wait for when this one has left.
+    pub(crate) fn next_follower(&mut self, left: u64) -> Option<Transmit> {
+        let (_, message) = self.followers.pop_front_if(|(after, _)| *after <= left)?;
+        Some(message)
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn weight(&self) -> usize {
+        let followers = self.followers.iter().map(|(_, message)| message.len());
+        self.bytes.len() + followers.sum::<usize>()
     }
 
     pub(crate) const fn calls(&self) -> usize {

@@ -3,7 +3,6 @@
 use super::import::TargetNode;
 use super::node::{Kind, Node, Place};
 use super::receive::Fds;
-use super::room::Names;
 use super::{Engine, Output, Pending};
 use crate::connection::answer::{Answer, ResultsTo};
 use crate::connection::question;
@@ -568,35 +567,42 @@ impl<H: Host> Engine<H> {
             Back::At(place) => Some(place),
             Back::Nowhere => None,
             Back::Later => {
-                let limit = self
-                    .connections
-                    .get(conn)
-                    .map_or(0, |row| row.limits.pipeline_depth);
-                let node = self.nodes.get(self.nodes.terminal(target.node));
-                if node.map_or(0, |node| node.waiting_wire_calls()) >= limit {
+                let Some(row) = self.connections.get_mut(conn) else {
+                    return Ok(());
+                };
+                let limit = row.limits.embargoes;
+                if row.bounces >= limit {
                     return Err(PeerMisbehaved::TableFull {
-                        what: "calls that wait for one promise",
+                        what: "disembargoes that wait for promises",
                         limit,
                     });
                 }
+                row.bounces += 1;
                 self.route(target.node, Pending::Bounce { conn, id });
                 return Ok(());
             }
         };
-        let names = place.as_ref().map_or(Names::Nothing, Names::Place);
         let built = encode::receiver_loopback(place.as_ref(), id);
-        self.transmit_behind(conn, &built, &[names]);
+        self.transmit_disembargo(conn, &built, place.as_ref());
         Ok(())
     }
 
     /// A Disembargo that waited has got as far as a place on a connection, or to an object.
     pub(super) fn bounced(&mut self, conn: ConnId, at: Option<(ConnId, &Place)>, id: u32) {
+        self.uncount_bounce(conn);
         match at {
             Some((on, place)) if on == conn => {
                 let built = encode::receiver_loopback(Some(place), id);
-                self.transmit_behind(conn, &built, &[Names::Place(place)]);
+                self.transmit_disembargo(conn, &built, Some(place));
             }
             _ => self.abort(conn, PeerMisbehaved::DisembargoTarget),
+        }
+    }
+
+    /// A Disembargo of the peer waits for a promise no longer.
+    pub(super) fn uncount_bounce(&mut self, conn: ConnId) {
+        if let Some(row) = self.connections.get_mut(conn) {
+            row.bounces = row.bounces.saturating_sub(1);
         }
     }
 }

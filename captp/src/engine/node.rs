@@ -110,7 +110,7 @@ pub(crate) enum Place {
 struct Cold<H: Host> {
     /// Calls and jobs in order, to be passed on when the node is settled enough.
     backlog: VecDeque<Pending<H>>,
-    /// Calls and disembargoes from the wire in the backlog.
+    /// Calls from the wire in the backlog.
     wire_calls: usize,
     /// What waits for a far node to resolve.
     waiters: Vec<Pending<H>>,
@@ -206,7 +206,7 @@ impl<H: Host> Node<H> {
         self.cold().is_some_and(|cold| !cold.backlog.is_empty())
     }
 
-    /// Calls and disembargoes from the wire that wait in the backlog.
+    /// Calls from the wire that wait in the backlog.
     pub(crate) fn waiting_wire_calls(&self) -> usize {
         self.cold().map_or(0, |cold| cold.wire_calls)
     }

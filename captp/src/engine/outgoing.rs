@@ -145,6 +145,7 @@ impl<H: Host> Engine<H> {
         };
         match self.finish_call(conn, head, content, no_pipelining, asker) {
             Ok((question, _)) => {
+                self.note_forwarded(conn, question);
                 match sort {
                     Sort::Tail => self.redirect(&call.answer, question),
                     Sort::Call | Sort::Pipeline => self.forwarded(&call.answer, conn, question),

@@ -246,6 +246,38 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Sends a Disembargo of another vat on its way, to this place. It follows calls of that vat; our
+    /// own came before the peer was told what it is about, or need not come before.
+    pub(super) fn transmit_disembargo(
+        &mut self,
+        conn: ConnId,
+        built: &Built,
+        place: Option<&Place>,
+    ) {
+        let row = self.connections.get_mut(conn);
+        let unsent = row.and_then(|row| row.unsent.as_mut());
+        let Some(unsent) = unsent.filter(|unsent| unsent.is_named(unsent.forwarded)) else {
+            return self.transmit(conn, built, &[]);
+        };
+        let mut message = Transmit::new();
+        message.push(&built.get_segments_for_output(), &[]);
+        unsent.follow(message);
+        let last = unsent.forwarded;
+        self.name(conn, &place.map_or(Names::Nothing, Names::Place), last);
+        self.weigh(conn);
+    }
+
+    /// A call of another vat was sent.
+    pub(super) fn note_forwarded(&mut self, conn: ConnId, id: QuestionId) {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        let waits = row.question(id).map_or(0, |question| question.waits);
+        if let Some(unsent) = row.unsent.as_mut().filter(|_| waits > 0) {
+            unsent.forwarded = waits;
+        }
+    }
+
     /// Sends the Finish for a question.
     pub(super) fn transmit_finish(&mut self, conn: ConnId, id: QuestionId, named: u64, all: bool) {
         self.transmit_end(conn, named, |out| write::finish(out, id, all));
@@ -379,12 +411,19 @@ impl<H: Host> Engine<H> {
         }
         let unsent = row.unsent.as_mut()?;
         unsent.pop();
+        let followers = std::iter::from_fn(|| unsent.next_follower(item.serial));
+        let followers: Vec<Transmit> = followers.collect();
         let mut bytes = std::mem::take(&mut unsent.bytes);
         let last = unsent.front().is_none();
         if last {
             row.unsent = None;
         }
         self.transmit_to(conn, |out| bytes.move_message(item.len, out));
+        for mut follower in followers {
+            self.transmit_to(conn, |out| {
+                out.append(&mut follower);
+            });
+        }
         let row = self.connections.get_mut(conn)?;
         if let Some(unsent) = &mut row.unsent {
             unsent.bytes = bytes;

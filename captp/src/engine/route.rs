@@ -145,7 +145,8 @@ impl<H: Host> Engine<H> {
             Pending::Wire(call) => self.refuse(call, &reason),
             Pending::Job(job) => self.outputs.push_back(Output::Run(job)),
             Pending::Bounce { conn, id } => {
-                self.transmit_behind(conn, &encode::receiver_loopback(None, id), &[]);
+                self.uncount_bounce(conn);
+                self.transmit_disembargo(conn, &encode::receiver_loopback(None, id), None);
             }
         }
     }

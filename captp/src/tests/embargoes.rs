@@ -3,8 +3,8 @@
 use super::hostile::Victim;
 use super::net::{Event, Net, pair, take};
 use super::random::Random;
-use super::rare::{acquainted, sent};
-use crate::{Exception, NodeId, PeerMisbehaved};
+use super::rare::{acquainted, acquainted_with, sent};
+use crate::{Exception, Limits, NodeId, PeerMisbehaved};
 
 /// Vat 0 gives vat 1 these references, and gets promises for others back: what vat 1 has of vat 0,
 /// its own promises, and what vat 0 has of them.
@@ -352,12 +352,40 @@ fn a_disembargo_to_a_promise_that_turns_out_not_to_point_back_ends_the_connectio
 }
 
 #[test]
-fn disembargoes_that_wait_for_one_promise_have_the_limit_of_calls() {
-    let (mut victim, _, _) = promised();
-    for _ in 0..=256 {
-        disembargo(&mut victim, 1);
+fn a_disembargo_waits_behind_as_many_calls_as_may_wait() {
+    let (mut victim, theirs, promise) = promised();
+    let most = u32::try_from(Limits::default().pipeline_depth).unwrap();
+    for question in 0..=most {
+        victim.call(20 + question, 1);
     }
-    assert!(matches!(victim.fault(), PeerMisbehaved::TableFull { .. }));
+    assert_eq!(sent(&mut victim), ["return"], "one call too many");
+    disembargo(&mut victim, 1);
+    assert!(sent(&mut victim).is_empty(), "it waits");
+    victim.net.vats[0]
+        .engine
+        .resolve(promise, Ok(theirs))
+        .unwrap();
+    let sent = sent(&mut victim);
+    assert_eq!(sent.len(), most as usize + 2);
+    assert_eq!(sent[most as usize..], ["disembargo", "resolve"]);
+}
+
+#[test]
+fn disembargoes_that_no_longer_wait_leave_room_for_others() {
+    let (mut victim, theirs) = acquainted_with(Limits::default().with_embargoes(1));
+    for outcome in [Ok(theirs), Err(Exception::failed("no")), Ok(theirs)] {
+        let promise = victim.net.vats[0].engine.promise();
+        victim.net.vats[0].send(theirs, 1, &[promise]);
+        sent(&mut victim);
+        disembargo(&mut victim, 1);
+        victim.net.vats[0].engine.resolve(promise, outcome).unwrap();
+        assert_eq!(sent(&mut victim), ["disembargo", "resolve"]);
+        victim.message(|to| {
+            let mut release = to.init_release();
+            release.set_id(1);
+            release.set_reference_count(1);
+        });
+    }
 }
 
 // ---- Resolve

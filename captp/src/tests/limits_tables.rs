@@ -256,25 +256,27 @@ fn references_inside_all_answers_have_a_limit() {
 }
 
 #[test]
-fn disembargoes_that_wait_for_one_promise_have_a_limit() {
-    let mut victim = Victim::new(Limits::default().with_pipeline_depth(2));
+fn disembargoes_that_wait_for_promises_have_a_limit() {
+    let mut victim = Victim::new(Limits::default());
     let promise = victim.net.vats[0].engine.promise();
     let options = ConnOptions::default()
         .with_bootstrap(promise)
-        .with_limits(Limits::default().with_pipeline_depth(2));
+        .with_limits(Limits::default().with_embargoes(2));
     victim.conn = victim.net.vats[0].engine.open(options);
     victim.bootstrap();
-    for id in 0..2 {
-        victim.call(id, 0);
-    }
+    let wait = |victim: &mut Victim| {
+        victim.message(|to| {
+            let mut disembargo = to.init_disembargo();
+            disembargo.reborrow().init_target().set_imported_cap(0);
+            disembargo.init_context().set_sender_loopback(7);
+        });
+    };
+    wait(&mut victim);
+    wait(&mut victim);
     assert!(victim.net.vats[0].engine.stats(victim.conn).is_some());
-    victim.message(|to| {
-        let mut disembargo = to.init_disembargo();
-        disembargo.reborrow().init_target().set_imported_cap(0);
-        disembargo.init_context().set_sender_loopback(7);
-    });
+    wait(&mut victim);
     let fault = PeerMisbehaved::TableFull {
-        what: "calls that wait for one promise",
+        what: "disembargoes that wait for promises",
         limit: 2,
     };
     assert_eq!(victim.fault(), fault);

@@ -24,7 +24,12 @@ pub(super) fn sent(victim: &mut Victim) -> Vec<&'static str> {
 
 /// A victim that has the peer's export 5, and the peer has its object 0 as export 0.
 pub(super) fn acquainted() -> (Victim, NodeId) {
-    let mut victim = Victim::new(Limits::default());
+    acquainted_with(Limits::default())
+}
+
+/// The same with other limits.
+pub(super) fn acquainted_with(limits: Limits) -> (Victim, NodeId) {
+    let mut victim = Victim::new(limits);
     victim.bootstrap();
     let conn = victim.conn;
     let theirs = victim.net.vats[0].engine.bootstrap(conn);

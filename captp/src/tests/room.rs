@@ -267,6 +267,57 @@ fn calls_of_other_vats_fill_half_of_the_room_only() {
     assert_eq!(serve(&mut net, 2), [0, 1, 2, 10, 11]);
 }
 
+/// Vat 0 has one call under way, and no room for more. Vat 1 has called the result of a call to vat
+/// 0, which is answered with something of vat 1's own.
+fn embargoed(limits: Limits) -> (Net, NodeId, Respond) {
+    let (mut net, boot) = pair_with([limits, Limits::default()]);
+    let mine = net.vats[0].object(7);
+    net.vats[0].send(boot, 1, &[mine]);
+    net.run();
+    let (_, caps, first) = next_call(&mut net, 1);
+    let theirs = net.vats[1].object(5);
+    let (_, result) = net.vats[1].ask(caps[0], 2, &[theirs]);
+    net.vats[1].send(result, 3, &[]);
+    net.run();
+    let (_, given, respond) = next_call(&mut net, 0);
+    net.vats[0].answer(respond, 0, &given);
+    net.vats[0].send(boot, 4, &[]);
+    net.run();
+    take!(net.vats[1], Event::Returned { result: Ok(_), .. } => ());
+    (net, result, first)
+}
+
+#[test]
+fn a_disembargo_of_the_peer_overtakes_calls_of_our_own() {
+    // No room ever, so that the call to the result is refused at once.
+    let (mut net, result, first) = embargoed(window(1).with_questions(1));
+    take!(net.vats[1], Event::Returned { result: Err(reason), .. } => {
+        assert_eq!(reason.kind(), ExceptionKind::Overloaded);
+    });
+    assert_eq!(waiting(&net, 0), 1);
+    // What vat 0 waits for may wait for this.
+    net.vats[1].send(result, 5, &[]);
+    assert_eq!(next_call(&mut net, 1).0, 5);
+    net.vats[1].answer(first, 0, &[]);
+    assert_eq!(serve(&mut net, 1), [4]);
+}
+
+#[test]
+fn a_disembargo_of_the_peer_follows_its_calls_that_wait() {
+    let (mut net, result, first) = embargoed(window(1));
+    assert_eq!(waiting(&net, 0), 2);
+    net.vats[1].send(result, 5, &[]);
+    net.vats[1].answer(first, 0, &[]);
+    net.run();
+    // And not the call of vat 0's own, for which there is no room yet.
+    let (number, _, respond) = next_call(&mut net, 1);
+    assert_eq!(number, 3);
+    assert_eq!(next_call(&mut net, 1).0, 5);
+    net.vats[1].answer(respond, 0, &[]);
+    net.run();
+    assert_eq!(serve(&mut net, 1), [4]);
+}
+
 #[test]
 fn returns_resolves_finishes_and_releases_overtake_calls_that_wait() {
     let (mut net, boot) = narrow(1);

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use super::super::Engine;
 use super::super::node::{Far, Kind, Place};
-use super::super::room::Names;
 use crate::connection::export::State;
 use crate::connection::handoff::Vine;
 use crate::connection::question::{Asker, Question};
@@ -206,6 +205,6 @@ impl<H: Host> Engine<H> {
             Vine::Closed => return,
         };
         let built = encode::accept_disembargo(&place, name);
-        self.transmit_behind(to, &built, &[Names::Place(&place)]);
+        self.transmit_disembargo(to, &built, Some(&place));
     }
 }
