@@ -20,7 +20,16 @@ pub(crate) struct Embargo {
     /// Where they go. Counted.
     pub(crate) target: NodeId,
     /// Under which name the peer has the target: what was sent along the old way goes there.
-    pub(crate) named: Option<Target>,
+    pub(crate) named: Option<Named>,
     /// The promise inside an answer whose old way it is. Not counted.
     pub(crate) origin: Option<NodeId>,
+}
+
+/// A name under which the peer had something of ours. It may have let go of it since, and use it for
+/// something else.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) target: Target,
+    /// The serial number of the export or answer.
+    pub(crate) serial: u64,
 }

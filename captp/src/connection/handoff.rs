@@ -69,6 +69,8 @@ pub(crate) struct Gift {
     pub(crate) called: bool,
     /// Whether it is to be accepted already.
     pub(crate) accepting: bool,
+    /// Whether the Accept has been sent, with or without an embargo.
+    pub(crate) claimed: bool,
     /// Whether it went back to who gave it: what they send there comes to the vine through us.
     pub(crate) reflected: bool,
     /// Whether only calls that wait keep it: the engine has the last count.

@@ -6,7 +6,8 @@
 //! ever. So the pin moves or ends once the answer is there and its way is no longer needed.
 
 use super::Engine;
-use super::node::{Kind, Place};
+use super::node::{Far, Kind, Place};
+use crate::connection::embargo::Named;
 use crate::connection::{Pin, Way};
 use crate::{ConnId, Exception, Host, NodeId};
 
@@ -39,9 +40,97 @@ impl<H: Host> Engine<H> {
     }
 
     /// The node that has the place of a pinned one.
-    pub(super) fn at_place(&self, node: NodeId) -> NodeId {
-        let far = self.nodes.get(node).and_then(|node| node.far());
-        far.and_then(|far| far.via).unwrap_or(node)
+    pub(super) fn at_place(&self, mut node: NodeId) -> NodeId {
+        // The import that took the place of an answer may have been replaced itself.
+        for _ in 0..2 {
+            let far = self.nodes.get(node).and_then(|node| node.far());
+            node = far.and_then(|far| far.via).unwrap_or(node);
+        }
+        node
+    }
+
+    /// The node that takes the way of this pinned place, if something that was sent there has to stay
+    /// before what is sent from now on.
+    pub(super) fn called_place(&mut self, conn: ConnId, node: NodeId) -> Option<NodeId> {
+        let at = self.at_place(node);
+        match self.is_called(at) {
+            true => Some(at),
+            false => self.old_way(conn, at, false),
+        }
+    }
+
+    /// What we called through the peer is `to`, by a name of ours. The peer may know where that name
+    /// leads, so that not all of our calls come back to us; where the name became a gift, they must
+    /// not be overtaken on the way to its exporter either.
+    pub(super) fn behind_gift(&mut self, conn: ConnId, named: &Named, to: NodeId) -> NodeId {
+        let Some(place) = self.named_place(conn, named) else {
+            return to;
+        };
+        let gift = self.nodes.get_mut(to);
+        let gift = gift.filter(|to| matches!(to.kind, Kind::Gift(_)));
+        if gift.is_some_and(|gift| gift.mark_called_on(conn)) {
+            return to;
+        }
+        self.past_gift(conn, place, true).unwrap_or(to)
+    }
+
+    /// The node that takes the way of a pinned place which became a gift, if that leads past what was
+    /// sent there: `called`, or as far as we know.
+    pub(super) fn past_gift(
+        &mut self,
+        conn: ConnId,
+        place: NodeId,
+        called: bool,
+    ) -> Option<NodeId> {
+        let at = self.at_place(place);
+        match self.nodes.get(at).map(|node| &node.kind) {
+            // The place of something else than a gift is what that stands for.
+            Some(Kind::Far(_)) if at == self.nodes.terminal(place) => None,
+            Some(Kind::Far(far)) => (far.called || called).then_some(at),
+            _ => self.old_way(conn, at, called),
+        }
+    }
+
+    /// A node that goes on taking the way of a pinned import when the peer gives us back what it was
+    /// told that this is; `None` if there is no need. What was sent there (`called`, or what the peer
+    /// has sent since the import became a gift) goes that way, and the gift was accepted before: it
+    /// would lead past that.
+    fn old_way(&mut self, conn: ConnId, at: NodeId, called: bool) -> Option<NodeId> {
+        let node = self.nodes.get(at)?;
+        let Kind::Link {
+            to, far: Some(far), ..
+        } = &node.kind
+        else {
+            return None;
+        };
+        let called = far.conn == conn && (far.called || called);
+        let (Place::Import { id, .. }, true) = (&far.place, called) else {
+            return None;
+        };
+        let id = *id;
+        let passes = match &self.nodes.get(*to)?.kind {
+            Kind::Far(next) => next.conn != conn,
+            Kind::Gift(gift) => gift.claimed || gift.from != conn,
+            Kind::Object(_) | Kind::Promise => true,
+            Kind::Broken(_) | Kind::Link { .. } => false,
+        };
+        // What came home by a name of ours has embargoes.
+        if !passes || node.named().is_some() {
+            return None;
+        }
+        // It never resolves: whatever it becomes elsewhere, it is reached through the peer.
+        let place = Place::Import { id, settled: true };
+        let mut far = Far::new(conn, place);
+        (far.called, far.pins) = (true, 1);
+        let way = self.nodes.insert(Kind::Far(far));
+        let row = self.connections.get_mut(conn);
+        if let Some(entry) = row.and_then(|row| row.imports.get_mut(id.raw())) {
+            entry.node = way;
+        }
+        if let Some(far) = self.nodes.get_mut(at).and_then(|node| node.far_mut()) {
+            far.via = Some(way);
+        }
+        Some(way)
     }
 
     /// Nothing that was sent along the answer is on its way, and nothing has to be from now on.

@@ -8,10 +8,11 @@
 //! reference that the peer gives us after it has called it.
 
 use super::Engine;
-use super::node::{Kind, Place};
+use super::import::TargetNode;
+use super::node::{Kind, Node, Place};
 use super::room::Names;
 use crate::connection::Pin;
-use crate::connection::embargo::Embargo;
+use crate::connection::embargo::{Embargo, Named};
 use crate::message::{Target, encode};
 use crate::{ConnId, EmbargoId, Exception, Host, NodeId, PeerMisbehaved};
 
@@ -33,6 +34,7 @@ impl<H: Host> Engine<H> {
         };
         #[cfg(any(test, feature = "testing"))]
         let named = named.filter(|_| !self.has_fault(super::testing::Fault::EmbargoIgnored));
+        let named = named.map(|named| self.named(far.conn, named));
         if far.pins > 0
             && let (Some(named), Some(node)) = (&named, self.nodes.get_mut(id))
         {
@@ -41,10 +43,14 @@ impl<H: Host> Engine<H> {
         if named.is_none() || !far.called || broken || to == id {
             // Calls that wait for room and have to take the old way count, too.
             let waits = far.pins > 0 && self.is_holding(far.conn);
-            if (far.called || waits)
-                && let Some(next) = self.nodes.get_mut(to)
-            {
-                next.mark_called_on(far.conn);
+            if far.called || waits {
+                let next = self.nodes.get_mut(to);
+                let behind = next.is_some_and(|next| next.mark_called_on(far.conn));
+                let old = self.nodes.get_mut(id).and_then(Node::far_mut);
+                if let Some(old) = old.filter(|_| behind && !waits) {
+                    // What is sent there later is another matter.
+                    old.called = false;
+                }
             }
             let gift = self.nodes.get(to).map(|node| &node.kind);
             if waits && matches!(gift, Some(Kind::Gift(_))) {
@@ -58,6 +64,10 @@ impl<H: Host> Engine<H> {
             self.become_link(id, to);
             return to;
         }
+        let to = match &named {
+            Some(named) => self.behind_gift(far.conn, named, to),
+            None => to,
+        };
         match self.embargo(far.conn, &far.place, to, named, Some(id)) {
             Ok(waiting) => {
                 self.become_link(id, waiting);
@@ -75,7 +85,8 @@ impl<H: Host> Engine<H> {
     /// it: behind what the peer has sent there. Takes over the count of `node`, and gives one of
     /// what it returns.
     pub(super) fn behind_loop(&mut self, conn: ConnId, named: &Target, node: NodeId) -> NodeId {
-        let Some((place, next)) = self.next_round(conn, named) else {
+        let named = self.named(conn, named.clone());
+        let Some((place, next)) = self.next_round(conn, &named) else {
             return node;
         };
         let waiting = match self.embargo(conn, &place, node, Some(next), None) {
@@ -110,7 +121,7 @@ impl<H: Host> Engine<H> {
     pub(super) fn lifted(&mut self, conn: ConnId, embargo: Embargo, pinned: Option<&Pin>) {
         let Embargo {
             waiting,
-            target,
+            mut target,
             named,
             origin,
         } = embargo;
@@ -118,8 +129,12 @@ impl<H: Host> Engine<H> {
         let (next, origin) = match again {
             Some(place) => (Some((place, named)), origin),
             None => {
-                let next = named.and_then(|named| self.next_round(conn, &named));
+                let name = named.as_ref();
+                let next = name.and_then(|named| self.next_round(conn, named));
                 let next = next.or_else(|| self.round_at(conn, pinned?.node));
+                if next.is_none() {
+                    target = self.behind_round(conn, named.as_ref(), pinned, target);
+                }
                 (next.map(|(place, named)| (place, Some(named))), None)
             }
         };
@@ -142,22 +157,67 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// The target when there is no further round. What came back may have gone on the way of a gift
+    /// that was accepted before. Takes over the count of `target`, and gives one of what it returns.
+    fn behind_round(
+        &mut self,
+        conn: ConnId,
+        named: Option<&Named>,
+        pinned: Option<&Pin>,
+        target: NodeId,
+    ) -> NodeId {
+        let place = named.and_then(|named| self.named_place(conn, named));
+        let place = place.or_else(|| Some(pinned?.node));
+        match place.and_then(|node| self.past_gift(conn, node, false)) {
+            Some(way) => {
+                self.nodes.retain(way);
+                self.drop_count(target);
+                way
+            }
+            None => target,
+        }
+    }
+
     /// Where what the peer sends to something of ours goes out to the peer again although it has
     /// come home since, and under which name it did.
-    fn next_round(&mut self, conn: ConnId, named: &Target) -> Option<(Place, Target)> {
-        let target = self.target(conn, named).ok()?;
+    fn next_round(&mut self, conn: ConnId, named: &Named) -> Option<(Place, Named)> {
+        let node = self.named_place(conn, named)?;
+        self.round_at(conn, node)
+    }
+
+    /// A name that the peer uses now, to be remembered.
+    pub(super) fn named(&self, conn: ConnId, target: Target) -> Named {
+        let serial = self.serial_of(conn, &target).unwrap_or(0);
+        Named { target, serial }
+    }
+
+    fn serial_of(&self, conn: ConnId, target: &Target) -> Option<u64> {
+        let row = self.connections.get(conn)?;
+        match target {
+            Target::Export(id) => row.exports.get(id.raw()).map(|entry| entry.serial),
+            Target::Answer(id, _) => row.answers.get(id.raw()).map(|entry| entry.serial),
+        }
+    }
+
+    /// What a name stands for that was remembered; `None` if the peer has let go of it.
+    pub(super) fn named_target(&mut self, conn: ConnId, named: &Named) -> Option<TargetNode> {
+        let serial = self.serial_of(conn, &named.target)?;
+        let same = serial == named.serial;
+        same.then(|| self.target(conn, &named.target).ok())?
+    }
+
+    /// The node whose place on the connection a name stands for, if it does for one.
+    pub(super) fn named_place(&mut self, conn: ConnId, named: &Named) -> Option<NodeId> {
+        let target = self.named_target(conn, named)?;
         if target.counted {
             self.drop_count(target.node);
             return None;
         }
-        match target.strict {
-            true => self.round_at(conn, target.node),
-            false => None,
-        }
+        target.strict.then_some(target.node)
     }
 
     /// The same for what is the peer's own.
-    fn round_at(&self, conn: ConnId, node: NodeId) -> Option<(Place, Target)> {
+    fn round_at(&self, conn: ConnId, node: NodeId) -> Option<(Place, Named)> {
         let node = self.nodes.get(self.at_place(node))?;
         let Kind::Link { far: Some(far), .. } = &node.kind else {
             return None;
@@ -175,7 +235,7 @@ impl<H: Host> Engine<H> {
         conn: ConnId,
         place: &Place,
         target: NodeId,
-        named: Option<Target>,
+        named: Option<Named>,
         origin: Option<NodeId>,
     ) -> std::result::Result<NodeId, Exception> {
         let waiting = self.nodes.insert(Kind::Promise);

@@ -72,7 +72,7 @@ impl<H: Host> Engine<H> {
         embargo: Embargo,
     ) -> Result<(), PeerMisbehaved> {
         let named = embargo.named.as_ref();
-        let named = named.and_then(|named| self.target(conn, named).ok());
+        let named = named.and_then(|named| self.named_target(conn, named));
         let named = match named {
             Some(target) if target.counted => {
                 self.drop_count(target.node);
@@ -106,7 +106,7 @@ impl<H: Host> Engine<H> {
         let embargo = Embargo {
             waiting,
             target: node,
-            named: named.cloned(),
+            named: named.map(|named| self.named(conn, named.clone())),
             origin: None,
         };
         drop(self.hold_lift(conn, embargo));

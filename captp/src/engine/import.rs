@@ -106,9 +106,10 @@ impl<H: Host> Engine<H> {
                 let target = self.target(conn, named)?;
                 let mut node = target.node;
                 if target.strict {
-                    let at = self.at_place(node);
-                    let called = self.is_called(at);
-                    node = if called { at } else { self.gift_of(conn, node) };
+                    node = match self.called_place(conn, node) {
+                        Some(at) => at,
+                        None => self.gift_of(conn, node),
+                    };
                 }
                 if !target.counted {
                     self.nodes.retain(node);
@@ -122,15 +123,16 @@ impl<H: Host> Engine<H> {
     /// What an export that the peer names stands for here. Its pin is for the peer only, but if that
     /// is the vine of a gift, and the peer has sent something there, then this is on its way to who
     /// gave it and on: nothing may go past it.
-    fn named_export(&self, conn: ConnId, id: ExportId) -> Option<NodeId> {
+    fn named_export(&mut self, conn: ConnId, id: ExportId) -> Option<NodeId> {
         let row = self.connections.get(conn)?;
         let entry = row.exports.get(id.raw())?;
         let export::State::Resolved(pin) = &entry.state else {
             return Some(entry.node);
         };
+        let node = entry.node;
         match self.follow_pin(conn, pin) {
-            (at, true) if self.is_called(self.at_place(at)) => Some(self.at_place(at)),
-            _ => Some(entry.node),
+            (at, true) => Some(self.called_place(conn, at).unwrap_or(node)),
+            _ => Some(node),
         }
     }
 
@@ -154,7 +156,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Whether something was sent to this place, which has not become anything else.
-    fn is_called(&self, at: NodeId) -> bool {
+    pub(super) fn is_called(&self, at: NodeId) -> bool {
         match self.nodes.get(at).map(|node| &node.kind) {
             Some(Kind::Far(far)) => far.called,
             _ => false,

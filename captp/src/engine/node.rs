@@ -26,8 +26,8 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::Pending;
+use crate::connection::embargo::Named;
 use crate::connection::handoff::Gift;
-use crate::message::Target;
 use crate::path::Path;
 use crate::{ConnId, Exception, ExportId, Host, ImportId, NodeId, ObjectKey, QuestionId};
 
@@ -124,7 +124,7 @@ struct Cold<H: Host> {
     /// The stream of calls on the node.
     stream: Option<u32>,
     /// Of a far node that has come home while it was pinned: under which name.
-    named: Option<Target>,
+    named: Option<Named>,
 }
 
 impl<H: Host> Default for Cold<H> {
@@ -367,11 +367,11 @@ impl<H: Host> Node<H> {
         }
     }
 
-    pub(crate) fn named(&self) -> Option<&Target> {
+    pub(crate) fn named(&self) -> Option<&Named> {
         self.cold()?.named.as_ref()
     }
 
-    pub(crate) fn set_named(&mut self, named: Target) {
+    pub(crate) fn set_named(&mut self, named: Named) {
         self.make_cold().named = Some(named);
     }
 
@@ -409,11 +409,15 @@ impl<H: Host> Node<H> {
         }
     }
 
-    /// Calls went to what is now this reference by way of a promise on this connection.
-    pub(crate) fn mark_called_on(&mut self, conn: ConnId) {
+    /// Calls went to what is now this reference by way of a promise on this connection. Whether it
+    /// is a gift that will not be accepted past them.
+    pub(crate) fn mark_called_on(&mut self, conn: ConnId) -> bool {
         match &mut self.kind {
             Kind::Far(far) if far.conn == conn => far.called = true,
-            Kind::Gift(gift) if gift.from == conn => gift.called = true,
+            Kind::Gift(gift) if gift.from == conn => {
+                gift.called = true;
+                return !gift.claimed;
+            }
             Kind::Far(_)
             | Kind::Gift(_)
             | Kind::Object(_)
@@ -421,6 +425,7 @@ impl<H: Host> Node<H> {
             | Kind::Link { .. }
             | Kind::Broken(_) => {}
         }
+        false
     }
 
     /// The gift goes back to who gave it.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use capnp::any_pointer;
 
 use super::describe::Given;
-use super::node::{Far, Kind, Place};
+use super::node::{Far, Kind, Node, Place};
 use super::room::Names;
 use super::stream::Share;
 use super::{Engine, Output, Pending, Work};
@@ -47,19 +47,22 @@ impl<H: Host> Engine<H> {
     }
 
     fn mark_called(&mut self, at: NodeId) {
-        let Some(node) = self.nodes.get_mut(at) else {
+        let Some(node) = self.nodes.get(at) else {
             return;
         };
-        let Some(far) = node.far_mut() else { return };
-        far.called = true;
-        let conn = far.conn;
+        let Some(conn) = node.far().map(|far| far.conn) else {
+            return;
+        };
         // The place of something that has resolved: a gift that it became must not be accepted past
         // this call.
-        if let Kind::Link { to, .. } = &node.kind {
-            let to = *to;
-            if let Some(next) = self.nodes.get_mut(to) {
-                next.mark_called_on(conn);
-            }
+        let to = match &node.kind {
+            Kind::Link { to, .. } => Some(*to),
+            _ => None,
+        };
+        let next = to.and_then(|to| self.nodes.get_mut(to));
+        let behind = next.is_some_and(|next| next.mark_called_on(conn));
+        if let Some(far) = self.nodes.get_mut(at).and_then(Node::far_mut) {
+            far.called |= !behind;
         }
     }
 

@@ -43,6 +43,7 @@ impl<H: Host> Engine<H> {
             from: conn,
             called: false,
             accepting: false,
+            claimed: false,
             reflected: false,
             orphan: false,
         })));
@@ -159,7 +160,7 @@ impl<H: Host> Engine<H> {
             if let Some(entry) = self.question_mut(conn, question) {
                 entry.asker = Asker::Gift(id);
             }
-            return;
+            return self.mark_claimed(id);
         }
         if let Some(entry) = self.question_mut(conn, question) {
             entry.asker = Asker::Accept { vine };
@@ -170,6 +171,13 @@ impl<H: Host> Engine<H> {
         self.become_pipelined(id, conn, question, Path::Root);
         if orphan {
             self.work.push_back(Work::Release(id));
+        }
+    }
+
+    /// From now on the gift leads past what takes the way through who gave it.
+    fn mark_claimed(&mut self, id: NodeId) {
+        if let Some(Kind::Gift(gift)) = self.nodes.get_mut(id).map(|node| &mut node.kind) {
+            gift.claimed = true;
         }
     }
 
@@ -265,6 +273,7 @@ impl<H: Host> Engine<H> {
             return self.fall_back(id, "the contact is not signed by who gave it");
         }
         let embargo = called.then(|| self.embargo_vine(vine));
+        self.mark_claimed(id);
         let parked = Parked {
             by: Acceptor::Own(id),
             conn,

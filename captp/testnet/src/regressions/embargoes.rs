@@ -1,6 +1,7 @@
 //! Calls that others must not overtake.
 
-use crate::oracle::script::{param, result};
+use super::brief::{answer, bootstrap, call, deliver, resolve};
+use crate::oracle::script::{made, param, result};
 use crate::oracle::{Op, Setup, holds};
 
 /// The peer was told that a reference is one inside its own answer; that call was cancelled, and then
@@ -173,4 +174,39 @@ fn a_reflected_reference_waits_for_what_was_sent_there() {
             },
         ],
     );
+}
+
+/// Vat 1 had given back something of vat 0's as its answer 1, and let go of that; then answer 1 was
+/// another one. The Disembargo that vat 0 had sent for the sake of the first came back only then.
+#[test]
+fn a_name_that_is_used_for_something_else_meanwhile_leads_there_no_more() {
+    let run = [
+        bootstrap(1, 1, 0),
+        deliver(1, 0, 1),
+        call(2, result(1, 0), &[(2, result(1, 0))], &[0]),
+        deliver(1, 0, 1),
+        answer(3, 2, param(2, 2)),
+        vec![Op::Promise { id: 4, vat: 1 }],
+        call(5, result(2, 0), &[(2, made(4))], &[]),
+        deliver(0, 1, 1),
+        resolve(4, result(2, 0)),
+        deliver(1, 0, 1),
+        call(6, param(5, 2), &[], &[0]),
+        call(7, result(6, 0), &[], &[]),
+        // Answer 1, the promise as what is in it, its end.
+        deliver(0, 1, 1),
+        deliver(1, 0, 3),
+        vec![Op::Object {
+            id: 8,
+            vat: 1,
+            key: 3,
+        }],
+        // It comes round to vat 0 as answer 1.
+        deliver(0, 1, 1),
+        call(9, param(5, 2), &[], &[]),
+        call(10, result(2, 0), &[(2, made(8))], &[]),
+        deliver(1, 0, 2),
+        answer(11, 6, param(10, 2)),
+    ];
+    holds(Setup::new(2, &[(0, 1)]), &run.concat());
 }

@@ -1,5 +1,6 @@
 //! Three-party handoff.
 
+mod accepted;
 mod ends;
 mod held;
 mod pins;
