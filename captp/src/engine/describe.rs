@@ -32,15 +32,12 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Forgets everything but the room for it.
+    /// Forgets the references but keeps the room for them.
     fn clear(&mut self) {
         self.caps.clear();
         self.nodes.clear();
         self.exports.clear();
         self.fds.clear();
-        self.bytes = 0;
-        self.passes_gifts = false;
-        self.overtakes = false;
         self.behind.clear();
         self.broken.clear();
     }
@@ -81,17 +78,23 @@ impl<H: Host> Engine<H> {
         for export in std::mem::take(&mut given.exports) {
             self.release_export(conn, export, 1);
         }
+        given.clear();
         self.put_given(given);
     }
 
-    /// An empty one.
+    /// One without references.
     pub(super) fn take_given(&mut self) -> Box<Given> {
-        self.given.take().unwrap_or_default()
+        let mut given = self.given.take().unwrap_or_default();
+        given.passes_gifts = false;
+        given.overtakes = false;
+        given
     }
 
-    /// Keeps one for the next message.
+    /// Keeps one, for a message that was sent, for the next.
     pub(super) fn put_given(&mut self, mut given: Box<Given>) {
-        given.clear();
+        if !given.nodes.is_empty() {
+            given.clear();
+        }
         self.given = Some(given);
     }
 

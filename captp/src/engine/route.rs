@@ -24,6 +24,13 @@ impl<H: Host> Engine<H> {
 
     /// Works off everything that can move. Every public method that changes something ends here.
     pub(super) fn settle(&mut self) {
+        let quiet = self.work.is_empty() && self.crowded.is_empty() && self.stuck.is_empty();
+        if !quiet || self.is_overweight() {
+            self.work_off();
+        }
+    }
+
+    fn work_off(&mut self) {
         loop {
             while let Some(work) = self.work.pop_front() {
                 match work {
