@@ -1,14 +1,19 @@
 //! The content of a payload while it is written, with the message around it.
 //!
 //! Everything is laid into one segment, each thing behind the last. All pointers of a message are
-//! relative, so that a content can be written where it will be sent from. Layout: the Cap'n Proto
+//! relative, so that a content can be written where it will be sent from. Only large data that is
+//! shared lies apart, each in a segment of its own, behind a far pointer. Layout: the Cap'n Proto
 //! encoding specification.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use capnp::message::{Builder, HeapAllocator, ScratchSpaceHeapAllocator};
 use capnp::private::layout::CapTable;
 use capnp::traits::{Imbue as _, ImbueMut as _};
 use capnp::{OutputSegments, Word, any_pointer};
 
+use crate::frame::SHARED_BYTES;
 use crate::hook::{cap_index, hook_node};
 use crate::{Exception, NodeId};
 
@@ -28,6 +33,40 @@ pub struct Content {
     root: usize,
     /// What capability pointers mean, by index. Borrowed.
     caps: Vec<Option<NodeId>>,
+    /// What lies in segments of its own, the first in segment 1. Only in a message.
+    apart: Vec<Apart>,
+    is_message: bool,
+}
+
+/// Data in a segment of its own, behind a landing pad: the list pointer to it.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    /// Where the far pointer to it lies.
+    at: usize,
+    pub(crate) data: Bytes,
+}
+
+impl Apart {
+    pub(crate) const fn segment_len(&self) -> usize {
+        8 + self.data.len().next_multiple_of(8)
+    }
+
+    pub(crate) const fn landing_pad(&self) -> [u8; 8] {
+        list_of_bytes(0, self.data.len()).to_le_bytes()
+    }
+
+    /// What comes behind, to whole words.
+    pub(crate) fn padding(&self) -> &'static [u8] {
+        let len = self.data.len().next_multiple_of(8) - self.data.len();
+        PADDING.get(..len).unwrap_or_default()
+    }
+}
+
+const PADDING: &[u8] = &[0; 7];
+
+/// A pointer to a list of that many bytes.
+const fn list_of_bytes(offset: usize, count: usize) -> u64 {
+    LIST | (offset as u64) << 2 | 2 << 32 | (count as u64) << 35
 }
 
 /// A word that is to hold a pointer, by its first byte.
@@ -60,12 +99,15 @@ pub enum Elements {
 /// Kinds of pointers.
 const STRUCT: u64 = 0;
 const LIST: u64 = 1;
+const FAR: u64 = 2;
 const OTHER: u64 = 3;
 
 /// Elements of a list, and words of a list of structs, have 29 bits.
 const MAX_COUNT: u64 = (1 << 29) - 1;
 /// Most bytes of a content, so that every offset fits.
 const MAX_BYTES: usize = (1 << 29) * 8;
+/// Most segments beside the first: other implementations take 512 in all.
+const MOST_APART: usize = 64;
 /// Bytes that an empty one keeps room for.
 const KEPT: usize = 2 << 20;
 
@@ -77,6 +119,8 @@ impl Content {
             bytes: vec![0; 8],
             root: 0,
             caps: Vec::new(),
+            apart: Vec::new(),
+            is_message: false,
         }
     }
 
@@ -149,6 +193,27 @@ impl Content {
     #[must_use = "whether it fits"]
     pub fn data(&mut self, at: Slot, value: &[u8]) -> Option<()> {
         self.blob(at, value, value.len())
+    }
+
+    /// Writes bytes that are shared: [so many](SHARED_BYTES) are not copied, but sent from where they
+    /// are. Such a message has more than one segment, as any other implementation may send one.
+    #[must_use = "whether it fits"]
+    pub fn shared_data(&mut self, at: Slot, value: &Bytes) -> Option<()> {
+        let fits = self.is_message && self.apart.len() < MOST_APART && at.0 >= self.root;
+        if value.len() < SHARED_BYTES || !fits {
+            return self.data(at, value);
+        }
+        let end = self.len().checked_add(value.len())?;
+        if end - self.root > MAX_BYTES || value.len() as u64 > MAX_COUNT {
+            return None;
+        }
+        let segment = self.apart.len() as u64 + 1;
+        self.put(at.0, FAR | segment << 32);
+        self.apart.push(Apart {
+            at: at.0,
+            data: value.clone(),
+        });
+        Some(())
     }
 
     /// Writes a text, and the zero behind it.
@@ -334,6 +399,8 @@ impl Content {
             bytes: Vec::new(),
             root: 0,
             caps: Vec::new(),
+            apart: Vec::new(),
+            is_message: false,
         }
     }
 
@@ -342,6 +409,8 @@ impl Content {
     pub(crate) fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>) -> usize) {
         self.bytes.clear();
         self.caps.clear();
+        self.apart.clear();
+        self.is_message = true;
         self.root = write(&mut self.bytes);
     }
 
@@ -350,14 +419,42 @@ impl Content {
         &mut self.bytes
     }
 
-    /// How many bytes of message and content there are.
-    pub(crate) const fn len(&self) -> usize {
+    /// How many bytes of message and content there are, in all segments.
+    pub(crate) fn len(&self) -> usize {
+        self.end() + self.apart.iter().map(Apart::segment_len).sum::<usize>()
+    }
+
+    /// Where the first segment ends.
+    pub(crate) const fn end(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The content without what was written behind it.
-    pub(crate) fn segment_until(&self, end: usize) -> &[u8] {
-        self.bytes.get(self.root..end).unwrap_or_default()
+    /// The content without what was written behind it, all in one segment.
+    pub(crate) fn segment_until(&self, end: usize) -> Cow<'_, [u8]> {
+        let segment = self.bytes.get(self.root..end).unwrap_or_default();
+        if self.apart.is_empty() {
+            return Cow::Borrowed(segment);
+        }
+        let mut joined = segment.to_vec();
+        for apart in &self.apart {
+            let at = apart.at - self.root;
+            let offset = (joined.len().saturating_sub(at) / 8).saturating_sub(1);
+            let pointer = list_of_bytes(offset, apart.data.len());
+            if let Some(place) = joined.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+                *place = pointer.to_le_bytes();
+            }
+            joined.extend_from_slice(&apart.data);
+            joined.extend_from_slice(apart.padding());
+        }
+        Cow::Owned(joined)
+    }
+
+    pub(crate) fn apart(&self) -> &[Apart] {
+        &self.apart
+    }
+
+    pub(crate) fn take_apart(&mut self) -> Vec<Apart> {
+        std::mem::take(&mut self.apart)
     }
 
     /// A word of the message.
@@ -396,6 +493,7 @@ impl Content {
     /// Gives room back that is more than worth keeping.
     pub(crate) fn rest(&mut self) {
         self.bytes.clear();
+        self.apart.clear();
         self.bytes.shrink_to(KEPT);
         self.caps.clear();
         self.caps.shrink_to(KEPT / 1024);

@@ -4,6 +4,7 @@
 //! over what the modules below do, and their documentation.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -483,6 +484,25 @@ impl<H: Host> Engine<H> {
         taken
     }
 
+    /// Where the transport may write what it receives next, if that is the rest of a large message:
+    /// it spares a copy. Say with [`handle_received`](Self::handle_received) how much it was. `None`
+    /// otherwise: then [`handle_bytes`](Self::handle_bytes) takes what was received.
+    pub fn receive_room(&mut self, conn: ConnId) -> Option<&mut [u8]> {
+        let row = self.connections.get_mut(conn)?;
+        if row.expects_hello {
+            return None;
+        }
+        row.framer.room()
+    }
+
+    /// So many bytes were received where [`receive_room`](Self::receive_room) said, with these
+    /// descriptors. Returns whether they completed a message; poll the outputs then.
+    pub fn handle_received(&mut self, conn: ConnId, count: usize, fds: Vec<OwnedFd>) -> bool {
+        let complete = self.received_in_room(conn, count, fds);
+        self.settle();
+        complete
+    }
+
     /// The transport has ended. Everything through the connection breaks, once, with an exception of
     /// kind `Disconnected` that gives the reason.
     pub fn handle_closed(&mut self, conn: ConnId, reason: &str) {
@@ -561,6 +581,18 @@ impl<H: Host> Engine<H> {
     #[must_use]
     pub fn transmit_head(&self, conn: ConnId) -> Option<(&[u8], &[Rc<OwnedFd>])> {
         self.connections.any_ref(conn)?.outbound.head()
+    }
+
+    /// The same in several pieces, for a transport that takes such; see [`Transmit::slices`].
+    pub fn transmit_slices<'a>(
+        &'a self,
+        conn: ConnId,
+        slices: &mut [IoSlice<'a>],
+    ) -> (usize, &'a [Rc<OwnedFd>]) {
+        match self.connections.any_ref(conn) {
+            Some(row) => row.outbound.slices(slices),
+            None => (0, &[]),
+        }
     }
 
     /// Says that the transport took `count` bytes of the head, and its descriptors if `count` is

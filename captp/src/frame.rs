@@ -1,12 +1,16 @@
 //! One received message: its words, and where its segments lie in them.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use capnp::Word;
 use capnp::message::{ReaderOptions, ReaderSegments};
 
 /// The segments of one message in one allocation.
 #[derive(Default)]
 pub(crate) struct Frame {
-    words: Vec<Word>,
+    words: Words,
     /// End of each segment, in words; empty if there is one segment only.
     ends: Vec<u32>,
 }
@@ -15,8 +19,29 @@ pub(crate) struct Frame {
 pub(crate) type Message = capnp::message::Reader<Frame>;
 
 impl Frame {
-    pub(crate) const fn new(words: Vec<Word>, ends: Vec<u32>) -> Self {
+    pub(crate) fn new(words: Vec<Word>, ends: Vec<u32>) -> Self {
+        let words = match words.len() * 8 < SHARED_BYTES {
+            true => Words::Own(words),
+            false => Words::Shared(Arc::new(words)),
+        };
         Self { words, ends }
+    }
+
+    /// The same bytes, which lie in this message, without copying them: if they are many, and not
+    /// only a small part of the message, which lives as long as they.
+    pub(crate) fn share(&self, bytes: &[u8]) -> Option<Bytes> {
+        let Words::Shared(words) = &self.words else {
+            return None;
+        };
+        let all = Word::words_to_bytes(words);
+        if bytes.len() < SHARED_BYTES || bytes.len() < all.len() / SHARED_PART {
+            return None;
+        }
+        let start = bytes.as_ptr().addr().checked_sub(all.as_ptr().addr())?;
+        let range = start..start.checked_add(bytes.len())?;
+        all.get(range.clone())?;
+        let words = Arc::clone(words);
+        Some(Bytes::from_owner(Part { words, range }))
     }
 
     /// The bytes of a message's only segment.
@@ -47,14 +72,18 @@ impl Frame {
         };
         let low = pointer.wrapping_add(offset) & 0xffff_ffff;
         let moved = pointer & !0xffff_ffff | low;
-        if let Some(root) = self.words.get_mut(..1) {
+        if let Some(root) = self.words.all_mut().get_mut(..1) {
             Word::words_to_bytes_mut(root).copy_from_slice(&moved.to_le_bytes());
         }
     }
 
     pub(crate) fn duplicate(&self) -> Self {
+        let words = match &self.words {
+            Words::Own(words) => Words::Own(words.clone()),
+            Words::Shared(words) => Words::Shared(Arc::clone(words)),
+        };
         Self {
-            words: self.words.clone(),
+            words,
             ends: self.ends.clone(),
         }
     }
@@ -71,6 +100,56 @@ impl Frame {
             nesting_limit: i32::from(nesting),
         };
         capnp::message::Reader::new(self, options)
+    }
+}
+
+/// From how many bytes on shared data is not copied, sent or received.
+pub const SHARED_BYTES: usize = 16 << 10;
+/// It is then at least this part of its message.
+const SHARED_PART: usize = 4;
+
+/// The words of a message. Those of a large one can be kept beyond it.
+enum Words {
+    Own(Vec<Word>),
+    Shared(Arc<Vec<Word>>),
+}
+
+impl Words {
+    fn all_mut(&mut self) -> &mut [Word] {
+        match self {
+            Self::Own(words) => words,
+            Self::Shared(words) => Arc::make_mut(words).as_mut_slice(),
+        }
+    }
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
+
+impl std::ops::Deref for Words {
+    type Target = [Word];
+
+    fn deref(&self) -> &[Word] {
+        match self {
+            Self::Own(words) => words,
+            Self::Shared(words) => words,
+        }
+    }
+}
+
+/// Some of the bytes of a message.
+struct Part {
+    words: Arc<Vec<Word>>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        let all = Word::words_to_bytes(&self.words);
+        all.get(self.range.clone()).unwrap_or_default()
     }
 }
 

@@ -201,6 +201,7 @@ pub use content::{Content, Elements, Slot};
 pub use engine::{Config, ConnOptions, DialId, Engine, NodeState, Output, Stats};
 pub use error::{ApiMisuse, CloseReason, PeerMisbehaved};
 pub use exception::{Detail, Exception, ExceptionKind};
+pub use frame::SHARED_BYTES;
 pub use hello::{Features, PeerHello};
 pub use hook::{cap_hook, cap_index};
 pub use host::{AnswerToken, Encoded, Host, Incoming, LocalCall, WireCall, WriteResults};

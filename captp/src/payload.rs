@@ -78,6 +78,14 @@ impl Payload {
         std::mem::take(&mut self.0.caps)
     }
 
+    /// The same bytes, which lie in this payload's content, to be kept beyond it without copying
+    /// them. `None` if they are [too few](crate::SHARED_BYTES) or less than a quarter of the message,
+    /// which lives as long as what is kept of it: they are better copied.
+    #[must_use]
+    pub fn share(&self, data: &[u8]) -> Option<bytes::Bytes> {
+        self.0.message.get_segments().share(data)
+    }
+
     /// Size of the message that it came in, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

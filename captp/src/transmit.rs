@@ -1,8 +1,13 @@
 //! What a connection has to send, gathered so that it leaves in as few system calls as possible.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+
+use bytes::{Buf as _, Bytes};
+
+use crate::Content;
 
 /// Bytes on their way to a peer. One per connection, reused: the driver keeps it, lets
 /// [`Engine::poll_transmit`](crate::Engine::poll_transmit) fill it, and takes from its
@@ -11,11 +16,18 @@ use std::rc::Rc;
 /// File descriptors must be passed with the first byte of the run that they head, in a call that
 /// carries nothing but this run; a short write is continued without them. [`advance`](Self::advance)
 /// keeps account of that.
+///
+/// Large [shared](crate::Content::shared_data) data is not copied into the buffer: it is sent from
+/// where it lies, between what is.
 #[derive(Default)]
 pub struct Transmit {
     bytes: Vec<u8>,
-    /// How many bytes have been sent.
+    /// How many of `bytes` have been sent.
     sent: usize,
+    /// What is sent from elsewhere, in between.
+    inserts: VecDeque<Insert>,
+    /// Bytes of the inserts.
+    inserted: usize,
     /// Messages with descriptors that are not fully sent: where each begins and ends.
     marks: VecDeque<Mark>,
 }
@@ -25,6 +37,13 @@ struct Mark {
     start: usize,
     end: usize,
     fds: Vec<Rc<OwnedFd>>,
+}
+
+/// Comes before the byte `at` of the buffer. It belongs to the message before: none begins with one.
+#[derive(Debug)]
+struct Insert {
+    at: usize,
+    data: Bytes,
 }
 
 impl Transmit {
@@ -38,19 +57,61 @@ impl Transmit {
     /// everything has been sent.
     #[must_use]
     pub fn head(&self) -> Option<(&[u8], &[Rc<OwnedFd>])> {
-        let (end, fds): (usize, &[Rc<OwnedFd>]) = match self.marks.front() {
+        let (end, fds) = self.run();
+        let run = match self.inserts.front() {
+            Some(insert) if insert.at <= self.sent => &insert.data,
+            Some(insert) => self.bytes.get(self.sent..insert.at.min(end))?,
+            None => self.bytes.get(self.sent..end)?,
+        };
+        (!run.is_empty()).then_some((run, fds))
+    }
+
+    /// The same in several pieces, of which as many are filled in as there are and as `slices` has
+    /// room for: their number, 0 when everything has been sent.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> (usize, &'a [Rc<OwnedFd>]) {
+        let (end, fds) = self.run();
+        let mut at = self.sent;
+        let mut inserts = self.inserts.iter().peekable();
+        let mut filled = 0;
+        for slice in slices {
+            if let Some(insert) = inserts.next_if(|insert| insert.at <= at) {
+                *slice = IoSlice::new(&insert.data);
+            } else {
+                let stop = inserts.peek().map_or(end, |insert| insert.at.min(end));
+                match self.bytes.get(at..stop) {
+                    Some(run) if !run.is_empty() => *slice = IoSlice::new(run),
+                    _ => break,
+                }
+                at = stop;
+            }
+            filled += 1;
+        }
+        (filled, fds)
+    }
+
+    /// Where the run that comes next ends in the buffer, and its descriptors.
+    fn run(&self) -> (usize, &[Rc<OwnedFd>]) {
+        match self.marks.front() {
             Some(mark) if mark.start > self.sent => (mark.start, &[]),
+            // The end of the message before is still to be sent.
+            Some(_) if self.next_insert().is_some() => (self.sent, &[]),
             Some(mark) => (mark.end, &mark.fds),
             None => (self.bytes.len(), &[]),
-        };
-        let run = self.bytes.get(self.sent..end)?;
-        (!run.is_empty()).then_some((run, fds))
+        }
+    }
+
+    /// What comes next, if it is not in the buffer.
+    fn next_insert(&self) -> Option<&Insert> {
+        self.inserts.front().filter(|insert| insert.at <= self.sent)
     }
 
     /// Says that the transport took `count` bytes of the head, and its descriptors if `count` is
     /// not 0.
     pub fn advance(&mut self, count: usize) {
-        self.sent = self.sent.saturating_add(count).min(self.bytes.len());
+        let mut left = count;
+        while left > 0 && !self.is_empty() {
+            left -= self.advance_piece(left);
+        }
         if let Some(mark) = self.marks.front_mut() {
             if self.sent >= mark.end {
                 self.marks.pop_front();
@@ -58,13 +119,33 @@ impl Transmit {
                 mark.fds.clear();
             }
         }
-        if self.sent == self.bytes.len() {
+        if self.is_empty() {
             self.bytes.clear();
             self.sent = 0;
             self.marks.clear();
         } else if self.sent > KEEP_BYTES && self.sent > self.bytes.len() / 2 {
             self.compact();
         }
+    }
+
+    /// At most `most` bytes of the first piece have been sent; how many it were.
+    fn advance_piece(&mut self, most: usize) -> usize {
+        if let Some(insert) = self.inserts.front_mut()
+            && insert.at <= self.sent
+        {
+            let count = most.min(insert.data.len());
+            insert.data.advance(count);
+            self.inserted -= count;
+            self.inserts.pop_front_if(|insert| insert.data.is_empty());
+            return count;
+        }
+        let stop = self
+            .inserts
+            .front()
+            .map_or(self.bytes.len(), |insert| insert.at);
+        let count = most.min(stop.saturating_sub(self.sent));
+        self.sent += count;
+        count
     }
 
     /// Gives the room of what was sent back, so that a transport that is never quite done does not
@@ -74,6 +155,9 @@ impl Transmit {
         for mark in &mut self.marks {
             mark.start = mark.start.saturating_sub(self.sent);
             mark.end -= self.sent;
+        }
+        for insert in &mut self.inserts {
+            insert.at = insert.at.saturating_sub(self.sent);
         }
         self.sent = 0;
     }
@@ -90,10 +174,30 @@ impl Transmit {
     pub(crate) fn move_message(&mut self, bytes: usize, to: &mut Self) {
         let here = |mark: &mut Mark| mark.start == self.sent;
         let fds = self.marks.pop_front_if(here).map(|mark| mark.fds);
-        let end = self.sent.saturating_add(bytes);
-        let message = self.bytes.get(self.sent..end).unwrap_or_default();
-        to.queue(message, &fds.unwrap_or_default());
-        self.advance(bytes);
+        let start = to.bytes.len();
+        let mut left = bytes;
+        while left > 0 && !self.is_empty() {
+            let count = if let Some(insert) = self.next_insert() {
+                to.insert(insert.data.clone());
+                insert.data.len()
+            } else {
+                let stop = self.inserts.front().map_or(usize::MAX, |next| next.at);
+                let stop = stop.min(self.sent.saturating_add(left));
+                let stop = stop.min(self.bytes.len());
+                let run = self.bytes.get(self.sent..stop).unwrap_or_default();
+                to.bytes.extend_from_slice(run);
+                run.len()
+            };
+            self.advance(count);
+            left = left.saturating_sub(count);
+        }
+        to.mark(start, &fds.unwrap_or_default());
+    }
+
+    fn insert(&mut self, data: Bytes) {
+        self.inserted += data.len();
+        let at = self.bytes.len();
+        self.inserts.push_back(Insert { at, data });
     }
 
     /// The room for bytes, if there is any worth keeping and nothing is in it.
@@ -112,7 +216,7 @@ impl Transmit {
     /// Bytes not yet sent.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.sent
+        self.bytes.len() - self.sent + self.inserted
     }
 
     /// Whether everything has been sent.
@@ -126,13 +230,25 @@ impl Transmit {
         self.bytes.clear();
         self.bytes.shrink_to(KEEP_BYTES);
         self.sent = 0;
+        self.inserts.clear();
+        self.inserted = 0;
         self.marks.clear();
     }
 
     /// Takes the unsent bytes, for a transport that passes no descriptors.
     #[must_use]
     pub fn take_bytes(&mut self) -> Vec<u8> {
-        let bytes = if self.sent == 0 {
+        let bytes = if !self.inserts.is_empty() {
+            let mut bytes = Vec::with_capacity(self.len());
+            let mut slices = vec![IoSlice::new(&[]); 2 * self.inserts.len() + 1];
+            self.marks.clear();
+            let (count, _) = self.slices(&mut slices);
+            slices
+                .iter()
+                .take(count)
+                .for_each(|slice| bytes.extend_from_slice(slice));
+            bytes
+        } else if self.sent == 0 {
             std::mem::take(&mut self.bytes)
         } else {
             self.bytes.split_off(self.sent)
@@ -146,7 +262,7 @@ impl Transmit {
         if other.is_empty() {
             return false;
         }
-        if self.bytes.is_empty() {
+        if self.is_empty() {
             std::mem::swap(self, other);
             return true;
         }
@@ -157,6 +273,12 @@ impl Transmit {
             end: mark.end + base,
             fds: mark.fds,
         }));
+        self.inserted += other.inserted;
+        self.inserts
+            .extend(other.inserts.drain(..).map(|insert| Insert {
+                at: insert.at + base,
+                data: insert.data,
+            }));
         other.clear();
         true
     }
@@ -166,7 +288,7 @@ impl Transmit {
         let start = self.bytes.len();
         let total: usize = segments.iter().map(|segment| segment.len()).sum();
         self.bytes.reserve(total + 4 + 4 * segments.len() + 4);
-        self.put_header(segments);
+        self.put_header(segments.iter().map(|segment| segment.len()));
         for segment in segments {
             self.bytes.extend_from_slice(segment);
         }
@@ -200,16 +322,38 @@ impl Transmit {
         self.mark(start, fds);
     }
 
+    /// Adds one message that is complete, with what lies in segments of its own.
+    pub(crate) fn push_content(&mut self, content: &mut Content, fds: &[Rc<OwnedFd>]) {
+        if content.apart().is_empty() {
+            return self.push_whole(content.message(), fds);
+        }
+        let start = self.bytes.len();
+        let apart = content.take_apart();
+        let message = content.message();
+        // Its own segment table is one for this segment alone.
+        let main = message.get(8..).unwrap_or_default();
+        let sizes = apart.iter().map(|apart| apart.segment_len());
+        self.put_header(std::iter::once(main.len()).chain(sizes));
+        self.bytes.extend_from_slice(main);
+        for apart in apart {
+            self.bytes.extend_from_slice(&apart.landing_pad());
+            let padding = apart.padding();
+            self.insert(apart.data);
+            self.bytes.extend_from_slice(padding);
+        }
+        self.mark(start, fds);
+    }
+
     /// The segment table: count less one, sizes in words, padded to a whole word.
-    fn put_header(&mut self, segments: &[&[u8]]) {
-        let count = u32::try_from(segments.len()).unwrap_or(u32::MAX);
-        self.bytes
-            .extend_from_slice(&count.saturating_sub(1).to_le_bytes());
-        for segment in segments {
-            let words = u32::try_from(segment.len() / 8).unwrap_or(u32::MAX);
+    fn put_header(&mut self, sizes: impl Iterator<Item = usize> + Clone) {
+        let count = sizes.clone().count();
+        let less_one = u32::try_from(count).unwrap_or(u32::MAX).saturating_sub(1);
+        self.bytes.extend_from_slice(&less_one.to_le_bytes());
+        for size in sizes {
+            let words = u32::try_from(size / 8).unwrap_or(u32::MAX);
             self.bytes.extend_from_slice(&words.to_le_bytes());
         }
-        if segments.len().is_multiple_of(2) {
+        if count.is_multiple_of(2) {
             self.bytes.extend_from_slice(&[0; 4]);
         }
     }
@@ -307,5 +451,119 @@ mod tests {
             [1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
         );
         assert_eq!(bytes.len(), 16 + 24);
+    }
+
+    /// What has been put in, what has come out, and how many descriptors came at which byte.
+    #[derive(Default)]
+    struct Model {
+        put: Vec<u8>,
+        out: Vec<u8>,
+        fds_put: Vec<usize>,
+        fds_out: Vec<usize>,
+    }
+
+    impl Model {
+        /// A message of two words, or with data of its own in the middle or at the end.
+        fn put(&mut self, to: &mut Transmit, random: &mut impl FnMut(usize) -> usize) {
+            let start = to.bytes.len();
+            let mut piece = |model: &mut Self, len: usize, apart: bool| {
+                let bytes: Vec<u8> = (0..len).map(|_| random(251) as u8).collect();
+                model.put.extend_from_slice(&bytes);
+                match apart {
+                    true => to.insert(Bytes::from(bytes)),
+                    false => to.bytes.extend_from_slice(&bytes),
+                }
+            };
+            let at = self.put.len();
+            piece(self, 16, false);
+            match at % 3 {
+                0 => piece(self, 50, true),
+                1 => {
+                    piece(self, 40, true);
+                    piece(self, 30, true);
+                    piece(self, 7, false);
+                }
+                _ => {}
+            }
+            if at % 5 == 0 {
+                to.mark(start, &[fd()]);
+                self.fds_put.push(at);
+            }
+        }
+
+        fn take(&mut self, from: &mut Transmit, most: usize, whole: bool) {
+            let mut slices = [IoSlice::new(&[]); 3];
+            let (count, fds) = from.slices(&mut slices);
+            let mut run: Vec<u8> = Vec::new();
+            slices[..count]
+                .iter()
+                .for_each(|slice| run.extend_from_slice(slice));
+            match from.head() {
+                Some((head, same)) => {
+                    assert!(run.starts_with(head) && fds.len() == same.len());
+                    if whole {
+                        run = head.to_vec();
+                    }
+                }
+                None => assert_eq!((count, from.len()), (0, 0)),
+            }
+            let sent = run.len().min(most);
+            if sent > 0 && !fds.is_empty() {
+                self.fds_out.push(self.out.len());
+            }
+            self.out.extend_from_slice(&run[..sent]);
+            from.advance(sent);
+            assert_eq!(from.len(), self.put.len() - self.out.len());
+        }
+    }
+
+    #[test]
+    fn what_lies_elsewhere_is_sent_in_its_place_however_it_is_taken() {
+        for seed in 1..60u64 {
+            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut random = |below: usize| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state % below as u64) as usize
+            };
+            let mut transmit = Transmit::new();
+            let mut model = Model::default();
+            for _ in 0..300 {
+                match random(6) {
+                    0 | 1 => model.put(&mut transmit, &mut random),
+                    2 => {
+                        // By way of another queue, message by message.
+                        let mut waits = Transmit::new();
+                        let mut sizes = Vec::new();
+                        for _ in 0..=random(2) {
+                            let before = waits.len();
+                            model.put(&mut waits, &mut random);
+                            sizes.push(waits.len() - before);
+                        }
+                        for size in sizes {
+                            waits.move_message(size, &mut transmit);
+                        }
+                        assert!(waits.is_empty());
+                    }
+                    3 => {
+                        let mut more = Transmit::new();
+                        model.put(&mut more, &mut random);
+                        assert!(transmit.append(&mut more));
+                        assert!(more.is_empty());
+                    }
+                    4 if random(10) == 0 => transmit.compact(),
+                    _ => {
+                        let whole = random(2) == 0;
+                        model.take(&mut transmit, 1 + random(90), whole);
+                    }
+                }
+            }
+            model.out.extend_from_slice(&transmit.take_bytes());
+            assert!(model.out == model.put, "{seed}");
+            let until = model.fds_out.len();
+            assert_eq!(model.fds_out, model.fds_put[..until], "{seed}");
+            assert!(transmit.is_empty() && transmit.inserts.is_empty());
+        }
     }
 }

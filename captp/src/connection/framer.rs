@@ -12,6 +12,9 @@ use crate::{Limits, PeerMisbehaved};
 /// Most memory taken ahead of what has arrived, in words.
 const STEP_WORDS: usize = (64 << 10) / 8;
 
+/// From so many missing bytes on, the rest of a message is received where it stays.
+const DIRECT: usize = 16 << 10;
+
 /// State between two pieces of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Framer {
@@ -68,15 +71,7 @@ impl Framer {
                 }
                 State::Body(body) => {
                     body.fill(bytes);
-                    if body.filled < body.total * 8 {
-                        return Ok(None);
-                    }
-                    let frame = Frame::new(
-                        std::mem::take(&mut body.words),
-                        std::mem::take(&mut body.ends),
-                    );
-                    self.state = State::default();
-                    return Ok(Some(frame));
+                    return Ok(self.complete());
                 }
                 State::Lost => {
                     *bytes = &[];
@@ -84,6 +79,47 @@ impl Framer {
                 }
             }
         }
+    }
+
+    /// Room for what arrives next of a large message, where it can stay. `None` if little or nothing
+    /// is missing of one: then read what is there, and let [`next`](Self::next) cut it.
+    pub(crate) fn room(&mut self) -> Option<&mut [u8]> {
+        let State::Body(body) = &mut self.state else {
+            return None;
+        };
+        if body.total * 8 - body.filled < DIRECT {
+            return None;
+        }
+        if body.filled == body.words.len() * 8 {
+            body.grow(0);
+        }
+        Word::words_to_bytes_mut(&mut body.words).get_mut(body.filled..)
+    }
+
+    /// Says that so many bytes have arrived in the [room](Self::room); the message, if they complete
+    /// it.
+    pub(crate) fn arrived_in_room(&mut self, count: usize) -> Option<Frame> {
+        let State::Body(body) = &mut self.state else {
+            return None;
+        };
+        body.filled = (body.filled + count).min(body.words.len() * 8);
+        self.complete()
+    }
+
+    /// The message whose body is all there.
+    fn complete(&mut self) -> Option<Frame> {
+        let State::Body(body) = &mut self.state else {
+            return None;
+        };
+        if body.filled < body.total * 8 {
+            return None;
+        }
+        let frame = Frame::new(
+            std::mem::take(&mut body.words),
+            std::mem::take(&mut body.ends),
+        );
+        self.state = State::default();
+        Some(frame)
     }
 
     /// Bytes that have arrived of a message that is not complete; `None` between two messages.

@@ -82,7 +82,7 @@ impl<H: Host> Engine<H> {
         // Without references nobody can pipeline on the results: the peer is told that we have
         // forgotten the answer.
         let no_finish = given.nodes.is_empty();
-        let end = content.len();
+        let end = content.end();
         write::end_results(content, token.answer, no_finish, &given.caps);
         let size = content.len() - 8;
         if let Err(reason) = self
@@ -93,7 +93,7 @@ impl<H: Host> Engine<H> {
             return self.answer_exception(token, &reason);
         }
         let pins = self.pin_all(token.conn, &given);
-        let kept = keep_content(content.segment_until(end));
+        let kept = keep_content(&content.segment_until(end));
         if to_caller {
             self.transmit_content(token.conn, &given.fds, content);
             self.sent(token.conn, &given);

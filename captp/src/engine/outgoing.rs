@@ -462,7 +462,7 @@ impl<H: Host> Engine<H> {
         content: &mut Content,
     ) {
         self.transmit_to(conn, |outbound| {
-            outbound.push_whole(content.message(), fds);
+            outbound.push_content(content, fds);
         });
     }
 

@@ -61,6 +61,31 @@ impl<H: Host> Engine<H> {
         Ok(bytes.len())
     }
 
+    /// What the transport wrote where it was told to; whether that completed a message.
+    pub(super) fn received_in_room(
+        &mut self,
+        conn: ConnId,
+        count: usize,
+        fds: Vec<OwnedFd>,
+    ) -> bool {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return true;
+        };
+        // No message begins there.
+        if !fds.is_empty() {
+            self.abort(conn, PeerMisbehaved::UnexpectedFds);
+            return true;
+        }
+        let Some(frame) = row.framer.arrived_in_room(count) else {
+            return false;
+        };
+        let fds = std::mem::take(&mut row.fds);
+        if let Err(fault) = self.on_frame(conn, frame, fds) {
+            self.abort(conn, fault);
+        }
+        true
+    }
+
     /// Descriptors belong to the last message whose first byte lies in these bytes: which one that
     /// is shows when all of them are cut.
     fn receive_with_fds(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) -> Result<()> {

@@ -211,7 +211,7 @@ impl<H: Host> Engine<H> {
             sort,
             bytes,
         };
-        let push = |out: &mut Transmit| out.push_whole(content.message(), &given.fds);
+        let push = |out: &mut Transmit| out.push_content(content, &given.fds);
         let Some(serial) = self.put(conn, what, push) else {
             return;
         };

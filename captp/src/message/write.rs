@@ -142,7 +142,7 @@ pub(crate) fn end_results(content: &mut Content, answer: AnswerId, no_finish: bo
 /// Completes a message: the capability table, and the size in front.
 fn end(content: &mut Content, caps: &[Cap]) {
     put_table(content, caps);
-    let words = number(content.len() / 8).saturating_sub(1);
+    let words = number(content.end() / 8).saturating_sub(1);
     content.patch(0, words << 32);
 }
 
@@ -176,7 +176,7 @@ fn put_table(content: &mut Content, caps: &[Cap]) {
         return;
     }
     let at = content.root_at() + 8;
-    let offset = (content.len() - at) / 8 - 1;
+    let offset = (content.end() - at) / 8 - 1;
     let list = 1 | number(offset) << 2 | 7 << 32 | number(2 * caps.len()) << 35;
     content.patch(at, list);
     let out = content.message();

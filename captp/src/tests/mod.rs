@@ -23,5 +23,6 @@ mod promises;
 mod random;
 mod rare;
 mod room;
+mod shared;
 mod streaming;
 mod tail_calls;

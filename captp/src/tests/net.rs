@@ -4,6 +4,7 @@
 //! results are one number and references: in pointer field 0, as a list if there are several.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -78,9 +79,8 @@ impl LocalCall for TestCall {
         }
         if self.blob > 0 {
             let list = params.list(params.root(), Elements::Pointer, 1).unwrap();
-            params
-                .data(Slot::new(list, 0), &vec![0; self.blob])
-                .unwrap();
+            let blob = bytes::Bytes::from(vec![0; self.blob]);
+            params.shared_data(Slot::new(list, 0), &blob).unwrap();
         } else {
             put(params, self.number, &self.caps);
         }
@@ -557,10 +557,16 @@ impl Net {
                 let (vat, conn) = link.ends[end];
                 let mut out = Transmit::new();
                 self.vats[vat].engine.poll_transmit(conn, &mut out);
-                while let Some((run, fds)) = out.head() {
+                loop {
+                    let mut slices = vec![IoSlice::new(&[]); 1_000];
+                    let (count, fds) = out.slices(&mut slices);
+                    if count == 0 {
+                        break;
+                    }
                     let fds: Vec<OwnedFd> = fds.iter().map(|fd| fd.try_clone().unwrap()).collect();
-                    let (run, size) = (run.to_vec(), run.len());
-                    out.advance(size);
+                    let mut run = Vec::new();
+                    slices.iter().for_each(|slice| run.extend_from_slice(slice));
+                    out.advance(run.len());
                     if !link.cut {
                         let messages = split(&run);
                         assert!(fds.is_empty() || messages.len() == 1);
