@@ -81,7 +81,8 @@ pub use crate::core::{
     AnyCall, Cx, Dynamic, Exposed, Exposure, Grants, Identity, Interface, Near, Object, Outcome,
     Powers, Promise, Ref, Resolver, Slot, Turn, Vat, VatConfig, WeakNear,
 };
-pub use crate::data::Data;
+#[doc(inline)]
+pub use crate::data::{Bytes, Data};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use vat_macros::{Data, Exposed, Object, Powers, interface, main};
 

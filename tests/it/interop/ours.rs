@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
-use vat::Vat;
 use vat::net::driver::{Connection, Driver};
 use vat::prelude::*;
 use vat::schema::Registry;
 use vat::schema::text::to_text;
+use vat::{Bytes, Vat};
 
 /// What both sides of every test offer.
 #[vat::interface(name = "interop::Peer", id = 0xe4a1d3c25b6f7089)]
@@ -15,7 +15,7 @@ pub(super) trait Peer {
     /// The number after this one.
     fn echo(&self, turn: &Turn, number: u64) -> Result<u64>;
     /// The same bytes.
-    fn bytes(&self, turn: &Turn, data: Vec<u8>) -> Result<Vec<u8>>;
+    fn bytes(&self, turn: &Turn, data: Bytes) -> Result<Bytes>;
     /// What `peer` echoes.
     fn call_back(&self, turn: &Turn, peer: PeerRef, number: u64) -> Result<Promise<u64>>;
     /// The same reference.
@@ -59,7 +59,7 @@ impl Peer for Thing {
         Ok(number + 1)
     }
 
-    fn bytes(&self, _: &Turn, data: Vec<u8>) -> Result<Vec<u8>> {
+    fn bytes(&self, _: &Turn, data: Bytes) -> Result<Bytes> {
         Ok(data)
     }
 
@@ -359,8 +359,21 @@ async fn large(peer: &PeerRef) {
     let data: Vec<u8> = (0..1 << 20)
         .map(|index: u32| index.to_le_bytes()[1])
         .collect();
-    assert!(peer.bytes(data.clone()).await.unwrap() == data);
-    let error = peer.bytes(vec![0; 9 << 20]).await.unwrap_err().to_string();
+    // Small ones lie in the message, large ones in a segment of their own, of whole words or not.
+    for size in [
+        0,
+        1,
+        1 << 10,
+        (16 << 10) - 1,
+        16 << 10,
+        (16 << 10) + 1,
+        1 << 20,
+    ] {
+        let data = Bytes::copy_from_slice(&data[..size]);
+        assert!(peer.bytes(data.clone()).await.unwrap() == data, "{size}");
+    }
+    let error = peer.bytes(vec![0; 9 << 20].into()).await;
+    let error = error.unwrap_err().to_string();
     assert!(error.contains("above the limit"), "{error}");
     assert_eq!(peer.echo(1).await.unwrap(), 2, "the connection goes on");
 }

@@ -9,7 +9,7 @@ use super::promise::{Answer, Resolver};
 use super::reference::{Ref, write_leaving};
 use super::turn::{Effect, Turn};
 use super::vat::Shared;
-use crate::data::{Data, Record};
+use crate::data::{Data, Reader, Record, Source};
 use crate::error::{Error, Result};
 use crate::schema::{Describe, Description};
 
@@ -328,7 +328,8 @@ impl super::turn::Work for Refusal {
 /// Reads what came in a payload whose references are `caps`.
 pub(super) fn read<R: Record>(payload: &Payload, caps: &[Ref]) -> Result<R> {
     let content = payload.content().map_err(|error| unreadable(&error))?;
-    Ok(R::read_root(content, caps)?)
+    let source = Source::of(payload, caps);
+    Ok(R::read_fields(&Reader::root(content, &source)?)?)
 }
 
 /// A message whose structure is broken. The details are the sender's business, and name internals.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::layout::{Layout, Member, Solved, solve};
-use super::{Data, Element, Fault, Kind, Reader, Result, Size, Writer};
+use super::{Bytes, Data, Element, Fault, Kind, Reader, Result, Size, Writer};
 use crate::core::{NoFields, Promise, Ref};
 use crate::schema::{FieldShape, Registry, Type};
 
@@ -27,6 +27,34 @@ impl Data for String {
 
     fn words(&self) -> usize {
         self.len() / 8 + 1
+    }
+}
+
+/// Bytes that are shared instead of copied; see [`Bytes`].
+impl Data for Bytes {
+    type Promised = Promise<Self>;
+    type Fields = NoFields;
+    const KIND: Kind = Kind::Pointer;
+    const ELEMENT: Element = Element::Pointer;
+
+    fn write(&self, to: &mut Writer<'_>, at: u32) -> Result<()> {
+        to.shared_data(at, self)
+    }
+
+    fn read(from: &Reader<'_>, at: u32) -> Result<Self> {
+        from.shared_data(at)
+    }
+
+    fn describe(_: &mut Registry) -> Type {
+        Type::Data
+    }
+
+    /// What is sent from where it lies takes no room.
+    fn words(&self) -> usize {
+        match self.len() < captp::SHARED_BYTES {
+            true => self.len().div_ceil(8),
+            false => 0,
+        }
     }
 }
 

@@ -8,12 +8,13 @@ mod raw;
 
 use std::cell::Cell;
 
+use bytes::Bytes;
 use capnp::private::layout::{
     ElementSize, ListReader, PointerReader, PrimitiveElement, StructReader,
 };
 use capnp::traits::FromPointerReader;
 use capnp::{any_pointer, any_pointer_list, struct_list};
-use captp::{Content, Elements, Slot};
+use captp::{Content, Elements, Payload, Slot};
 use raw::{Pointer, Struct};
 
 use super::error::{Error, Fault};
@@ -181,6 +182,18 @@ impl<'a> Writer<'a> {
         written.ok_or_else(|| full(count))
     }
 
+    /// Writes bytes that are shared. [Many](captp::SHARED_BYTES) are sent from where they lie.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::TooLong`] and [`Fault::NoSlot`].
+    pub fn shared_data(&mut self, at: u32, value: &Bytes) -> Result<()> {
+        let count = value.len() as u64;
+        fits(count)?;
+        let written = self.content.shared_data(self.to.pointer(at)?, value);
+        written.ok_or_else(|| full(count))
+    }
+
     /// Writes a reference: a capability pointer to its node of the engine that sends the message.
     ///
     /// # Errors
@@ -314,6 +327,8 @@ fn full(count: u64) -> Error {
 pub struct Source<'a> {
     references: &'a [Ref],
     memory: Cell<usize>,
+    /// The message itself, of which parts can be kept.
+    payload: Option<&'a Payload>,
 }
 
 impl<'a> Source<'a> {
@@ -322,6 +337,15 @@ impl<'a> Source<'a> {
         Self {
             references,
             memory: Cell::new(MEMORY_LIMIT),
+            payload: None,
+        }
+    }
+
+    /// For the content of this payload: large bytes in it can be kept without copying them.
+    pub(crate) const fn of(payload: &'a Payload, references: &'a [Ref]) -> Self {
+        Self {
+            payload: Some(payload),
+            ..Self::new(references)
         }
     }
 }
@@ -422,6 +446,18 @@ impl<'a> Reader<'a> {
         let bytes = pointer.get_data(None)?;
         self.take_memory(bytes.len())?;
         Ok(bytes)
+    }
+
+    /// Reads bytes to be kept; empty if the pointer is null. Many are not copied, if they are a large
+    /// part of their message: see [`Bytes`].
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::TooLarge`] and [`Fault::Malformed`].
+    pub fn shared_data(&self, at: u32) -> Result<Bytes> {
+        let data = self.data(at)?;
+        let shared = self.source.payload.and_then(|payload| payload.share(data));
+        Ok(shared.unwrap_or_else(|| Bytes::copy_from_slice(data)))
     }
 
     /// Reads a reference.

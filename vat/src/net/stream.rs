@@ -252,6 +252,20 @@ impl Stream {
         bytes: &[u8],
         descriptors: &[Rc<OwnedFd>],
     ) -> Poll<io::Result<usize>> {
+        self.poll_send_slices(cx, &[IoSlice::new(bytes)], descriptors)
+    }
+
+    /// The same with bytes that lie in several places, of which the first must not be empty.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::poll_send`].
+    pub fn poll_send_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        descriptors: &[Rc<OwnedFd>],
+    ) -> Poll<io::Result<usize>> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
@@ -267,18 +281,17 @@ impl Stream {
         let sent = match &mut self.transport {
             Transport::Descriptors(socket) => {
                 let borrowed: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
-                let slices = [IoSlice::new(bytes)];
                 let sent =
-                    socket.poll_write(cx, |socket| descriptor::send(socket, &slices, &borrowed));
+                    socket.poll_write(cx, |socket| descriptor::send(socket, slices, &borrowed));
                 match ready!(sent) {
                     Err(error) if is_too_many_references(&error) => return self.pause(cx),
                     result => result,
                 }
             }
-            Transport::Plain(socket) => ready!(Pin::new(socket).poll_write(cx, bytes)),
+            Transport::Plain(socket) => ready!(poll_write(socket, cx, slices)),
             Transport::Tls(stream) => {
                 self.needs_flush = true;
-                ready!(Pin::new(stream).poll_write(cx, bytes))
+                ready!(poll_write(&mut **stream, cx, slices))
             }
         };
         match sent {
@@ -384,4 +397,15 @@ fn poll_read(
         bytes: buffer.filled().len(),
         descriptors: Vec::new(),
     }))
+}
+
+fn poll_write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    cx: &mut Context<'_>,
+    slices: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    match slices {
+        [one] => Pin::new(stream).poll_write(cx, one),
+        many => Pin::new(stream).poll_write_vectored(cx, many),
+    }
 }

@@ -1,5 +1,6 @@
 //! The promises of the design, each with tests named after it.
 
+mod bulk;
 mod far;
 mod link;
 mod look;

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::link::Link;
 use crate::core::Vat;
-use crate::net::handoff;
+use crate::net::{Stream, handoff};
 
 /// Most turns that run before the next call of a peer comes in, and that one step of a round takes.
 const TURNS: usize = 32;
@@ -25,6 +25,8 @@ const CLOCK: usize = 8;
 const ROUND: Duration = Duration::from_millis(1);
 /// Bytes received at once, at most.
 const PIECE: usize = 64 << 10;
+/// Pieces sent at once, at most.
+const SLICES: usize = 8;
 /// Buffers kept for the next connections that receive something.
 const BUFFERS: usize = 2;
 
@@ -60,6 +62,8 @@ pub(super) enum Read {
     Some,
     /// All that was there.
     All,
+    /// More of a message that is not complete.
+    Part,
     /// The peer sends no more.
     End,
 }
@@ -185,8 +189,10 @@ impl Inner {
         };
         let sent = loop {
             let sent = self.vat.engine(|engine| {
-                let (run, descriptors) = engine.transmit_head(link.conn)?;
-                let sent = stream.poll_send(cx, run, descriptors);
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let (count, descriptors) = engine.transmit_slices(link.conn, &mut slices);
+                let slices = slices.get(..count).filter(|slices| !slices.is_empty())?;
+                let sent = stream.poll_send_slices(cx, slices, descriptors);
                 if let Poll::Ready(Ok(count)) = sent {
                     engine.transmit_advance(link.conn, count);
                 }
@@ -213,6 +219,9 @@ impl Inner {
         let Some(stream) = &mut *stream else {
             return Poll::Ready(Ok(Read::End));
         };
+        if let Some(received) = self.receive_in_place(link, stream, cx) {
+            return received;
+        }
         let mut buffer = self.take_buffer();
         let received = stream.poll_recv(cx, &mut buffer);
         match received {
@@ -232,6 +241,28 @@ impl Inner {
                 other.map_ok(|_| Read::End)
             }
         }
+    }
+
+    /// Receives the rest of a large message where it stays, if one is arriving.
+    fn receive_in_place(
+        &self,
+        link: &Link,
+        stream: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<io::Result<Read>>> {
+        self.vat.engine(|engine| {
+            let room = engine.receive_room(link.conn)?;
+            Some(stream.poll_recv(cx, room).map_ok(|received| {
+                let (count, descriptors) = (received.bytes, received.descriptors);
+                if count == 0 {
+                    return Read::End;
+                }
+                match engine.handle_received(link.conn, count, descriptors) {
+                    true => Read::Some,
+                    false => Read::Part,
+                }
+            }))
+        })
     }
 
     fn take_buffer(&self) -> Vec<u8> {

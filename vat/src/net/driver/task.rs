@@ -14,6 +14,9 @@ use super::round::{Inner, Left, Read};
 /// How long the last bytes of a closed connection may take to leave.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Parts of a large message that are received before others have their turn.
+const PARTS: usize = 8;
+
 /// What a look at the connection brought.
 enum Step {
     /// There may be more to receive: after the others.
@@ -55,6 +58,7 @@ fn poll(inner: &Weak<Inner>, link: &Rc<Link>, cx: &mut Context<'_>) -> Poll<Step
     if let Some(error) = send(&inner, link, cx) {
         return Poll::Ready(Step::End(Err(error)));
     }
+    let mut parts = 0;
     loop {
         if link.closed.get() {
             // What is left is sent after the end, as far as the peer takes it in time.
@@ -67,6 +71,13 @@ fn poll(inner: &Weak<Inner>, link: &Rc<Link>, cx: &mut Context<'_>) -> Poll<Step
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(error)) => return Poll::Ready(Step::End(Err(error))),
             Poll::Ready(Ok(Read::End)) => return Poll::Ready(Step::End(Ok(()))),
+            Poll::Ready(Ok(Read::Part)) => {
+                link.heard.notify_waiters();
+                parts += 1;
+                if parts == PARTS {
+                    return Poll::Ready(Step::Again);
+                }
+            }
             Poll::Ready(Ok(read)) => {
                 serve(&inner, link);
                 link.heard.notify_waiters();

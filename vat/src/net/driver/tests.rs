@@ -13,6 +13,7 @@ use super::*;
 use crate::net::descriptor::count;
 use crate::prelude::*;
 
+mod bulk;
 mod times;
 
 #[vat::interface]
