@@ -149,8 +149,7 @@ impl UnixSocket {
 
     /// The user that the process at the other end had when it connected.
     pub(super) fn peer_user(&self) -> io::Result<u32> {
-        let peer = rustix::net::sockopt::socket_peercred(&self.socket)?;
-        Ok(peer.uid.as_raw())
+        sys::peer_user(&self.socket)
     }
 }
 

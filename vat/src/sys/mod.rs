@@ -13,6 +13,7 @@ mod child;
 #[cfg(feature = "launch")]
 mod fork;
 pub(crate) mod inherited;
+mod peer;
 #[cfg(feature = "launch")]
 mod raw;
 mod reactor;
@@ -28,6 +29,7 @@ pub(crate) use self::fork::{
     Blueprint, Forked, IdRange, StartFailure, block_signals, fork, keep_child_statuses,
     landlock_abi, reap, refuse_descriptors,
 };
+pub(crate) use self::peer::peer_user;
 #[cfg(feature = "launch")]
 pub(crate) use self::reactor::watch_readable;
 pub(crate) use self::reactor::watch_socket;
