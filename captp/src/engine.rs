@@ -497,8 +497,12 @@ impl<H: Host> Engine<H> {
 
     /// So many bytes were received where [`receive_room`](Self::receive_room) said, with these
     /// descriptors. Returns whether they completed a message; poll the outputs then.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "descriptors that come here are closed"
+    )]
     pub fn handle_received(&mut self, conn: ConnId, count: usize, fds: Vec<OwnedFd>) -> bool {
-        let complete = self.received_in_room(conn, count, fds);
+        let complete = self.received_in_room(conn, count, &fds);
         self.settle();
         complete
     }

@@ -375,6 +375,8 @@ const LARGE: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::cast_possible_truncation, reason = "numbers are small")]
+
     use super::*;
 
     fn fd() -> Rc<OwnedFd> {
@@ -485,7 +487,7 @@ mod tests {
                 }
                 _ => {}
             }
-            if at % 5 == 0 {
+            if at.is_multiple_of(5) {
                 to.mark(start, &[fd()]);
                 self.fds_put.push(at);
             }

@@ -62,12 +62,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// What the transport wrote where it was told to; whether that completed a message.
-    pub(super) fn received_in_room(
-        &mut self,
-        conn: ConnId,
-        count: usize,
-        fds: Vec<OwnedFd>,
-    ) -> bool {
+    pub(super) fn received_in_room(&mut self, conn: ConnId, count: usize, fds: &[OwnedFd]) -> bool {
         let Some(row) = self.connections.get_mut(conn) else {
             return true;
         };

@@ -1,5 +1,7 @@
 //! Large data that is shared: sent from where it lies, received where it stays.
 
+#![expect(clippy::cast_possible_truncation, reason = "numbers are small")]
+
 use bytes::Bytes;
 use capnp::{any_pointer, data_list};
 
@@ -134,7 +136,11 @@ fn only_a_large_part_of_a_large_message_is_kept_without_a_copy() {
         drop(payload);
         shared.map(|shared| shared.len())
     };
-    assert_eq!(kept(&[large.clone()], 0), Some(large.len()), "alive alone");
+    assert_eq!(
+        kept(std::slice::from_ref(&large), 0),
+        Some(large.len()),
+        "alive alone"
+    );
     let least = bytes(SHARED_BYTES);
     assert_eq!(
         kept(&[large.clone(), least.clone()], 1),
@@ -144,7 +150,7 @@ fn only_a_large_part_of_a_large_message_is_kept_without_a_copy() {
     assert_eq!(kept(&[least.clone(), least], 1), Some(SHARED_BYTES));
     assert_eq!(kept(&[bytes(SHARED_BYTES - 1)], 0), None, "too few");
     // What lies elsewhere is not taken for a part of the message.
-    let (_, sent) = finished(call(&[large.clone()], true));
+    let (_, sent) = finished(call(std::slice::from_ref(&large), true));
     let payload = Payload::new(message(&sent), payload::Place::Call, Vec::new());
     assert_eq!(payload.share(&large), None);
 }

@@ -1,5 +1,7 @@
 //! Bulk data between vats: `Bytes` and `Vec<u8>` are the same on the wire, however they are sent.
 
+#![expect(clippy::cast_possible_truncation, reason = "numbers are small")]
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
