@@ -37,9 +37,9 @@ static ALLOCATOR: Counting = Counting;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
-        Some("server") => server(&Options::parse(arguments)),
-        Some("gifter") => gifter(&Options::parse(arguments)),
-        Some("client") => client(&Options::parse(arguments)),
+        Some("server") => server(Options::parse(arguments)),
+        Some("gifter") => gifter(Options::parse(arguments)),
+        Some("client") => client(Options::parse(arguments)),
         Some("all") => report::all(&arguments.collect::<Vec<_>>()),
         _ => {
             eprintln!("vat-bench all [--quick] [--rounds N] [--only WORD] [--out FILE]");
@@ -105,37 +105,43 @@ impl Options {
     }
 }
 
-fn block_on(work: impl Future<Output = ()>) {
+/// As a task of its own, as programs run: for the future that it blocks on, the runtime asks the
+/// kernel for events each time before it polls it again, and every peer's client paid two system
+/// calls more per call, one outstanding.
+fn block_on(work: impl Future<Output = ()> + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    LocalSet::new().block_on(&runtime, work);
+    LocalSet::new().block_on(&runtime, async {
+        tokio::task::spawn_local(work).await.expect("no panic");
+    });
 }
 
 /// Serves that many connections one after the other or at once, and says at the end how often it
 /// allocated.
-fn server(options: &Options) {
-    let (path, connections) = (&options.socket, options.connections);
+fn server(options: Options) {
+    let (path, connections) = (options.socket.clone(), options.connections);
     if options.peer == Peer::Floor {
-        let listener = std::os::unix::net::UnixListener::bind(path).expect("a socket");
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
         println!("ready");
         floor::serve(&listener, connections);
     } else {
-        block_on(async {
+        block_on(async move {
             #[cfg(feature = "peers")]
             if options.peer == Peer::Tarpc {
                 println!("ready"); // the client tries again
-                return tarpc::serve(path, connections).await;
+                return tarpc::serve(&path, connections).await;
             }
             if options.peer.has_gifter() {
-                return handoff::export(path).await;
+                return handoff::export(&path).await;
             }
             let listener = UnixListener::bind(path).expect("a socket");
             println!("ready");
             match options.peer {
-                Peer::Vat => vat::serve(listener, connections, false).await,
-                Peer::VatTls => vat::serve(listener, connections, true).await,
+                Peer::Vat | Peer::VatCopied | Peer::VatTls => {
+                    vat::serve(listener, connections, options.peer).await;
+                }
                 #[cfg(feature = "peers")]
                 Peer::Capnp => capnp::serve(listener, connections).await,
                 #[cfg(feature = "peers")]
@@ -148,21 +154,23 @@ fn server(options: &Options) {
     println!("{}", count::allocations());
 }
 
-fn gifter(options: &Options) {
-    block_on(handoff::give(&options.socket, &options.exporter));
+fn gifter(options: Options) {
+    block_on(async move { handoff::give(&options.socket, &options.exporter).await });
 }
 
-fn client(options: &Options) {
+fn client(options: Options) {
     while !options.socket.exists() {
         std::thread::sleep(Duration::from_millis(2));
     }
     if options.peer == Peer::Floor {
-        return floor_client(options);
+        return floor_client(&options);
     }
-    block_on(async {
+    block_on(async move {
+        let options = &options;
         let outcome = match options.peer {
             Peer::Vat => with_references::<vat::Caller<false>>(options).await,
             Peer::VatTls => with_references::<vat::Caller<true>>(options).await,
+            Peer::VatCopied => plain::<vat::Copying>(options).await,
             #[cfg(feature = "peers")]
             Peer::Capnp => with_references::<capnp::Caller>(options).await,
             #[cfg(feature = "peers")]
@@ -227,8 +235,9 @@ async fn plain<C: Client>(options: &Options) -> Outcome {
         }
         size => {
             let size: usize = size.parse().expect("a number of bytes");
-            let call = |value: Vec<u8>| caller.bytes(value);
-            lanes(options.outstanding, amount, || vec![7; size], call).await
+            let call = |value: C::Data| caller.bytes(value);
+            let first = || C::Data::from(vec![7; size]);
+            lanes(options.outstanding, amount, first, call).await
         }
     };
     if let Some(amount) = warm(options.amount) {

@@ -93,6 +93,8 @@ pub async fn serve(listener: UnixListener, connections: usize) {
 pub struct Caller(bench::Client, Rc<Cell<Option<Disconnector<Side>>>>);
 
 impl Client for Caller {
+    type Data = Vec<u8>;
+
     async fn connect(path: &Path) -> Self {
         let stream = UnixStream::connect(path).await.expect("the server listens");
         let mut system = RpcSystem::new(network(stream, Side::Client), None);

@@ -21,6 +21,8 @@ pub mod vat;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Peer {
     Vat,
+    /// With bulk data as `Vec<u8>`.
+    VatCopied,
     VatTls,
     Capnp,
     Tarpc,
@@ -34,8 +36,9 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Vat,
+        Self::VatCopied,
         Self::VatTls,
         Self::Capnp,
         Self::Tarpc,
@@ -50,6 +53,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Self::Vat => "vat",
+            Self::VatCopied => "vat-copied",
             Self::VatTls => "vat-tls",
             Self::Capnp => "capnp",
             Self::Tarpc => "tarpc",
@@ -65,6 +69,7 @@ impl Peer {
     pub fn title(self) -> &'static str {
         match self {
             Self::Vat => "vat",
+            Self::VatCopied => "vat, bytes as `Vec<u8>`",
             Self::VatTls => "vat over TLS",
             Self::Capnp => "capnp-rpc 0.27",
             Self::Tarpc => "tarpc 0.38 (bincode)",
@@ -99,6 +104,9 @@ impl FromStr for Peer {
 
 /// What a client of every peer can do.
 pub trait Client: Clone + 'static {
+    /// What bulk data is in its interface.
+    type Data: From<Vec<u8>>;
+
     async fn connect(path: &Path) -> Self;
     /// One more connection, from the same program.
     async fn connect_again(&self, path: &Path) -> Self {
@@ -109,7 +117,7 @@ pub trait Client: Clone + 'static {
     async fn number(&self, value: u64) -> u64;
     /// Sends bytes and gives those back that were answered, or its own if the peer only shows the
     /// answer where it was received.
-    async fn bytes(&self, value: Vec<u8>) -> Vec<u8>;
+    async fn bytes(&self, value: Self::Data) -> Self::Data;
 }
 
 /// A client of a peer with references.

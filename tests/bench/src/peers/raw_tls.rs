@@ -56,6 +56,8 @@ pub async fn serve(listener: UnixListener, connections: usize) {
 pub struct Caller(Rc<Mutex<TlsStream<UnixStream>>>);
 
 impl Client for Caller {
+    type Data = Vec<u8>;
+
     async fn connect(path: &Path) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

@@ -50,6 +50,8 @@ pub async fn serve(path: &Path, connections: usize) {
 pub struct Caller(BenchClient);
 
 impl Client for Caller {
+    type Data = Vec<u8>;
+
     async fn connect(path: &Path) -> Self {
         let transport = serde_transport::unix::connect(path, Bincode::default).await;
         let mut config = client::Config::default();

@@ -61,6 +61,8 @@ pub async fn serve(listener: UnixListener) {
 pub struct Caller(stubs::bench_client::BenchClient<Channel>);
 
 impl Client for Caller {
+    type Data = Vec<u8>;
+
     async fn connect(path: &Path) -> Self {
         let path: PathBuf = path.to_owned();
         let connector = tower::service_fn(move |_| {

@@ -4,32 +4,49 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use tokio::net::UnixListener;
-use vat::Vat;
 use vat::net::driver::{Attach, Connection, Driver};
 use vat::net::{Credentials, Socket, Stream};
 use vat::prelude::*;
 use vat::sturdy::{Identity, Seed};
+use vat::{Bytes, Vat};
 
-use super::{Client, References};
+use super::{Client, Peer, References};
 
 /// The same interface as in `bench.capnp`.
 #[vat::interface(id = 0xe1c7a2905b3d4f68)]
 pub trait Bench {
     fn number(&self, turn: &Turn, value: u64) -> Result<u64>;
-    fn bytes(&self, turn: &Turn, value: Vec<u8>) -> Result<Vec<u8>>;
+    fn bytes(&self, turn: &Turn, value: Bytes) -> Result<Bytes>;
     fn next(&self, turn: &Turn) -> Result<BenchRef>;
     fn many(&self, turn: &Turn, count: u32) -> Result<Vec<BenchRef>>;
 }
 
+/// The same, with bytes that each side copies for itself.
+#[vat::interface(id = 0xe1c7a2905b3d4f68)]
+pub trait Copied {
+    fn number(&self, turn: &Turn, value: u64) -> Result<u64>;
+    fn bytes(&self, turn: &Turn, value: Vec<u8>) -> Result<Vec<u8>>;
+}
+
 #[derive(Clone, vat::Object)]
 pub(super) struct Object;
+
+impl Copied for Object {
+    fn number(&self, _: &Turn, value: u64) -> Result<u64> {
+        Ok(value)
+    }
+
+    fn bytes(&self, _: &Turn, value: Vec<u8>) -> Result<Vec<u8>> {
+        Ok(value)
+    }
+}
 
 impl Bench for Object {
     fn number(&self, _: &Turn, value: u64) -> Result<u64> {
         Ok(value)
     }
 
-    fn bytes(&self, _: &Turn, value: Vec<u8>) -> Result<Vec<u8>> {
+    fn bytes(&self, _: &Turn, value: Bytes) -> Result<Bytes> {
         Ok(value)
     }
 
@@ -47,18 +64,22 @@ fn credentials(of: u8) -> Credentials {
     Credentials::new(&identity).expect("credentials")
 }
 
-pub async fn serve(listener: UnixListener, connections: usize, tls: bool) {
+pub async fn serve(listener: UnixListener, connections: usize, peer: Peer) {
+    let tls = peer == Peer::VatTls;
     let driver = Driver::new(Vat::new("server"));
-    let object = driver
-        .vat()
-        .turn(|turn| Ok(BenchRef::new(turn, Object)))
-        .expect("a turn");
+    let object = |turn: &Turn| {
+        Ok(match peer {
+            Peer::VatCopied => Ref::from(CopiedRef::new(turn, Object)),
+            _ => Ref::from(BenchRef::new(turn, Object)),
+        })
+    };
+    let object = driver.vat().turn(object).expect("a turn");
     let acceptor = credentials(1).acceptor();
     let mut open = Vec::new();
     for _ in 0..connections {
         let (stream, _) = listener.accept().await.expect("a connection");
         let descriptor: OwnedFd = stream.into_std().expect("a socket").into();
-        let bootstrap = Some(object.clone().into());
+        let bootstrap = Some(object.clone());
         open.push(if tls {
             let (stream, peer) = Stream::accept_tls(descriptor, Vec::new(), &acceptor)
                 .await
@@ -110,6 +131,8 @@ impl<const TLS: bool> Caller<TLS> {
 }
 
 impl<const TLS: bool> Client for Caller<TLS> {
+    type Data = Bytes;
+
     async fn connect(path: &Path) -> Self {
         Self::on(Driver::new(Vat::new("client")), path).await
     }
@@ -128,8 +151,33 @@ impl<const TLS: bool> Client for Caller<TLS> {
         self.bench.number(value).await.expect("an answer")
     }
 
-    async fn bytes(&self, value: Vec<u8>) -> Vec<u8> {
+    async fn bytes(&self, value: Bytes) -> Bytes {
         self.bench.bytes(value).await.expect("an answer")
+    }
+}
+
+/// Uses `Vec<u8>` for bytes.
+#[derive(Clone)]
+pub struct Copying(Caller<false>);
+
+impl Client for Copying {
+    type Data = Vec<u8>;
+
+    async fn connect(path: &Path) -> Self {
+        Self(Caller::connect(path).await)
+    }
+
+    async fn close(self) {
+        self.0.close().await;
+    }
+
+    async fn number(&self, value: u64) -> u64 {
+        self.0.number(value).await
+    }
+
+    async fn bytes(&self, value: Vec<u8>) -> Vec<u8> {
+        let copied = CopiedRef::from(Ref::from(self.0.bench.clone()));
+        copied.bytes(value).await.expect("an answer")
     }
 }
 
