@@ -13,8 +13,7 @@ use crate::frame::{Frame, Message};
 use crate::message::write::{self, CallHead};
 use crate::payload::{self, Payload};
 use crate::{
-    ConnOptions, Content, Elements, ImportId, Limits, NodeId, QuestionId, SHARED_BYTES, Slot,
-    Transmit,
+    ConnOptions, Content, Elements, ImportId, Limits, NodeId, SHARED_BYTES, Slot, Transmit,
 };
 
 /// Numbers that look random, the same ones for the same seed.
@@ -39,7 +38,6 @@ fn call(items: &[Bytes], shared: bool) -> Content {
         settled: true,
     };
     let head = CallHead {
-        question: QuestionId::new(7),
         place: &place,
         interface: 0xaaaa,
         method: 3,
