@@ -347,8 +347,10 @@ impl<H: Host> Engine<H> {
         };
         let over = match entry.state {
             State::Returned(_) | State::Redirected { .. } => true,
-            State::Forwarded { .. } => entry.results_to == ResultsTo::Pipeline,
-            State::Running | State::Provision(_) | State::Accepting(_) => false,
+            State::Running
+            | State::Forwarded { .. }
+            | State::Provision(_)
+            | State::Accepting(_) => false,
         };
         if over {
             if let Some(entry) = row.answers.remove(id.raw()) {
@@ -424,14 +426,11 @@ impl<H: Host> Engine<H> {
             State::Returned(Results::Exports(exports)) => exports,
             State::Returned(Results::Nothing(_))
             | State::Running
+            | State::Forwarded { .. }
             | State::Provision(_)
             | State::Accepting(_) => Exports::new(),
-            State::Forwarded { conn, question } => {
-                follows = Some((conn, question));
-                Exports::new()
-            }
             State::Redirected { question } => {
-                follows = Some((conn, question));
+                follows = Some(question);
                 Exports::new()
             }
         };
@@ -444,7 +443,7 @@ impl<H: Host> Engine<H> {
         for (_, node) in entry.pipeline {
             self.drop_count(node);
         }
-        if let Some((conn, question)) = follows {
+        if let Some(question) = follows {
             self.let_go(conn, question);
         }
     }

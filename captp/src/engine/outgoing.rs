@@ -369,12 +369,8 @@ impl<H: Host> Engine<H> {
         let bytes = given.bytes;
         let counts = leaves && head.sort != Sort::Pipeline;
         let question = Question {
-            // A call of another vat whose results do not come here is held by its answer there.
-            held: match head.sort {
-                Sort::Call => false,
-                Sort::Tail => true,
-                Sort::Pipeline => matches!(asker, Asker::Forward(_)),
-            },
+            // Its answer here stands for the results.
+            held: head.sort == Sort::Tail,
             asker,
             params: std::mem::take(&mut given.exports),
             bytes: if counts { bytes } else { 0 },

@@ -37,10 +37,8 @@ impl<H: Host> Engine<H> {
                     false => Sort::Call,
                 }
             }
-            ResultsTo::Pipeline if !finished => match row {
-                Some(row) if row.honours_pipeline_only => Sort::Pipeline,
-                _ => Sort::Call,
-            },
+            // Who asks for the references only is not told when the call is over, so that we could not
+            // count what we have under way for other vats.
             ResultsTo::Caller | ResultsTo::Kept | ResultsTo::Pipeline => Sort::Call,
         }
     }

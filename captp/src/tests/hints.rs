@@ -5,7 +5,7 @@ use super::net::{Event, Net, Respond, pair, take, write};
 use super::promises::{row, row_drained};
 use super::rare::{acquainted, sent};
 use crate::captp_capnp::message;
-use crate::{Exception, Limits, NodeId, ObjectKey};
+use crate::{ConnOptions, Exception, Limits, NodeId, ObjectKey};
 
 /// A call of vat 0 that only wants the reference in its result.
 fn ask_for_reference(net: &mut Net, target: NodeId, number: u32) -> NodeId {
@@ -64,14 +64,11 @@ fn a_call_for_no_references_is_finished_at_once_and_runs() {
 }
 
 #[test]
-fn a_vat_in_the_middle_asks_for_the_references_only_as_well() {
+fn a_vat_in_the_middle_returns_nothing_to_who_asks_for_the_references_only() {
     let (mut net, boot) = row();
     net.run();
-    let returned = |net: &Net| -> Vec<u64> {
-        let ends = [(2, net.conn(0, 1)), (1, net.conn(1, 1))];
-        ends.map(|(vat, conn)| net.vats[vat].engine.stats(conn).unwrap().sent)
-            .to_vec()
-    };
+    let middle = net.conn(1, 1);
+    let returned = |net: &Net| net.vats[1].engine.stats(middle).unwrap().sent;
     let before = returned(&net);
     let result = ask_for_reference(&mut net, boot, 1);
     net.run();
@@ -92,6 +89,44 @@ fn a_vat_in_the_middle_asks_for_the_references_only_as_well() {
     take!(net.vats[2], Event::Dropped(5) => ());
     net.vats[0].release(boot);
     row_drained(&mut net);
+}
+
+/// The caller finishes such a call before it is over and forgets it; who passes it on must not.
+#[test]
+fn calls_for_references_only_that_go_on_are_counted_until_the_callee_is_done() {
+    let mut net = Net::new(3);
+    let root = net.vats[2].object(0);
+    let plain = ConnOptions::default;
+    let few = Limits::default().with_answers_soft(4).with_answers(8);
+    net.link(
+        (1, plain().with_limits(Limits::default().with_questions(8))),
+        (2, plain().with_bootstrap(root).with_limits(few)),
+    );
+    let to_host = net.conn(0, 0);
+    let host = net.vats[1].engine.bootstrap(to_host);
+    net.run();
+    net.link((0, plain()), (1, plain().with_bootstrap(host)));
+    let conn = net.conn(1, 0);
+    let boot = net.vats[0].engine.bootstrap(conn);
+    for number in 0..100 {
+        let result = ask_for_reference(&mut net, boot, number);
+        net.vats[0].release(result);
+        net.run();
+    }
+    assert_eq!(net.vats[1].engine.stats(to_host).unwrap().questions, 8);
+    let mut served = 0;
+    while let Some(event) = net.vats[2].next() {
+        if let Event::Call { respond, .. } = event {
+            net.vats[2].answer(respond, 0, &[]);
+            net.run();
+            served += 1;
+        }
+    }
+    assert_eq!(
+        served, 8,
+        "the others were refused, and the connection lives"
+    );
+    assert_eq!(net.vats[1].engine.stats(to_host).unwrap().questions, 0);
 }
 
 fn return_index(to: message::Builder<'_>, question: u32) {
