@@ -49,8 +49,17 @@ struct Limits {
   fdsPerMessage @2 :UInt32;
   # Most file descriptors with one message.
 
-  calls @3 :UInt32;
-  # Most unfinished calls.
+  callsSoft @3 :UInt32;
+  # Most unfinished calls before further ones wait.
+
+  calls @4 :UInt32;
+  # Most unfinished calls, those that wait included. One more ends the connection.
+
+  callBytesSoft @5 :UInt64;
+  # Most bytes of unfinished calls before further ones wait.
+
+  callBytes @6 :UInt64;
+  # Most bytes of unfinished calls, those that wait included. More end the connection.
 }
 
 # Three-party handoff

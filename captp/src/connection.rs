@@ -54,8 +54,8 @@ pub(crate) struct Connection<H: Host> {
     /// Calls that were sent and will be answered, and their bytes.
     pub(crate) asked: usize,
     pub(crate) asked_bytes: usize,
-    /// How many of them there may be: our limit, or what the peer said.
-    pub(crate) window: usize,
+    /// How many of them there may be.
+    pub(crate) window: Window,
     /// How often that was doubled because nothing moved.
     pub(crate) wide: u32,
     pub(crate) framer: Framer,
@@ -155,6 +155,29 @@ pub(crate) enum Way {
     Export { id: ExportId, serial: u64 },
 }
 
+/// How many calls of ours may be under way: our limits, lowered to what the peer said.
+pub(crate) struct Window {
+    pub(crate) calls: usize,
+    pub(crate) bytes: usize,
+    /// The same, however long nothing moves.
+    pub(crate) most_calls: usize,
+    pub(crate) most_bytes: usize,
+    /// What one call may have if it is the only one.
+    pub(crate) single_bytes: usize,
+}
+
+impl Window {
+    const fn of(limits: &Limits) -> Self {
+        Self {
+            calls: limits.questions_soft,
+            bytes: limits.question_bytes,
+            most_calls: limits.questions,
+            most_bytes: limits.question_bytes.saturating_mul(2),
+            single_bytes: usize::MAX,
+        }
+    }
+}
+
 impl<H: Host> Connection<H> {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
@@ -168,7 +191,7 @@ impl<H: Host> Connection<H> {
             unsent: None,
             asked: 0,
             asked_bytes: 0,
-            window: limits.questions_soft,
+            window: Window::of(&limits),
             wide: 0,
             framer: Framer::default(),
             fds: Vec::new(),

@@ -76,12 +76,14 @@ pub struct Limits {
     /// peer says that it takes, if that is less: further calls wait, and leave in order.
     pub questions_soft: usize,
     /// Most of our own calls that were sent and have no answer, or whose answers are in use. Default
-    /// 16,384 (hard): further calls wait whatever [`Config::patience`](crate::Config::patience) is.
+    /// 16,384 (hard), or what the peer said beyond which it ends the connection, if that is less:
+    /// further calls wait whatever [`Config::patience`](crate::Config::patience) is.
     /// Calls that are made for the references inside their answers only do not end by themselves:
     /// beyond three quarters, a further one fails.
     pub questions: usize,
     /// Most bytes of our own calls that were sent and have no answer. Default 8 MiB (soft): further
-    /// calls wait. A single call may have more. Twice as much is the hard limit.
+    /// calls wait. A single call may have more. Twice as much is the hard limit. What the peer said
+    /// lowers both; a single call of more than the peer ever takes fails.
     pub question_bytes: usize,
     /// Most of our own calls that wait for room at the peer. Default 262,144 (hard): a further call
     /// fails. Calls of other vats that go on to this peer may be half of it.

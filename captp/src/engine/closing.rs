@@ -73,7 +73,10 @@ impl<H: Host> Engine<H> {
         limits.set_message_bytes(row.limits.message_bytes as u64);
         limits.set_caps_per_message(limited(row.limits.caps_per_message));
         limits.set_fds_per_message(limited(row.limits.fds_per_message));
-        limits.set_calls(limited(row.limits.answers_soft));
+        limits.set_calls_soft(limited(row.limits.answers_soft));
+        limits.set_calls(limited(row.limits.answers));
+        limits.set_call_bytes_soft(row.limits.call_bytes_soft as u64);
+        limits.set_call_bytes(row.limits.call_bytes as u64);
         self.transmit(conn, &built, &[]);
     }
 
@@ -102,7 +105,11 @@ impl<H: Host> Engine<H> {
         row.send_bytes = least(row.send_bytes, said.message_bytes);
         row.send_caps = least(row.send_caps, said.caps_per_message.map(u64::from));
         row.send_fds = least(row.send_fds, said.fds_per_message.map(u64::from));
-        row.window = least(row.window, said.calls.map(u64::from));
+        row.window.calls = least(row.window.calls, said.calls_soft.map(u64::from));
+        row.window.most_calls = least(row.window.most_calls, said.calls.map(u64::from));
+        row.window.bytes = least(row.window.bytes, said.call_bytes_soft);
+        row.window.most_bytes = least(row.window.most_bytes, said.call_bytes);
+        row.window.single_bytes = least(row.window.single_bytes, said.call_bytes);
         row.peer_hello = Some(Box::new(said));
         Ok(())
     }
@@ -295,14 +302,18 @@ fn decode_hello(hello: hello::Reader<'_>) -> Result<PeerHello, PeerMisbehaved> {
     let agent = hello.get_agent()?.as_bytes();
     let agent = agent.get(..AGENT_BYTES).unwrap_or(agent);
     let some = |value: u32| Some(value).filter(|value| *value > 0);
+    let some_bytes = |value: u64| Some(value).filter(|value| *value > 0);
     Ok(PeerHello {
         minor: hello.get_minor(),
         features: Features::from_bits(hello.get_features()),
         agent: String::from_utf8_lossy(agent).into_owned(),
-        message_bytes: Some(limits.get_message_bytes()).filter(|bytes| *bytes > 0),
+        message_bytes: some_bytes(limits.get_message_bytes()),
         caps_per_message: some(limits.get_caps_per_message()),
         fds_per_message: some(limits.get_fds_per_message()),
+        calls_soft: some(limits.get_calls_soft()),
         calls: some(limits.get_calls()),
+        call_bytes_soft: some_bytes(limits.get_call_bytes_soft()),
+        call_bytes: some_bytes(limits.get_call_bytes()),
         addresses: contact::read_addresses(hello.get_addresses()?),
     })
 }

@@ -256,7 +256,7 @@ impl<H: Host> Engine<H> {
     /// Whether there may be one more question: for a call, or for something else.
     fn may_ask(&self, conn: ConnId, sort: Sort, call: bool) -> Result<(), Exception> {
         let row = self.connections.get(conn).ok_or_else(closed)?;
-        if row.questions_len() >= row.limits.questions / 4 * 3 || row.unsent.is_some() {
+        if row.questions_len() >= row.window.most_calls / 4 * 3 || row.unsent.is_some() {
             row.may_ask(sort, call)?;
         }
         Ok(())

@@ -12,9 +12,10 @@
 //! peer waits behind calls which the peer does not answer before it has that answer (callbacks nested
 //! deeper than the window; resolutions that depend on answers). Nobody can tell that from a peer that
 //! is slow. So a queue from which nothing has left for [`Config::patience`](crate::Config::patience)
-//! has its window doubled, again and again, up to the hard limit: [`Limits::questions`] calls, and
-//! twice [`Limits::question_bytes`]. Nothing is reordered for it. Therefore no chain of callbacks
-//! waits for ever that has fewer calls under way than that, if the host
+//! has its window doubled, again and again, up to the hard limits: [`Limits::questions`] calls and
+//! twice [`Limits::question_bytes`], or what the peer said beyond which it ends the connection, if
+//! that is less. (Plain Cap'n Proto does not say it.) Nothing is reordered for it. Therefore no chain
+//! of callbacks waits for ever that has fewer calls under way than that, if the host
 //! [tells the time](Engine::handle_time). When nothing waits and the calls under way fit into it, the
 //! window is as it was.
 //!
@@ -55,20 +56,28 @@ impl<H: Host> Connection<H> {
             return true;
         }
         let fits = self.asked_bytes == 0 || self.asked_bytes + bytes <= self.window_bytes();
-        fits && self.asked < self.window_calls() && others < self.limits.questions
+        fits && self.asked < self.window_calls() && others < self.window.most_calls
+    }
+
+    /// Whether a call of that size may be sent at all, with nothing else under way.
+    fn fits_window_ever(&self, bytes: usize) -> Result<(), Exception> {
+        let limit = self.window.single_bytes;
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Exception::failed(format!(
+            "call of {bytes} bytes, and the peer takes {limit} bytes of calls; send it in pieces"
+        )))
     }
 
     fn window_calls(&self) -> usize {
-        let wide = self.window.saturating_mul(1 << self.wide.min(MOST_WIDE));
-        wide.min(self.limits.questions).max(1)
+        let wide = self.window.calls.saturating_mul(1 << self.wide);
+        wide.min(self.window.most_calls).max(1)
     }
 
     fn window_bytes(&self) -> usize {
-        let wide = self
-            .limits
-            .question_bytes
-            .saturating_mul(1 << self.wide.min(1));
-        wide.min(self.limits.question_bytes.saturating_mul(2))
+        let wide = self.window.bytes.saturating_mul(1 << self.wide);
+        wide.min(self.window.most_bytes)
     }
 
     /// A question is answered; how many bytes it counted. Perhaps the window need not be wide any
@@ -77,15 +86,19 @@ impl<H: Host> Connection<H> {
         self.asked -= usize::from(bytes > 0);
         self.asked_bytes -= bytes;
         if self.wide > 0 && self.unsent.is_none() {
-            let fits = self.asked < self.window && self.asked_bytes < self.limits.question_bytes;
+            let fits = self.asked < self.window.calls && self.asked_bytes < self.window.bytes;
             self.wide = if fits { 0 } else { self.wide };
         }
     }
 
     /// Whether the window can be wider, and that may be of use.
     fn can_widen(&self) -> bool {
-        let more = self.window_calls() < self.limits.questions || self.wide == 0;
-        more && self.wide < MOST_WIDE && self.outbound.len() <= self.limits.outbound_soft
+        let more = self.window_calls() < self.window.most_calls
+            || self.window_bytes() < self.window.most_bytes;
+        // Before the hello, nobody knows how far.
+        more && !self.awaits_hello
+            && self.wide < MOST_WIDE
+            && self.outbound.len() <= self.limits.outbound_soft
     }
 
     /// Whether one more call may wait, or why not.
@@ -112,7 +125,7 @@ impl<H: Host> Connection<H> {
     /// Whether there may be one more question in the table, which is a call or something else.
     /// Calls that will be answered may wait.
     pub(super) fn may_ask(&self, sort: Sort, call: bool) -> Result<(), Exception> {
-        let limit = self.limits.questions;
+        let limit = self.window.most_calls;
         if call && self.unsent.is_some() {
             self.may_wait(0)?;
         }
@@ -122,14 +135,14 @@ impl<H: Host> Connection<H> {
         let has_room = match sort {
             Sort::Call | Sort::Tail if call => kept < limit,
             Sort::Call | Sort::Tail => sent < limit,
-            Sort::Pipeline => sent < limit && kept < limit / 4 * 3,
+            Sort::Pipeline => sent < limit && kept < limit - limit / 4,
         };
         if has_room {
             return Ok(());
         }
         Err(Exception::overloaded(format!(
             "{sent} calls to this peer have no answer, or their answers are in use ({kept}); the \
-             limit (questions) is {limit}; wait for answers, or let go of references inside them"
+             limit (ours is questions; the peer may take less) is {limit}; wait for answers, or let go of references inside them"
         )))
     }
 
@@ -152,6 +165,7 @@ impl<H: Host> Engine<H> {
             return Ok(true);
         };
         row.fits_ever(bytes)?;
+        row.fits_window_ever(bytes)?;
         if row.unsent.is_none() && row.has_room(sort, bytes, row.questions_len()) {
             return Ok(true);
         }
@@ -173,11 +187,11 @@ impl<H: Host> Engine<H> {
             return Ok(());
         };
         let limits = &row.limits;
-        if row.sent_questions() >= limits.questions {
+        let most = row.window.most_calls;
+        if row.sent_questions() >= most {
             return Err(Exception::overloaded(format!(
-                "{} calls to the peer that this one goes on to have no answer, which is the limit \
-                 (questions); try again when some are answered",
-                limits.questions
+                "{most} calls to the peer that this one goes on to have no answer, which is the \
+                 limit (ours is questions; the peer may take less); try again when some are answered"
             )));
         }
         let Some(unsent) = &row.unsent else {

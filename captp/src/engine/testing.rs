@@ -62,7 +62,7 @@ impl<H: Host> Engine<H> {
     #[cfg(test)]
     pub(crate) fn set_window(&mut self, conn: ConnId, calls: usize) {
         if let Some(row) = self.connections.get_mut(conn) {
-            row.window = calls;
+            row.window.calls = calls;
         }
     }
 

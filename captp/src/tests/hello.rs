@@ -15,7 +15,10 @@ fn what_the_peer_announced_is_kept_and_only_common_features_count() {
         .with_message_bytes(9_000)
         .with_caps_per_message(3)
         .with_fds_per_message(0)
-        .with_answers_soft(77);
+        .with_answers_soft(77)
+        .with_answers(88)
+        .with_call_bytes_soft(7_000)
+        .with_call_bytes(8_000);
     let options = ConnOptions::default().with_hello(true);
     net.link(
         (0, options.clone().with_features(both)),
@@ -30,7 +33,9 @@ fn what_the_peer_announced_is_kept_and_only_common_features_count() {
     assert_eq!(said.message_bytes, Some(9_000));
     assert_eq!(said.caps_per_message, Some(3));
     assert_eq!(said.fds_per_message, None, "0 means that it does not say");
-    assert_eq!(said.calls, Some(77));
+    assert_eq!((said.calls_soft, said.calls), (Some(77), Some(88)));
+    assert_eq!(said.call_bytes_soft, Some(7_000));
+    assert_eq!(said.call_bytes, Some(8_000));
     assert_eq!(net.vats[1].engine.peer_hello(there).unwrap().features, both);
     for (vat, conn) in [(0, here), (1, there)] {
         assert_eq!(net.vats[vat].engine.features(conn), one);

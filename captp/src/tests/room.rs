@@ -179,12 +179,11 @@ fn what_the_transport_takes_lets_waiting_calls_leave() {
     assert!(taken > 50 * 100, "{taken} bytes");
 }
 
-#[test]
-fn a_peer_that_takes_few_calls_gets_few() {
+/// A vat that answers only when it is told to, and takes only so much.
+fn slow(limits: Limits) -> (Net, NodeId) {
     let mut net = Net::new(2);
     let root = net.vats[1].object(0);
     let greets = ConnOptions::default().with_hello(true);
-    let limits = Limits::default().with_answers_soft(3);
     net.link(
         (0, greets.clone()),
         (1, greets.with_bootstrap(root).with_limits(limits)),
@@ -193,11 +192,57 @@ fn a_peer_that_takes_few_calls_gets_few() {
     net.run();
     let boot = net.vats[0].engine.bootstrap(conn);
     net.run();
+    (net, boot)
+}
+
+#[test]
+fn a_peer_that_takes_few_calls_gets_few() {
+    let (mut net, boot) = slow(Limits::default().with_answers_soft(3));
     for number in 0..10 {
         net.vats[0].send(boot, number, &[]);
     }
     assert_eq!(waiting(&net, 0), 7);
     assert_eq!(serve(&mut net, 1), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_slow_peer_never_gets_more_calls_than_it_said_it_takes() {
+    let limits = Limits::default().with_answers_soft(3).with_answers(6);
+    let (mut net, boot) = slow(limits);
+    for number in 0..20 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    while net.vats[0].engine.deadline().is_some() {
+        be_patient(&mut net.vats[0]);
+        net.run();
+    }
+    assert_eq!(waiting(&net, 0), 14);
+    assert_eq!(serve(&mut net, 1), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_slow_peer_never_gets_more_bytes_of_calls_than_it_said_it_takes() {
+    let limits = Limits::default()
+        .with_call_bytes_soft(300)
+        .with_call_bytes(1_000);
+    let (mut net, boot) = slow(limits);
+    for number in 0..20 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    let first = waiting(&net, 0);
+    while net.vats[0].engine.deadline().is_some() {
+        be_patient(&mut net.vats[0]);
+        net.run();
+    }
+    let second = waiting(&net, 0);
+    assert!(0 < second && second < first, "{first} calls, then {second}");
+    assert_eq!(serve(&mut net, 1), (0..20).collect::<Vec<_>>());
+    net.vats[0].events.clear();
+    let many = vec![boot; 60];
+    net.vats[0].send(boot, 21, &many);
+    take!(net.vats[0], Event::Returned { result: Err(reason), .. } => {
+        assert!(reason.reason().contains("takes 1000 bytes of calls"), "{reason}");
+    });
 }
 
 #[test]
