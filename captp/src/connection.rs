@@ -284,10 +284,9 @@ impl<H: Host> Connection<H> {
             false => self.questions.remove(id.raw()),
         }?;
         if question.waits > 0
-            && question.sort != Sort::Pipeline
             && let Some(unsent) = &mut self.unsent
         {
-            unsent.asked -= 1;
+            unsent.remove_question(question.sort);
         }
         Some(question)
     }

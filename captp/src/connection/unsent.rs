@@ -25,12 +25,14 @@ pub(crate) struct Unsent {
     items: VecDeque<Item>,
     /// Calls among them.
     calls: usize,
-    /// Questions of waiting calls in the table which will be answered.
-    pub(crate) asked: usize,
     /// The last waiting call of another vat.
     pub(crate) forwarded: u64,
     /// What leaves right behind one of those: its serial number.
     followers: VecDeque<(u64, Transmit)>,
+    /// Questions of waiting calls in the table: those which will be answered, and those which are
+    /// for references only.
+    asked: usize,
+    fetching: usize,
     /// Since when the queue has been watched; nothing until somebody tells the time.
     pub(crate) watched: Option<std::time::Duration>,
     /// Whether a message has left since then.
@@ -95,6 +97,33 @@ impl Unsent {
     pub(crate) fn weight(&self) -> usize {
         let followers = self.followers.iter().map(|(_, message)| message.len());
         self.bytes.len() + followers.sum::<usize>()
+    }
+
+    /// A call that waits has its question in the table.
+    pub(crate) const fn add_question(&mut self, sort: Sort) {
+        *self.counter(sort) += 1;
+    }
+
+    /// The call has left, or its question has.
+    pub(crate) const fn remove_question(&mut self, sort: Sort) {
+        *self.counter(sort) -= 1;
+    }
+
+    const fn counter(&mut self, sort: Sort) -> &mut usize {
+        match sort {
+            Sort::Call | Sort::Tail => &mut self.asked,
+            Sort::Pipeline => &mut self.fetching,
+        }
+    }
+
+    /// How many questions of waiting calls are in the table.
+    pub(crate) const fn questions(&self) -> usize {
+        self.asked + self.fetching
+    }
+
+    /// How many of them will be answered.
+    pub(crate) const fn asked(&self) -> usize {
+        self.asked
     }
 
     pub(crate) const fn calls(&self) -> usize {

@@ -292,12 +292,13 @@ impl<H: Host> Engine<H> {
                 row.asked, row.asked_bytes
             ));
         }
-        let waiting =
-            questions().filter(|question| question.waits > 0 && question.sort != Sort::Pipeline);
-        let counted = row.unsent.as_ref().map_or(0, |unsent| unsent.asked);
-        if waiting.count() != counted {
+        let waiting = || questions().filter(|question| question.waits > 0);
+        let asked = waiting().filter(|question| question.sort != Sort::Pipeline);
+        let unsent = row.unsent.as_ref();
+        let counted = unsent.map_or((0, 0), |unsent| (unsent.questions(), unsent.asked()));
+        if (waiting().count(), asked.count()) != counted {
             return Err(format!(
-                "{conn:?} counts {counted} calls that wait for room"
+                "{conn:?} counts {counted:?} calls that wait for room"
             ));
         }
         if row.unsent.is_some() != self.crowded.contains(&conn) {

@@ -52,11 +52,14 @@ impl<H: Host> Connection<H> {
         if outbound > self.limits.outbound_soft || outbound + bytes > self.outbound_room() {
             return false;
         }
+        if others >= self.window.most_calls {
+            return false;
+        }
         if sort == Sort::Pipeline {
             return true;
         }
         let fits = self.asked_bytes == 0 || self.asked_bytes + bytes <= self.window_bytes();
-        fits && self.asked < self.window_calls() && others < self.window.most_calls
+        fits && self.asked < self.window_calls()
     }
 
     /// Whether a call of that size may be sent at all, with nothing else under way.
@@ -131,7 +134,8 @@ impl<H: Host> Connection<H> {
         }
         let sent = self.sent_questions();
         // What will not end by an answer.
-        let kept = sent.saturating_sub(self.asked);
+        let asked = self.asked + self.unsent.as_ref().map_or(0, |unsent| unsent.asked());
+        let kept = self.questions_len().saturating_sub(asked);
         let has_room = match sort {
             Sort::Call | Sort::Tail if call => kept < limit,
             Sort::Call | Sort::Tail => sent < limit,
@@ -142,13 +146,14 @@ impl<H: Host> Connection<H> {
         }
         Err(Exception::overloaded(format!(
             "{sent} calls to this peer have no answer, or their answers are in use ({kept}); the \
-             limit (ours is questions; the peer may take less) is {limit}; wait for answers, or let go of references inside them"
+             limit (ours is questions; the peer may take less) is {limit}; wait for answers, or let \
+             go of references inside them"
         )))
     }
 
     /// Questions in the table, calls that wait apart.
     fn sent_questions(&self) -> usize {
-        let waiting = self.unsent.as_ref().map_or(0, |unsent| unsent.asked);
+        let waiting = self.unsent.as_ref().map_or(0, |unsent| unsent.questions());
         self.questions_len().saturating_sub(waiting)
     }
 }
@@ -180,15 +185,15 @@ impl<H: Host> Engine<H> {
     }
 
     /// Whether a call of another vat may go on to a peer. Such calls fill half of the queue only: no
-    /// other vat shall keep us from making calls of our own. At the hard limit they do not wait at
-    /// all: a call that goes round in a circle would wait for itself.
+    /// other vat shall keep us from making calls of our own. And they wait only where they will leave
+    /// whatever happens: one that goes round in a circle may be what all others wait for.
     pub(super) fn has_forward_room(&self, conn: ConnId) -> Result<(), Exception> {
         let Some(row) = self.connections.get(conn) else {
             return Ok(());
         };
         let limits = &row.limits;
         let most = row.window.most_calls;
-        if row.sent_questions() >= most {
+        if row.questions_len() >= most {
             return Err(Exception::overloaded(format!(
                 "{most} calls to the peer that this one goes on to have no answer, which is the \
                  limit (ours is questions; the peer may take less); try again when some are answered"
@@ -240,10 +245,8 @@ impl<H: Host> Engine<H> {
             entry.waits = serial;
             entry.named = serial;
         }
-        if sort != Sort::Pipeline
-            && let Some(unsent) = &mut row.unsent
-        {
-            unsent.asked += 1;
+        if let Some(unsent) = &mut row.unsent {
+            unsent.add_question(sort);
         }
     }
 
@@ -463,14 +466,13 @@ impl<H: Host> Engine<H> {
                     return;
                 }
                 entry.waits = 0;
-                if sort == Sort::Pipeline {
-                    return;
+                if sort != Sort::Pipeline {
+                    entry.bytes = bytes;
+                    row.asked += 1;
+                    row.asked_bytes += bytes;
                 }
-                entry.bytes = bytes;
-                row.asked += 1;
-                row.asked_bytes += bytes;
                 if let Some(unsent) = &mut row.unsent {
-                    unsent.asked -= 1;
+                    unsent.remove_question(sort);
                 }
             }
             What::Resolve { export, serial } => {

@@ -8,7 +8,7 @@ use crate::captp_capnp::message;
 use crate::{ConnOptions, Exception, Limits, NodeId, ObjectKey};
 
 /// A call of vat 0 that only wants the reference in its result.
-fn ask_for_reference(net: &mut Net, target: NodeId, number: u32) -> NodeId {
+pub(super) fn ask_for_reference(net: &mut Net, target: NodeId, number: u32) -> NodeId {
     let result = net.vats[0].engine.promise();
     let mut call = net.vats[0].call(number, &[], Some(result));
     call.pipeline_only = true;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::handoff::{EXPORTER, GIFTER, RECIPIENT, TO_EXPORTER, Trio, hush};
+use super::hints::ask_for_reference;
 use super::net::{Event, Net, Respond, Vat, take};
 use crate::{ConnId, ConnOptions, ExceptionKind, Limits, NodeId, Transmit};
 
@@ -361,6 +362,61 @@ fn a_disembargo_of_the_peer_follows_its_calls_that_wait() {
     net.vats[1].answer(respond, 0, &[]);
     net.run();
     assert_eq!(serve(&mut net, 1), [4]);
+}
+
+#[test]
+fn calls_of_other_vats_wait_only_where_they_will_leave_by_time_alone() {
+    let mut net = Net::new(3);
+    let root = net.vats[2].object(0);
+    let plain = ConnOptions::default;
+    let to_host = net.link(
+        (1, plain().with_limits(window(1).with_questions(4))),
+        (2, plain().with_bootstrap(root)),
+    );
+    let conn = net.conn(to_host, 0);
+    let host = net.vats[1].engine.bootstrap(conn);
+    net.run();
+    let middle = net.link((0, plain()), (1, plain().with_bootstrap(host)));
+    let conn = net.conn(middle, 0);
+    let boot = net.vats[0].engine.bootstrap(conn);
+    for number in 0..6 {
+        net.vats[0].send(boot, number, &[]);
+    }
+    net.vats[1].send(host, 10, &[]);
+    net.run();
+    for _ in 0..3 {
+        take!(net.vats[0], Event::Returned { result: Err(reason), .. } => {
+            assert!(reason.reason().contains("4 calls to the peer"), "{reason}");
+        });
+    }
+    while net.vats[1].engine.deadline().is_some() {
+        be_patient(&mut net.vats[1]);
+        net.run();
+    }
+    let mut arrived = Vec::new();
+    while let Some(Event::Call { number, .. }) = net.vats[2].events.pop_front() {
+        arrived.push(number);
+    }
+    assert_eq!(arrived, [10, 0, 1, 2]);
+}
+
+#[test]
+fn calls_for_references_that_wait_do_not_keep_others_from_leaving() {
+    let (mut net, boot) = pair_with([window(1).with_questions(4), Limits::default()]);
+    net.vats[0].send(boot, 1, &[]);
+    net.vats[0].send(boot, 2, &[]);
+    for number in 3..6 {
+        ask_for_reference(&mut net, boot, number);
+    }
+    assert_eq!(waiting(&net, 0), 4);
+    while net.vats[0].engine.deadline().is_some() {
+        be_patient(&mut net.vats[0]);
+    }
+    assert_eq!(
+        waiting(&net, 0),
+        1,
+        "two are to be answered, two are for references"
+    );
 }
 
 #[test]
