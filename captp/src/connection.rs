@@ -27,6 +27,7 @@ pub(crate) mod import;
 pub(crate) mod question;
 pub(crate) mod table;
 pub(crate) mod unsent;
+pub(crate) mod valve;
 
 use answer::Answer;
 use embargo::Embargo;
@@ -37,6 +38,7 @@ use import::Import;
 use question::{Asker, Question, Sort};
 use table::{PeerTable, Slab};
 use unsent::Unsent;
+use valve::Valve;
 
 /// One connection.
 pub(crate) struct Connection<H: Host> {
@@ -49,6 +51,8 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) embargoes: Slab<Embargo>,
     /// What waits for room.
     pub(crate) held: VecDeque<Held>,
+    /// How far the soft limits before which they wait have given way.
+    pub(crate) gate_valve: Valve,
     /// What of ours waits for room at the peer.
     pub(crate) unsent: Option<Box<Unsent>>,
     /// Calls that were sent and will be answered, and their bytes.
@@ -56,8 +60,8 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) asked_bytes: usize,
     /// How many of them there may be.
     pub(crate) window: Window,
-    /// How often that was doubled because nothing moved.
-    pub(crate) wide: u32,
+    /// How far that has given way.
+    pub(crate) window_valve: Valve,
     pub(crate) framer: Framer,
     /// Descriptors of the message that has begun to arrive.
     pub(crate) fds: Vec<OwnedFd>,
@@ -192,7 +196,8 @@ impl<H: Host> Connection<H> {
             asked: 0,
             asked_bytes: 0,
             window: Window::of(&limits),
-            wide: 0,
+            window_valve: Valve::default(),
+            gate_valve: Valve::default(),
             framer: Framer::default(),
             fds: Vec::new(),
             outbound: Transmit::new(),

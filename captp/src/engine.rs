@@ -31,6 +31,7 @@ mod load;
 pub(crate) mod node;
 mod outgoing;
 mod output;
+pub(crate) mod patience;
 mod pipeline;
 mod receive;
 mod resolve;
@@ -455,14 +456,14 @@ impl<H: Host> Engine<H> {
     pub fn handle_time(&mut self, now: Duration) {
         self.now = self.now.max(now);
         self.expire_accepts(self.now);
-        self.widen();
+        self.lose_patience();
         self.settle();
     }
 
     /// When [`handle_time`](Self::handle_time) has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        let due = [self.provisions.deadline(), self.widening_due()];
+        let due = [self.provisions.deadline(), self.patience_ends()];
         due.into_iter().flatten().min()
     }
 

@@ -68,7 +68,8 @@ pub struct Limits {
     /// Most file descriptors with one message. Default 16. Arriving: abort; to be sent: its call
     /// or answer fails.
     pub fds_per_message: usize,
-    /// Most calls of the peer that are under way. Default 4,096 (soft): further calls wait.
+    /// Most calls of the peer that are under way. Default 4,096 (soft): further calls wait, as long
+    /// as some are answered (see [`Config::patience`](crate::Config::patience)).
     pub answers_soft: usize,
     /// Most entries of the answer table. Default 16,384 (hard).
     pub answers: usize,
@@ -92,7 +93,7 @@ pub struct Limits {
     /// them. Default 64 MiB (hard): a further call fails. Those of other vats as above.
     pub waiting_bytes: usize,
     /// Most bytes of calls of the peer that are under way. Default 8 MiB (soft): further calls
-    /// wait.
+    /// wait, as long as some are answered.
     pub call_bytes_soft: usize,
     /// Most bytes of calls without an answer, waiting or under way. Default 16 MiB (hard).
     pub call_bytes: usize,

@@ -33,10 +33,6 @@ pub(crate) struct Unsent {
     /// for references only.
     asked: usize,
     fetching: usize,
-    /// Since when the queue has been watched; nothing until somebody tells the time.
-    pub(crate) watched: Option<std::time::Duration>,
-    /// Whether a message has left since then.
-    pub(crate) moved: bool,
 }
 
 /// One message.
@@ -78,7 +74,6 @@ impl Unsent {
     pub(crate) fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.calls -= usize::from(matches!(item.what, What::Call { .. }));
-        self.moved = true;
         Some(item)
     }
 

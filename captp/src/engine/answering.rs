@@ -122,8 +122,9 @@ impl<H: Host> Engine<H> {
         }
         if let Some(entry) = row.answers.remove(token.answer.raw()) {
             row.call_bytes = row.call_bytes.saturating_sub(entry.bytes);
-            row.delivered -= usize::from(entry.delivered);
-            row.delivered_bytes -= if entry.delivered { entry.bytes } else { 0 };
+            if entry.delivered {
+                row.uncount_delivered(entry.bytes);
+            }
         }
         write::end_results(content, token.answer, true, &[]);
         self.transmit_content(token.conn, &[], content);

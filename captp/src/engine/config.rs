@@ -17,9 +17,10 @@ pub struct Config {
     /// How long whoever accepts a reference of ours waits for the vat that gave it to tell us.
     /// Default 10 s; after that the reference is broken.
     pub rendezvous: Duration,
-    /// For how long a connection at which calls wait for room, and none of them can leave, keeps its
-    /// window. Default 200 ms; then the window is doubled, up to the hard limits, as what waits may
-    /// be what the peer waits for. Needs [`Engine::handle_time`](crate::Engine::handle_time).
+    /// For how long calls wait at a soft limit, ours for room at the peer or the peer's to reach an
+    /// object, while none of them can go on. Default 200 ms; then the limit is doubled, up to the
+    /// hard one, as what waits may be what all others wait for. Needs
+    /// [`Engine::handle_time`](crate::Engine::handle_time).
     pub patience: Duration,
     /// Bytes of streaming calls on one reference that may be under way before the host should wait:
     /// see [`Engine::has_stream_room`](crate::Engine::has_stream_room). Default 64 KiB.

@@ -1,5 +1,7 @@
 //! The gate: calls of a peer that is at a soft limit wait, everything else goes on.
 //!
+//! So that nothing waits here for ever, the limits [give way](super::patience).
+//!
 //! A call that finds the gate closed is decoded, its target and references are resolved, and then it
 //! waits with what must not overtake it ([`Held`]). The queue is served by
 //! [`poll_output`](Engine::poll_output) whenever the vat has nothing else to do, one item of one
@@ -13,8 +15,8 @@ use crate::connection::{Connection, Pin, Way};
 use crate::engine::node::Kind;
 use crate::message::{EmbargoName, Target};
 use crate::{
-    AnswerToken, ConnId, Exception, ExportId, Host, Incoming, NodeId, ObjectKey, PeerMisbehaved,
-    WireCall,
+    AnswerToken, ConnId, Exception, ExportId, Host, Incoming, Limits, NodeId, ObjectKey,
+    PeerMisbehaved, WireCall,
 };
 
 impl<H: Host> Engine<H> {
@@ -213,8 +215,12 @@ impl<H: Host> Engine<H> {
                 true => None,
                 false => row.held.pop_front(),
             };
+            if item.is_some() {
+                row.gate_valve.moves();
+            }
             if row.held.is_empty() {
                 row.held.shrink_to(HELD_KEPT);
+                row.gate_valve.rest();
             } else {
                 self.holding.push_back(conn);
             }
@@ -309,8 +315,9 @@ impl<H: Host> Engine<H> {
         let queued = std::mem::take(&mut entry.queued);
         if let Some(row) = self.connections.get_mut(token.conn) {
             row.queued -= usize::from(queued);
-            row.delivered -= usize::from(was);
-            row.delivered_bytes -= if was { bytes } else { 0 };
+            if was {
+                row.uncount_delivered(bytes);
+            }
         }
     }
 
@@ -352,9 +359,41 @@ impl<H: Host> Engine<H> {
 impl<H: Host> Connection<H> {
     /// Whether the peer is at one of its soft limits.
     pub(crate) fn is_gate_closed(&self) -> bool {
-        self.delivered >= self.limits.answers_soft
-            || self.delivered_bytes >= self.limits.call_bytes_soft
+        self.delivered >= self.gate_calls()
+            || self.delivered_bytes >= self.gate_bytes()
             || self.outbound.len() > self.limits.outbound_soft
+    }
+
+    pub(super) fn gate_calls(&self) -> usize {
+        let Limits {
+            answers_soft,
+            answers,
+            ..
+        } = self.limits;
+        self.gate_valve.widened(answers_soft, answers)
+    }
+
+    pub(super) fn gate_bytes(&self) -> usize {
+        let Limits {
+            call_bytes_soft,
+            call_bytes,
+            ..
+        } = self.limits;
+        self.gate_valve.widened(call_bytes_soft, call_bytes)
+    }
+
+    /// An object no longer has a call of the peer. Once nothing waits and what is under way fits,
+    /// the gate is as wide as it was.
+    pub(super) fn uncount_delivered(&mut self, bytes: usize) {
+        self.delivered -= 1;
+        self.delivered_bytes -= bytes;
+        if self.gate_valve.is_open()
+            && self.held.is_empty()
+            && self.delivered < self.limits.answers_soft
+            && self.delivered_bytes < self.limits.call_bytes_soft
+        {
+            self.gate_valve.close();
+        }
     }
 }
 

@@ -5,32 +5,16 @@
 //! overtakes waiting calls must not lead the peer past them: a reference to something of the peer's
 //! own is described in a Return as a promise, whose Resolve waits behind the calls.
 //!
-//! # No deadlock
-//!
-//! Answers, resolutions and what ends something do not wait for room, so that two vats which are
-//! full of each other's calls go on. One case is left: a call that was made to serve a call of the
-//! peer waits behind calls which the peer does not answer before it has that answer (callbacks nested
-//! deeper than the window; resolutions that depend on answers). Nobody can tell that from a peer that
-//! is slow. So a queue from which nothing has left for [`Config::patience`](crate::Config::patience)
-//! has its window doubled, again and again, up to the hard limits: [`Limits::questions`] calls and
-//! twice [`Limits::question_bytes`], or what the peer said beyond which it ends the connection, if
-//! that is less. (Plain Cap'n Proto does not say it.) Nothing is reordered for it. Therefore no chain
-//! of callbacks waits for ever that has fewer calls under way than that, if the host
-//! [tells the time](Engine::handle_time). When nothing waits and the calls under way fit into it, the
-//! window is as it was.
-//!
-//! The window is not opened while the peer does not read: more calls would not help.
-
-use std::time::Duration;
+//! So that nothing waits here for ever, the limits [give way](super::patience).
 
 use super::Engine;
 use super::describe::Given;
 use super::node::Place;
 #[cfg(doc)]
 use crate::Limits;
-use crate::connection::Connection;
 use crate::connection::question::Sort;
 use crate::connection::unsent::{Item, What};
+use crate::connection::{Connection, Window};
 use crate::message::encode::{Built, Cap, Described};
 use crate::message::write::{self, CallHead};
 use crate::{ConnId, Content, Exception, ExportId, Host, ImportId, QuestionId, Transmit};
@@ -73,14 +57,18 @@ impl<H: Host> Connection<H> {
         )))
     }
 
-    fn window_calls(&self) -> usize {
-        let wide = self.window.calls.saturating_mul(1 << self.wide);
-        wide.min(self.window.most_calls).max(1)
+    pub(super) fn window_calls(&self) -> usize {
+        let Window {
+            calls, most_calls, ..
+        } = self.window;
+        self.window_valve.widened(calls, most_calls).max(1)
     }
 
-    fn window_bytes(&self) -> usize {
-        let wide = self.window.bytes.saturating_mul(1 << self.wide);
-        wide.min(self.window.most_bytes)
+    pub(super) fn window_bytes(&self) -> usize {
+        let Window {
+            bytes, most_bytes, ..
+        } = self.window;
+        self.window_valve.widened(bytes, most_bytes)
     }
 
     /// A question is answered; how many bytes it counted. Perhaps the window need not be wide any
@@ -88,20 +76,13 @@ impl<H: Host> Connection<H> {
     pub(crate) fn uncount_asked(&mut self, bytes: usize) {
         self.asked -= usize::from(bytes > 0);
         self.asked_bytes -= bytes;
-        if self.wide > 0 && self.unsent.is_none() {
-            let fits = self.asked < self.window.calls && self.asked_bytes < self.window.bytes;
-            self.wide = if fits { 0 } else { self.wide };
+        if self.window_valve.is_open()
+            && self.unsent.is_none()
+            && self.asked < self.window.calls
+            && self.asked_bytes < self.window.bytes
+        {
+            self.window_valve.close();
         }
-    }
-
-    /// Whether the window can be wider, and that may be of use.
-    fn can_widen(&self) -> bool {
-        let more = self.window_calls() < self.window.most_calls
-            || self.window_bytes() < self.window.most_bytes;
-        // Before the hello, nobody knows how far.
-        more && !self.awaits_hello
-            && self.wide < MOST_WIDE
-            && self.outbound.len() <= self.limits.outbound_soft
     }
 
     /// Whether one more call may wait, or why not.
@@ -432,8 +413,10 @@ impl<H: Host> Engine<H> {
         let followers: Vec<Transmit> = followers.collect();
         let mut bytes = std::mem::take(&mut unsent.bytes);
         let last = unsent.front().is_none();
+        row.window_valve.moves();
         if last {
             row.unsent = None;
+            row.window_valve.rest();
         }
         self.transmit_to(conn, |out| bytes.move_message(item.len, out));
         for mut follower in followers {
@@ -485,43 +468,4 @@ impl<H: Host> Engine<H> {
             What::Other => {}
         }
     }
-
-    // ---- time
-
-    /// When a queue from which nothing leaves has waited long enough.
-    pub(super) fn widening_due(&self) -> Option<Duration> {
-        let rows = self
-            .crowded
-            .iter()
-            .filter_map(|conn| self.connections.get(*conn));
-        let due = rows.filter(|row| row.can_widen()).filter_map(|row| {
-            let since = row.unsent.as_ref()?.watched;
-            Some(since.map_or(self.now, |since| since.saturating_add(self.config.patience)))
-        });
-        due.min()
-    }
-
-    /// Opens the windows of queues from which nothing has left for long.
-    pub(super) fn widen(&mut self) {
-        let (now, patience) = (self.now, self.config.patience);
-        for conn in &self.crowded {
-            let Some(row) = self.connections.get_mut(*conn) else {
-                continue;
-            };
-            let widens = row.can_widen();
-            let Some(unsent) = &mut row.unsent else {
-                continue;
-            };
-            match unsent.watched {
-                Some(since) if now < since.saturating_add(patience) => continue,
-                Some(_) if !unsent.moved && widens => row.wide += 1,
-                Some(_) | None => {}
-            }
-            unsent.watched = Some(now);
-            unsent.moved = false;
-        }
-    }
 }
-
-/// How often a window is doubled at most.
-const MOST_WIDE: u32 = 31;
