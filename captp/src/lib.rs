@@ -42,7 +42,9 @@
 //!   them. When a peer answers our call with one of its own to us, the question stays as it is until
 //!   the results are here.
 //! - **Calls for pipelining only** have question ids from 2^31 on. A peer that returns one does not
-//!   know the hint, and gets ordinary calls from then on.
+//!   know the hint, and gets ordinary calls from then on. One that goes on to another vat is an
+//!   ordinary call there: its Finish does not say when it is over, and what is under way for others
+//!   must be counted.
 //! - **Tribble rule.** What a peer was told that a promise or answer *is*, stays so for what the
 //!   peer sends there: the node is *pinned* to its place on that connection.
 //! - **Embargoes.** If a reference that was pipelined on comes back as one of ours, the promise and
@@ -60,6 +62,11 @@
 //! - **Streams.** The bytes of [streaming](LocalCall::is_streaming) calls on a reference are counted
 //!   from the send to the answer, which comes from the end of the chain; the window is fixed
 //!   ([`Config::stream_window`]). The engine tells whether there is room and holds nothing back.
+//! - **Soft limits** give way when nothing moves for [`Config::patience`], up to the hard ones,
+//!   since what waits may be what the peer waits for. A hello says both limits of its sender. Reads
+//!   are never paused for a peer that ignores them (plain Cap'n Proto is told none): Returns come in
+//!   the same stream as calls, and two full vats would wait for each other. It is aborted at the hard
+//!   limit.
 //! - **Idle connections** are the driver's business: [`Engine::is_idle`] tells. Closing one sends
 //!   nothing.
 //! - **Unimplemented.** An echo of something that every peer must know ends the connection. Of a
