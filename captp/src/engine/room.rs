@@ -369,14 +369,14 @@ impl<H: Host> Engine<H> {
             Names::Nothing => return,
             Names::Place(Place::Import { id, .. }) => {
                 if let Some(entry) = row.imports.get_mut(id.raw()) {
-                    entry.named = serial;
+                    entry.named = entry.named.max(serial);
                 }
                 return;
             }
             Names::Place(Place::Answer { question, .. }) | Names::Question(question) => question,
         };
         if let Some(entry) = row.question_mut(*question) {
-            entry.named = serial;
+            entry.named = entry.named.max(serial);
         }
     }
 

@@ -314,8 +314,9 @@ fn calls_of_other_vats_fill_half_of_the_room_only() {
 }
 
 /// Vat 0 has one call under way, and no room for more. Vat 1 has called the result of a call to vat
-/// 0, which is answered with something of vat 1's own.
-fn embargoed(limits: Limits) -> (Net, NodeId, Respond) {
+/// 0, which is answered with something of vat 1's own, and vat 0 has called that as well. What vat 1
+/// has as the result, what vat 0 has, and the call that is under way.
+fn embargoed(limits: Limits) -> (Net, NodeId, NodeId, Respond) {
     let (mut net, boot) = pair_with([limits, Limits::default()]);
     let mine = net.vats[0].object(7);
     net.vats[0].send(boot, 1, &[mine]);
@@ -327,16 +328,16 @@ fn embargoed(limits: Limits) -> (Net, NodeId, Respond) {
     net.run();
     let (_, given, respond) = next_call(&mut net, 0);
     net.vats[0].answer(respond, 0, &given);
-    net.vats[0].send(boot, 4, &[]);
+    net.vats[0].send(given[0], 4, &[]);
     net.run();
     take!(net.vats[1], Event::Returned { result: Ok(_), .. } => ());
-    (net, result, first)
+    (net, result, given[0], first)
 }
 
 #[test]
 fn a_disembargo_of_the_peer_overtakes_calls_of_our_own() {
     // No room ever, so that the call to the result is refused at once.
-    let (mut net, result, first) = embargoed(window(1).with_questions(1));
+    let (mut net, result, _, first) = embargoed(window(1).with_questions(1));
     take!(net.vats[1], Event::Returned { result: Err(reason), .. } => {
         assert_eq!(reason.kind(), ExceptionKind::Overloaded);
     });
@@ -350,7 +351,7 @@ fn a_disembargo_of_the_peer_overtakes_calls_of_our_own() {
 
 #[test]
 fn a_disembargo_of_the_peer_follows_its_calls_that_wait() {
-    let (mut net, result, first) = embargoed(window(1));
+    let (mut net, result, held, first) = embargoed(window(1));
     assert_eq!(waiting(&net, 0), 2);
     net.vats[1].send(result, 5, &[]);
     net.vats[1].answer(first, 0, &[]);
@@ -359,6 +360,9 @@ fn a_disembargo_of_the_peer_follows_its_calls_that_wait() {
     let (number, _, respond) = next_call(&mut net, 1);
     assert_eq!(number, 3);
     assert_eq!(next_call(&mut net, 1).0, 5);
+    // Which still names what is let go of.
+    net.vats[0].release(held);
+    net.run();
     net.vats[1].answer(respond, 0, &[]);
     net.run();
     assert_eq!(serve(&mut net, 1), [4]);
