@@ -11,7 +11,7 @@
 //! message that does. A Disembargo of another vat waits behind calls of other vats only: it follows
 //! those, and what it lifts may be what the peer's answers wait for.
 //!
-//! Law: messages leave in the order in which they came; the first one is always a call.
+//! Law: messages leave in the order in which they came; the first one always asks a question.
 
 use std::collections::VecDeque;
 
@@ -23,8 +23,9 @@ use crate::{ExportId, QuestionId, Transmit};
 pub(crate) struct Unsent {
     pub(crate) bytes: Transmit,
     items: VecDeque<Item>,
-    /// Calls among them.
+    /// Calls among them, and what else asks a question.
     calls: usize,
+    asks: usize,
     /// The last waiting call of another vat.
     pub(crate) forwarded: u64,
     /// What leaves right behind one of those: its serial number.
@@ -54,6 +55,8 @@ pub(crate) enum What {
         /// Its size as the peer counts it.
         bytes: usize,
     },
+    /// A Bootstrap or an Accept: needs a place in the peer's table.
+    Ask { question: QuestionId },
     /// A Resolve, which holds a count of its export: a new one of the same number must not be
     /// taken for it.
     Resolve { export: ExportId, serial: u64 },
@@ -64,6 +67,7 @@ pub(crate) enum What {
 impl Unsent {
     pub(crate) fn push(&mut self, item: Item) {
         self.calls += usize::from(matches!(item.what, What::Call { .. }));
+        self.asks += usize::from(matches!(item.what, What::Ask { .. }));
         self.items.push_back(item);
     }
 
@@ -74,6 +78,7 @@ impl Unsent {
     pub(crate) fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.calls -= usize::from(matches!(item.what, What::Call { .. }));
+        self.asks -= usize::from(matches!(item.what, What::Ask { .. }));
         Some(item)
     }
 
@@ -119,6 +124,11 @@ impl Unsent {
     /// How many of them will be answered.
     pub(crate) const fn asked(&self) -> usize {
         self.asked
+    }
+
+    /// How many messages besides calls ask a question.
+    pub(crate) const fn asks(&self) -> usize {
+        self.asks
     }
 
     pub(crate) const fn calls(&self) -> usize {

@@ -309,7 +309,7 @@ impl<H: Host> Engine<H> {
         };
         if !matches!(
             unsent.front().map(|item| item.what),
-            Some(What::Call { .. })
+            Some(What::Call { .. } | What::Ask { .. })
         ) {
             return Err(format!("{conn:?} keeps what waits for nothing"));
         }

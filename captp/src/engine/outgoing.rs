@@ -196,7 +196,7 @@ impl<H: Host> Engine<H> {
     pub(super) fn send_bootstrap(&mut self, conn: ConnId) -> NodeId {
         match self.new_question(conn) {
             Ok(question) => {
-                let names = [Names::Question(question)];
+                let names = [Names::Asks(question)];
                 self.transmit_behind(conn, &encode::bootstrap(question), &names);
                 let node = self.nodes.insert(Kind::Promise);
                 self.become_pipelined(node, conn, question, Path::Root);

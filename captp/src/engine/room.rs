@@ -21,7 +21,9 @@ use crate::{ConnId, Content, Exception, ExportId, Host, ImportId, QuestionId, Tr
 
 /// What a message that waits names.
 pub(super) enum Names<'a> {
-    /// A question that it asks.
+    /// A question that it asks, of whatever sort.
+    Asks(QuestionId),
+    /// A question.
     Question(QuestionId),
     /// Where it goes.
     Place(&'a Place),
@@ -117,9 +119,10 @@ impl<H: Host> Connection<H> {
         // What will not end by an answer.
         let asked = self.asked + self.unsent.as_ref().map_or(0, |unsent| unsent.asked());
         let kept = self.questions_len().saturating_sub(asked);
+        let asks = self.unsent.as_ref().map_or(0, |unsent| unsent.asks());
         let has_room = match sort {
             Sort::Call | Sort::Tail if call => kept < limit,
-            Sort::Call | Sort::Tail => sent < limit,
+            Sort::Call | Sort::Tail => sent + asks < limit,
             Sort::Pipeline => sent < limit && kept < limit - limit / 4,
         };
         if has_room {
@@ -236,10 +239,26 @@ impl<H: Host> Engine<H> {
         if !self.has_unsent(conn) {
             return self.transmit(conn, built, &[]);
         }
+        let asks = names.iter().find_map(|names| match names {
+            Names::Asks(question) => Some(*question),
+            Names::Question(_) | Names::Place(_) | Names::Nothing => None,
+        });
+        let what = asks.map_or(What::Other, |question| What::Ask { question });
         let segments = built.get_segments_for_output();
-        if let Some(serial) = self.put(conn, What::Other, |out| out.push(&segments, &[])) {
-            for names in names {
-                self.name(conn, names, serial);
+        let Some(serial) = self.put(conn, what, |out| out.push(&segments, &[])) else {
+            return;
+        };
+        for names in names {
+            self.name(conn, names, serial);
+        }
+        let row = self.connections.get_mut(conn);
+        if let (Some(row), Some(question)) = (row, asks)
+            && let Some(entry) = row.question_mut(question)
+        {
+            entry.waits = serial;
+            let sort = entry.sort;
+            if let Some(unsent) = &mut row.unsent {
+                unsent.add_question(sort);
             }
         }
     }
@@ -373,7 +392,9 @@ impl<H: Host> Engine<H> {
                 }
                 return;
             }
-            Names::Place(Place::Answer { question, .. }) | Names::Question(question) => question,
+            Names::Place(Place::Answer { question, .. })
+            | Names::Question(question)
+            | Names::Asks(question) => question,
         };
         if let Some(entry) = row.question_mut(*question) {
             entry.named = entry.named.max(serial);
@@ -401,11 +422,14 @@ impl<H: Host> Engine<H> {
         let row = self.connections.get_mut(conn)?;
         let unsent = row.unsent.as_ref()?;
         let item = *unsent.front()?;
-        if let What::Call { sort, bytes, .. } = item.what {
-            let others = row.sent_questions();
-            if !row.has_room(sort, bytes, others) {
-                return None;
-            }
+        let others = row.sent_questions();
+        let has_room = match item.what {
+            What::Call { sort, bytes, .. } => row.has_room(sort, bytes, others),
+            What::Ask { .. } => others < row.window.most_calls,
+            What::Resolve { .. } | What::Other => true,
+        };
+        if !has_room {
+            return None;
         }
         let unsent = row.unsent.as_mut()?;
         unsent.pop();
@@ -454,6 +478,17 @@ impl<H: Host> Engine<H> {
                     row.asked += 1;
                     row.asked_bytes += bytes;
                 }
+                if let Some(unsent) = &mut row.unsent {
+                    unsent.remove_question(sort);
+                }
+            }
+            What::Ask { question } => {
+                let entry = row.question_mut(question);
+                let Some(entry) = entry.filter(|entry| entry.waits == item.serial) else {
+                    return;
+                };
+                entry.waits = 0;
+                let sort = entry.sort;
                 if let Some(unsent) = &mut row.unsent {
                     unsent.remove_question(sort);
                 }

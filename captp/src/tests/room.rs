@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::handoff::{EXPORTER, GIFTER, RECIPIENT, TO_EXPORTER, Trio, hush};
 use super::hints::ask_for_reference;
 use super::net::{Event, Net, Respond, Vat, take};
-use crate::{ConnId, ConnOptions, ExceptionKind, Limits, NodeId, Transmit};
+use crate::{ConnId, ConnOptions, ExceptionKind, Limits, NodeId, NodeState, Transmit};
 
 /// Room for that many calls.
 fn window(calls: usize) -> Limits {
@@ -311,6 +311,28 @@ fn calls_of_other_vats_fill_half_of_the_room_only() {
     net.vats[1].send(host, 10, &[]);
     net.vats[1].send(host, 11, &[]);
     assert_eq!(serve(&mut net, 2), [0, 1, 2, 10, 11]);
+}
+
+#[test]
+fn what_asks_for_something_behind_waiting_calls_does_not_take_their_place() {
+    let (mut net, boot) = pair_with([window(1).with_questions(4), Limits::default()]);
+    let conn = net.conn(0, 0);
+    net.vats[0].send(boot, 1, &[]);
+    net.vats[0].send(boot, 2, &[]);
+    // These do not end by themselves, and leave one place.
+    for number in 3..6 {
+        let result = net.vats[0].engine.promise();
+        let mut call = net.vats[0].call(number, &[], Some(result));
+        call.pipeline_only = true;
+        net.vats[0].engine.send(boot, call);
+        net.vats[0].collect();
+    }
+    net.vats[0].send(boot, 6, &[]);
+    let asked: Vec<NodeId> = (0..4).map(|_| net.vats[0].engine.bootstrap(conn)).collect();
+    net.vats[0].send(asked[2], 7, &[]);
+    let refused = net.vats[0].engine.state(asked[3]);
+    assert!(matches!(refused, NodeState::Broken(_)), "{refused:?}");
+    assert_eq!(serve(&mut net, 1), [1, 2, 3, 4, 5, 6, 7]);
 }
 
 /// Vat 0 has one call under way, and no room for more. Vat 1 has called the result of a call to vat

@@ -155,7 +155,7 @@ impl<H: Host> Engine<H> {
         };
         let embargo = called.then(|| self.embargo_vine(vine));
         let accept = encode::accept(question, &contact.claim, embargo.as_deref());
-        self.transmit_behind(conn, &accept, &[Names::Question(question)]);
+        self.transmit_behind(conn, &accept, &[Names::Asks(question)]);
         if may_end {
             if let Some(entry) = self.question_mut(conn, question) {
                 entry.asker = Asker::Gift(id);
