@@ -12,7 +12,7 @@ use vat::net::{Credentials, Dialing, Listener, Peers, Stream};
 use vat::prelude::*;
 use vat::sturdy::{Address, Identity, Seed, UnixPath, VatId};
 
-use super::vat::{Bench, BenchRef, Object};
+use super::vat::{BenchRef, Object};
 
 /// What the gifter offers.
 #[vat::interface(id = 0x9d1be6b2a1d04c57)]
