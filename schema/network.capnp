@@ -38,7 +38,8 @@ struct Hello {
 }
 
 struct Limits {
-  # What the sender of the hello accepts. 0 means that it does not say.
+  # What the sender of the hello accepts. 0 means that it does not say. Who has not read the hello yet
+  # does not know: limits far below those of others do not suit their first messages.
 
   messageBytes @0 :UInt64;
   # Largest message.

@@ -79,9 +79,10 @@ pub struct PeerHello {
     /// sent.
     pub fds_per_message: Option<u32>,
     /// Most unfinished calls it takes before it lets further ones wait; `None` if it did not say.
-    /// No more are sent, as long as answers come.
+    /// No more are sent once the hello has come, as long as answers come.
     pub calls_soft: Option<u32>,
-    /// Most unfinished calls it takes at all; `None` if it did not say. No more are sent.
+    /// Most unfinished calls it takes at all; `None` if it did not say. No more are sent once the
+    /// hello has come, if none is [for references only](crate::LocalCall::pipeline_only).
     pub calls: Option<u32>,
     /// Most bytes of unfinished calls it takes before it lets further ones wait; `None` if it did
     /// not say. No more are sent, as long as answers come.

@@ -32,7 +32,9 @@ pub trait LocalCall {
     /// Whether only the references inside the answer are wanted, as promises, and not the answer
     /// itself. If the call leaves the vat, its reply gets an exception at once, and the promises
     /// stand for what the callee answers. When the last of them is gone, the callee is told; unlike
-    /// with other calls it may then cancel the call. Default: no.
+    /// with other calls it may then cancel the call. When the callee is done with it is not told: such
+    /// calls count in no limit of what is under way, and too many of them let the peer end the
+    /// connection. Default: no.
     fn pipeline_only(&self) -> bool {
         false
     }

@@ -23,7 +23,7 @@
 /// | [`kept_bytes`](Self::kept_bytes) | 16 MiB | when answering | the call fails as overloaded |
 /// | [`questions_soft`](Self::questions_soft) | 4,096 calls | when sending | our calls wait |
 /// | [`questions`](Self::questions) | 16,384 calls | when sending | our calls wait whatever happens |
-/// | [`question_bytes`](Self::question_bytes) | 8 MiB | when sending | our calls wait |
+/// | [`question_bytes`](Self::question_bytes) | 8 MiB; never more than twice as much | when sending | our calls wait |
 /// | [`waiting_calls`](Self::waiting_calls) | 262,144 calls | when sending | the call fails as overloaded |
 /// | [`waiting_bytes`](Self::waiting_bytes) | 64 MiB | when sending | the call fails as overloaded |
 /// | [`exports`](Self::exports) | 10,000 | when sending | the call or answer fails as overloaded |
@@ -54,7 +54,8 @@ pub struct Limits {
     /// Largest hello. Default 4 KiB. A larger first message aborts the connection as soon as its
     /// length is known, where one is expected.
     pub hello_bytes: usize,
-    /// Most segments in one arriving message. Default 512. More: abort.
+    /// Most segments in one arriving message. Default 512. More: abort. The peer is not told: vats
+    /// send up to 65.
     pub segments: usize,
     /// Deepest nesting of pointers in an arriving message, and longest path of a pipelined call.
     /// Default 64. Beyond: the reader gets an error; in the envelope: abort.

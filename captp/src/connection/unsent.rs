@@ -30,6 +30,7 @@ pub(crate) struct Unsent {
     pub(crate) forwarded: u64,
     /// What leaves right behind one of those: its serial number.
     followers: VecDeque<(u64, Transmit)>,
+    follower_bytes: usize,
     /// Questions of waiting calls in the table: those which will be answered, and those which are
     /// for references only.
     asked: usize,
@@ -84,19 +85,25 @@ impl Unsent {
 
     /// A message leaves behind the last waiting call of another vat.
     pub(crate) fn follow(&mut self, message: Transmit) {
+        self.follower_bytes += message.len();
         self.followers.push_back((self.forwarded, message));
+    }
+
+    /// How many messages do so.
+    pub(crate) fn followers(&self) -> usize {
+        self.followers.len()
     }
 
     /// The next message that has nothing left to wait for when this one has left.
     pub(crate) fn next_follower(&mut self, left: u64) -> Option<Transmit> {
         let (_, message) = self.followers.pop_front_if(|(after, _)| *after <= left)?;
+        self.follower_bytes -= message.len();
         Some(message)
     }
 
     /// Bytes that wait.
     pub(crate) fn weight(&self) -> usize {
-        let followers = self.followers.iter().map(|(_, message)| message.len());
-        self.bytes.len() + followers.sum::<usize>()
+        self.bytes.len() + self.follower_bytes
     }
 
     /// A call that waits has its question in the table.

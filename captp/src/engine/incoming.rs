@@ -583,7 +583,7 @@ impl<H: Host> Engine<H> {
             }
         };
         let built = encode::receiver_loopback(place.as_ref(), id);
-        self.transmit_disembargo(conn, &built, place.as_ref());
+        self.transmit_disembargo(conn, conn, &built, place.as_ref());
         Ok(())
     }
 
@@ -593,7 +593,7 @@ impl<H: Host> Engine<H> {
         match at {
             Some((on, place)) if on == conn => {
                 let built = encode::receiver_loopback(Some(place), id);
-                self.transmit_disembargo(conn, &built, Some(place));
+                self.transmit_disembargo(conn, conn, &built, Some(place));
             }
             _ => self.abort(conn, PeerMisbehaved::DisembargoTarget),
         }

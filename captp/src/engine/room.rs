@@ -17,7 +17,9 @@ use crate::connection::unsent::{Item, What};
 use crate::connection::{Connection, Window};
 use crate::message::encode::{Built, Cap, Described};
 use crate::message::write::{self, CallHead};
-use crate::{ConnId, Content, Exception, ExportId, Host, ImportId, QuestionId, Transmit};
+use crate::{
+    ConnId, Content, Exception, ExportId, Host, ImportId, PeerMisbehaved, QuestionId, Transmit,
+};
 
 /// What a message that waits names.
 pub(super) enum Names<'a> {
@@ -264,18 +266,31 @@ impl<H: Host> Engine<H> {
     }
 
     /// Sends a Disembargo of another vat on its way, to this place. It follows calls of that vat; our
-    /// own came before the peer was told what it is about, or need not come before.
+    /// own came before the peer was told what it is about, or need not come before. `from`: who sent
+    /// it, and loses the connection if too many wait.
     pub(super) fn transmit_disembargo(
         &mut self,
+        from: ConnId,
         conn: ConnId,
         built: &Built,
         place: Option<&Place>,
     ) {
         let row = self.connections.get_mut(conn);
-        let unsent = row.and_then(|row| row.unsent.as_mut());
-        let Some(unsent) = unsent.filter(|unsent| unsent.is_named(unsent.forwarded)) else {
+        let waits = |row: &&mut Connection<H>| {
+            let unsent = row.unsent.as_ref();
+            unsent.is_some_and(|unsent| unsent.is_named(unsent.forwarded))
+        };
+        let Some(row) = row.filter(waits) else {
             return self.transmit(conn, built, &[]);
         };
+        let limit = row.limits.embargoes;
+        let Some(unsent) = &mut row.unsent else {
+            return;
+        };
+        if unsent.followers() >= limit {
+            let what = "disembargoes that wait behind calls";
+            return self.abort(from, PeerMisbehaved::TableFull { what, limit });
+        }
         let mut message = Transmit::new();
         message.push(&built.get_segments_for_output(), &[]);
         unsent.follow(message);

@@ -153,7 +153,7 @@ impl<H: Host> Engine<H> {
             Pending::Job(job) => self.outputs.push_back(Output::Run(job)),
             Pending::Bounce { conn, id } => {
                 self.uncount_bounce(conn);
-                self.transmit_disembargo(conn, &encode::receiver_loopback(None, id), None);
+                self.transmit_disembargo(conn, conn, &encode::receiver_loopback(None, id), None);
             }
         }
     }

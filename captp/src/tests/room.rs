@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use super::handoff::{EXPORTER, GIFTER, RECIPIENT, TO_EXPORTER, Trio, hush};
 use super::hints::ask_for_reference;
+use super::hostile::framed;
 use super::net::{Event, Net, Respond, Vat, take};
-use crate::{ConnId, ConnOptions, ExceptionKind, Limits, NodeId, NodeState, Transmit};
+use crate::{
+    CloseReason, ConnId, ConnOptions, ExceptionKind, Limits, NodeId, NodeState, PeerMisbehaved,
+    Transmit,
+};
 
 /// Room for that many calls.
 fn window(calls: usize) -> Limits {
@@ -388,6 +392,38 @@ fn a_disembargo_of_the_peer_follows_its_calls_that_wait() {
     net.vats[1].answer(respond, 0, &[]);
     net.run();
     assert_eq!(serve(&mut net, 1), [4]);
+}
+
+#[test]
+fn disembargoes_of_the_peer_that_wait_behind_calls_have_a_limit() {
+    let (mut net, ..) = embargoed(window(1).with_embargoes(3));
+    let conn = net.conn(0, 0);
+    let again = |net: &mut Net| {
+        let bytes = framed(|to| {
+            let mut disembargo = to.init_disembargo();
+            let target = disembargo.reborrow().init_target();
+            let mut answer = target.init_promised_answer();
+            answer.set_question_id(0);
+            answer.init_transform(1).get(0).set_get_pointer_field(0);
+            disembargo.init_context().set_sender_loopback(9);
+        });
+        net.vats[0].feed(conn, &bytes, Vec::new());
+    };
+    // One waits: that of the peer's engine itself.
+    let bytes = |net: &Net| net.vats[0].engine.stats(conn).unwrap().waiting_bytes;
+    let before = bytes(&net);
+    again(&mut net);
+    let each = bytes(&net) - before;
+    assert!(each > 0);
+    again(&mut net);
+    assert_eq!(bytes(&net), before + 2 * each);
+    again(&mut net);
+    let closed = net.vats[0].events.iter().find_map(|event| match event {
+        Event::Closed(_, CloseReason::PeerMisbehaved(fault)) => Some(fault),
+        _ => None,
+    });
+    let what = "disembargoes that wait behind calls";
+    assert_eq!(closed, Some(&PeerMisbehaved::TableFull { what, limit: 3 }));
 }
 
 #[test]

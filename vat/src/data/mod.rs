@@ -61,11 +61,13 @@ use crate::schema::{FieldShape, Registry, Type};
 ///
 /// - *Sent*, 16 KiB or more are not copied: the socket gets them from where they lie. They count
 ///   against all limits of the connection (message size, what waits to be sent, what is in flight)
-///   until they have left. The message has a segment for each, up to 64; further ones are copied
-///   like fewer bytes are.
+///   until they have left; what else they keep alive does not. So copy a slice of something larger
+///   before it is sent, if many may wait. The message has a segment for each, up to 64; further ones
+///   are copied like fewer bytes are.
 /// - *Received*, 16 KiB or more that are at least a quarter of their message are not copied: the
 ///   value keeps the received message alive. So what is kept takes at most four times its size.
-///   Anything else is copied into memory of its own. To keep a small slice of a large value, copy
+///   Anything else is copied into memory of its own, and so is what came in one piece with the
+///   beginning of its message (up to 64 KiB), once. To keep a small slice of a large value, copy
 ///   it: `Bytes::copy_from_slice(&large[..10])`.
 /// - With `Vec<u8>` both sides copy everything once. Below 16 KiB the two cost the same.
 ///
@@ -95,7 +97,7 @@ use crate::schema::{FieldShape, Registry, Type};
 ///     fn part(&self, _: &Turn, from: u32, to: u32) -> Result<Bytes> {
 ///         let (from, to) = (from as usize, to as usize);
 ///         match from <= to && to <= self.0.len() {
-///             true => Ok(self.0.slice(from..to)),
+///             true => Ok(Bytes::copy_from_slice(&self.0[from..to])), // keeps nothing else alive
 ///             false => Err(Error::failed("there is not that much")),
 ///         }
 ///     }

@@ -182,12 +182,10 @@ impl AsyncRead for Socket {
             Kind::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
             Kind::Unix(socket) => {
                 let room = buf.remaining();
-                let count = ready!(socket.poll_read(cx, |socket| {
-                    descriptor::receive_plain(socket, buf.initialize_unfilled())
-                }))?;
-                if count > 0 && count < room {
-                    socket.nothing_left();
-                }
+                let receive =
+                    |socket: &_| descriptor::receive_plain(socket, buf.initialize_unfilled());
+                let took_all = |count: &usize| (1..room).contains(count);
+                let count = ready!(socket.poll_read(cx, receive, took_all))?;
                 buf.advance(count);
                 Poll::Ready(Ok(()))
             }

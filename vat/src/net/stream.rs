@@ -217,13 +217,13 @@ impl Stream {
         match &mut self.transport {
             Transport::Descriptors(socket) => {
                 let room = buffer.len();
-                let received =
-                    socket.poll_read(cx, |socket| descriptor::receive(socket, &mut *buffer));
-                let (bytes, descriptors) = ready!(received)?;
+                let receive = |socket: &_| descriptor::receive(socket, &mut *buffer);
                 // The kernel ends a piece early behind descriptors only.
-                if bytes > 0 && bytes < room && descriptors.is_empty() {
-                    socket.nothing_left();
-                }
+                let took_all = |(bytes, descriptors): &(usize, Vec<_>)| {
+                    (1..room).contains(bytes) && descriptors.is_empty()
+                };
+                let received = socket.poll_read(cx, receive, took_all);
+                let (bytes, descriptors) = ready!(received)?;
                 Poll::Ready(Ok(Received { bytes, descriptors }))
             }
             Transport::Plain(socket) => poll_read(socket, cx, buffer),

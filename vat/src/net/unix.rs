@@ -53,11 +53,13 @@ impl UnixSocket {
         Arc::into_inner(self.socket).ok_or_else(unwatched)
     }
 
-    /// Reads with `operation` as soon as there is something.
+    /// Reads with `operation` as soon as there is something. If it `took_all` that was there, the next
+    /// one waits for more, which spares the system call that would find nothing.
     pub(super) fn poll_read<T>(
         &mut self,
         cx: &mut Context<'_>,
         mut operation: impl FnMut(&UnixStream) -> io::Result<T>,
+        took_all: impl Fn(&T) -> bool,
     ) -> Poll<io::Result<T>> {
         let watched = self.watched.as_ref().ok_or_else(unwatched)?;
         loop {
@@ -72,17 +74,14 @@ impl UnixSocket {
                 // The readiness was outdated; waiting again registers the waker.
                 Err(_) => {}
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(result) => return Poll::Ready(result),
+                Ok(result) => {
+                    // What has arrived since the readiness was learnt makes it a newer one.
+                    if result.as_ref().is_ok_and(&took_all) {
+                        ready.clear_ready();
+                    }
+                    return Poll::Ready(result);
+                }
             }
-        }
-    }
-
-    /// Remembers that all that was there has been received, which spares the system call that would
-    /// find out. What arrives later makes the socket readable again.
-    pub(super) fn nothing_left(&self) {
-        let none = |_: &_| Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        if let Some(watched) = &self.watched {
-            drop(watched.try_io(Interest::READABLE, none));
         }
     }
 

@@ -166,7 +166,7 @@ impl<H: Host> Engine<H> {
             let name = Rc::clone(name);
             return self.hold_disembargo(conn, id, serial, name);
         }
-        self.pass_along(vine, name);
+        self.pass_along(conn, vine, name);
         Ok(())
     }
 
@@ -183,11 +183,11 @@ impl<H: Host> Engine<H> {
         if let Some(entry) = entry.filter(|entry| entry.serial == serial)
             && let State::Vine(vine) = entry.state
         {
-            self.pass_along(vine, name);
+            self.pass_along(conn, vine, name);
         }
     }
 
-    fn pass_along(&mut self, vine: Vine, name: &EmbargoName) {
+    fn pass_along(&mut self, from: ConnId, vine: Vine, name: &EmbargoName) {
         let (to, place) = match vine {
             Vine::Given { conn, question } => {
                 let place = Place::Answer {
@@ -205,6 +205,6 @@ impl<H: Host> Engine<H> {
             Vine::Closed => return,
         };
         let built = encode::accept_disembargo(&place, name);
-        self.transmit_disembargo(to, &built, Some(&place));
+        self.transmit_disembargo(from, to, &built, Some(&place));
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! Whoever can reach a port can connect to it, and a key costs nothing to make. So what one caller
 //! can take from the others is bounded by what is hard to have many of: addresses. A *source* is an
-//! IPv4 address or an IPv6 network of 64 bits, and one of 48 bits is a larger one; all local callers, on Unix sockets, are one more, with
-//! room of its own, so that a flood from the network does not lock the operator out.
+//! IPv4 address or an IPv6 network of 64 bits, and one of 48 bits is a larger one; all local callers,
+//! on Unix sockets, are one more, with room of its own, so that a flood from the network does not
+//! lock the operator out.
 //!
 //! A connection beyond a limit is closed at once, before anything of it is read or allocated.
 

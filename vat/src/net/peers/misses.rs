@@ -29,7 +29,7 @@ impl Misses {
         }
     }
 
-    /// Whether one more may be asked for. If not: the how manieth this is that is refused, counted
+    /// Whether one more may be asked for. If not: how many have been refused, with this one, counted
     /// since the peer last left it alone for as long as it takes until all are there again. One that
     /// goes on guessing as fast as it may is told of once, and closed in the end.
     fn admit(&mut self, now: Instant, rate: Rate) -> Result<(), u32> {
