@@ -103,7 +103,7 @@ impl<H: Host> Engine<H> {
         else {
             return None;
         };
-        let called = far.conn == conn && (far.called || called);
+        let called = far.given && far.conn == conn && (far.called || called);
         let (Place::Import { id, .. }, true) = (&far.place, called) else {
             return None;
         };
@@ -111,6 +111,7 @@ impl<H: Host> Engine<H> {
         let passes = match &self.nodes.get(*to)?.kind {
             Kind::Far(next) => next.conn != conn,
             Kind::Gift(gift) => gift.claimed || gift.from != conn,
+            // Ours to export, or what waits for a gift.
             Kind::Object(_) | Kind::Promise => true,
             Kind::Broken(_) | Kind::Link { .. } => false,
         };

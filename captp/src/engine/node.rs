@@ -81,8 +81,10 @@ pub(crate) struct Far {
     pub(crate) called: bool,
     /// How many exports and answers of the same connection stand for this very place.
     pub(crate) pins: u32,
-    /// The import that is pinned instead of this place inside an answer. Counted and pinned.
+    /// The import that is pinned instead of this place. Counted and pinned.
     pub(crate) via: Option<NodeId>,
+    /// Whether it became a gift.
+    pub(crate) given: bool,
 }
 
 impl Far {
@@ -94,6 +96,7 @@ impl Far {
             called: false,
             pins: 0,
             via: None,
+            given: false,
         }
     }
 }
@@ -584,23 +587,33 @@ impl<H: Host> Nodes<H> {
             return 0;
         };
         let followers = node.take_followers();
+        let giver = match self.get(to).map(|node| &node.kind) {
+            Some(Kind::Gift(gift)) => Some(gift.from),
+            _ => None,
+        };
         let slot = self.follow(to, id);
         if let Some(node) = self.get_mut(id) {
-            let far = match std::mem::replace(&mut node.kind, Kind::Promise) {
+            let mut far = match std::mem::replace(&mut node.kind, Kind::Promise) {
                 Kind::Far(far) if far.pins > 0 => Some(Box::new(far)),
                 _ => None,
             };
+            if let Some(far) = &mut far {
+                far.given |= giver == Some(far.conn);
+            }
             node.kind = Kind::Link { to, slot, far };
         }
         for follower in &followers {
             let place = self.follow(to, *follower);
             if let Some(Node {
-                kind: Kind::Link { to: old, slot, .. },
+                kind: Kind::Link { to: old, slot, far },
                 ..
             }) = self.get_mut(*follower)
             {
                 *old = to;
                 *slot = place;
+                if let Some(far) = far {
+                    far.given |= giver == Some(far.conn);
+                }
             }
         }
         followers.len()

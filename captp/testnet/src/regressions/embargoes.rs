@@ -210,3 +210,30 @@ fn a_name_that_is_used_for_something_else_meanwhile_leads_there_no_more() {
     ];
     holds(Setup::new(2, &[(0, 1)]), &run.concat());
 }
+
+/// Something that vat 0 had called, and had given back in the answer to call 8, became another
+/// promise of vat 1, and that came home: no gift. What vat 0 got by the name of that answer learns
+/// what has become of it.
+#[test]
+fn a_promise_that_came_home_by_way_of_another_is_known_for_what_it_becomes() {
+    let promise = |id| vec![Op::Promise { id, vat: 1 }];
+    let run = [
+        bootstrap(1, 1, 0),
+        promise(2),
+        promise(3),
+        promise(4),
+        call(5, result(1, 0), &[(0, made(2))], &[]),
+        call(6, result(1, 0), &[(0, made(3))], &[]),
+        call(7, result(1, 0), &[(0, made(4))], &[]),
+        call(8, result(1, 0), &[], &[0]),
+        deliver(1, 0, 5),
+        call(9, param(5, 0), &[], &[]),
+        answer(10, 8, param(5, 0)),
+        resolve(2, made(3)),
+        call(11, result(1, 0), &[], &[0]),
+        resolve(3, result(11, 0)),
+        resolve(4, result(8, 0)),
+        deliver(1, 0, 4),
+    ];
+    holds(Setup::new(2, &[(0, 1)]), &run.concat());
+}
