@@ -245,6 +245,11 @@ impl<H: Host> Connection<H> {
         self.serial
     }
 
+    /// The last number that was given.
+    pub(crate) const fn last_serial(&self) -> u64 {
+        self.serial
+    }
+
     /// A new question, counted as far as it counts; its id.
     pub(crate) fn ask(&mut self, mut question: Question<H>) -> QuestionId {
         question.trip = self.round_trips + 1;
@@ -288,10 +293,13 @@ impl<H: Host> Connection<H> {
             true => self.pipelines.remove(id.raw()),
             false => self.questions.remove(id.raw()),
         }?;
-        if question.waits > 0
-            && let Some(unsent) = &mut self.unsent
-        {
-            unsent.remove_question(question.sort);
+        if let Some(unsent) = &mut self.unsent {
+            if question.waits > 0 {
+                unsent.remove_question(question.sort);
+            }
+            if question.lingers {
+                unsent.forget(question.named);
+            }
         }
         Some(question)
     }

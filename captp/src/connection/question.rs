@@ -13,6 +13,9 @@
 //!    that is answered → 3 or freed. Until then everything stays as if there had been no Return, so
 //!    that cancelling and pipelining need no other way.
 //!
+//! 5. *Ended*: nothing here needs it, but the Finish still waits behind calls that name it (see
+//!    [`super::unsent`]), so that the peer keeps the answer and counts it. Finish out → freed.
+//!
 //! Two sorts of calls whose results do not come here live as long as something refers to them:
 //! an answer of ours that stands for them ([`Question::held`]), or a reference inside them.
 //!
@@ -54,6 +57,10 @@ pub(crate) struct Question<H: Host> {
     pub(crate) waits: u64,
     /// The last message that waited for room and named it.
     pub(crate) named: u64,
+    /// Whether it counts among those that waiting messages keep in the peer's table for long.
+    pub(crate) lingers: bool,
+    /// Whether its Finish waits behind the last message that names it.
+    pub(crate) finish_waits: bool,
     /// Which round trip it belongs to, from 1 on: one more than those whose answers were there
     /// when it was asked.
     pub(crate) trip: u64,
@@ -73,6 +80,8 @@ pub(crate) enum State {
     Answered,
     /// 4.
     Taking(AnswerId),
+    /// 5.
+    Ended,
 }
 
 /// What is to become of the results.
@@ -116,6 +125,8 @@ impl<H: Host> Question<H> {
             bytes: 0,
             waits: 0,
             named: 0,
+            lingers: false,
+            finish_waits: false,
             trip: 0,
         }
     }
@@ -136,6 +147,13 @@ impl<H: Host> Question<H> {
     pub(crate) fn unpin(&mut self) -> bool {
         self.pins = self.pins.saturating_sub(1);
         self.pins == 0 && self.state == State::Answered && self.sort == Sort::Call
+    }
+
+    /// Whether it stays in the peer's table for long if the message with this number, which waits,
+    /// names it: it is there already, or its own call waits far before. `most`: how many the peer
+    /// takes. Of those whose calls wait not far before there are at most a quarter of them at a time.
+    pub(crate) const fn would_linger(&self, serial: u64, most: usize) -> bool {
+        self.waits == 0 || serial.saturating_sub(self.waits) > most as u64 / 4
     }
 
     /// Whether nothing refers any more to results that are not to come here.

@@ -11,12 +11,16 @@
 //! message that does. A Disembargo of another vat waits behind calls of other vats only: it follows
 //! those, and what it lifts may be what the peer's answers wait for.
 //!
+//! What ends something, or a Disembargo of another vat, *follows* the last message that it must not
+//! overtake: it leaves right behind that one, past whatever else waits. So an answer that waiting
+//! calls name is kept at the peer no longer than those wait.
+//!
 //! Law: messages leave in the order in which they came; the first one always asks a question.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::question::Sort;
-use crate::{ExportId, QuestionId, Transmit};
+use crate::{ExportId, ImportId, QuestionId, Transmit};
 
 /// The queue.
 #[derive(Default)]
@@ -28,9 +32,14 @@ pub(crate) struct Unsent {
     asks: usize,
     /// The last waiting call of another vat.
     pub(crate) forwarded: u64,
-    /// What leaves right behind one of those: its serial number.
-    followers: VecDeque<(u64, Transmit)>,
+    /// What leaves right behind a message with this serial number, in the order in which it came.
+    followers: BTreeMap<(u64, u64), Follower>,
     follower_bytes: usize,
+    /// Disembargoes and Finishes among them.
+    disembargoes: usize,
+    finishes: usize,
+    /// Questions that stay in the peer's table for long, because messages name them.
+    lingering: usize,
     /// Questions of waiting calls in the table: those which will be answered, and those which are
     /// for references only.
     asked: usize,
@@ -44,6 +53,43 @@ pub(crate) struct Item {
     /// Bytes in the queue.
     pub(crate) len: usize,
     pub(crate) what: What,
+    /// How many lingering questions this is the last message to name.
+    last_for: usize,
+}
+
+impl Item {
+    pub(crate) const fn new(serial: u64, len: usize, what: What) -> Self {
+        Self {
+            serial,
+            len,
+            what,
+            last_for: 0,
+        }
+    }
+}
+
+/// What leaves right behind a message.
+pub(crate) enum Follower {
+    /// A Disembargo of another vat.
+    Disembargo(Transmit),
+    Finish {
+        question: QuestionId,
+        /// Whether the references in the results are released.
+        all: bool,
+    },
+    Release {
+        import: ImportId,
+        refs: u32,
+    },
+}
+
+impl Follower {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Disembargo(message) => message.len(),
+            Self::Finish { .. } | Self::Release { .. } => SHORT_MESSAGE,
+        }
+    }
 }
 
 /// What a message that waits is.
@@ -80,25 +126,68 @@ impl Unsent {
         let item = self.items.pop_front()?;
         self.calls -= usize::from(matches!(item.what, What::Call { .. }));
         self.asks -= usize::from(matches!(item.what, What::Ask { .. }));
+        self.lingering -= item.last_for;
         Some(item)
     }
 
-    /// A message leaves behind the last waiting call of another vat.
-    pub(crate) fn follow(&mut self, message: Transmit) {
-        self.follower_bytes += message.len();
-        self.followers.push_back((self.forwarded, message));
+    /// A message with the serial number `serial`, which waits, names a lingering question that
+    /// `last` was the last one to name.
+    pub(crate) fn linger(&mut self, last: u64, serial: u64) {
+        self.forget(last);
+        if let Some(item) = self.item_mut(serial) {
+            item.last_for += 1;
+            self.lingering += 1;
+        }
     }
 
-    /// How many messages do so.
-    pub(crate) fn followers(&self) -> usize {
-        self.followers.len()
+    /// A lingering question that this message was the last to name is gone.
+    pub(crate) fn forget(&mut self, last: u64) {
+        if let Some(item) = self.item_mut(last) {
+            item.last_for -= 1;
+            self.lingering -= 1;
+        }
+    }
+
+    fn item_mut(&mut self, serial: u64) -> Option<&mut Item> {
+        let at = self.items.binary_search_by_key(&serial, |item| item.serial);
+        self.items.get_mut(at.ok()?)
+    }
+
+    /// How many questions stay in the peer's table for long, because messages name them.
+    pub(crate) const fn lingering(&self) -> usize {
+        self.lingering
+    }
+
+    /// Something leaves right behind the waiting message with the serial number `after`; `serial` is
+    /// its own.
+    pub(crate) fn follow(&mut self, after: u64, serial: u64, follower: Follower) {
+        self.follower_bytes += follower.weight();
+        self.disembargoes += usize::from(matches!(follower, Follower::Disembargo(_)));
+        self.finishes += usize::from(matches!(follower, Follower::Finish { .. }));
+        self.followers.insert((after, serial), follower);
+    }
+
+    /// How many Disembargoes of other vats wait.
+    pub(crate) const fn disembargoes(&self) -> usize {
+        self.disembargoes
+    }
+
+    /// How many Finishes wait.
+    pub(crate) const fn finishes(&self) -> usize {
+        self.finishes
     }
 
     /// The next message that has nothing left to wait for when this one has left.
-    pub(crate) fn next_follower(&mut self, left: u64) -> Option<Transmit> {
-        let (_, message) = self.followers.pop_front_if(|(after, _)| *after <= left)?;
-        self.follower_bytes -= message.len();
-        Some(message)
+    pub(crate) fn next_follower(&mut self, left: u64) -> Option<Follower> {
+        let first = self.followers.first_entry()?;
+        if first.key().0 > left {
+            return None;
+        }
+        let follower = first.remove();
+        self.follower_bytes -= follower.weight();
+        self.disembargoes -= usize::from(matches!(follower, Follower::Disembargo(_)));
+        self.finishes -= usize::from(matches!(follower, Follower::Finish { .. }));
+        Some(follower)
     }
 
     /// Bytes that wait.
@@ -151,3 +240,6 @@ impl Unsent {
         self.items.front().is_some_and(|item| named >= item.serial)
     }
 }
+
+/// About what a Finish or a Release has.
+const SHORT_MESSAGE: usize = 40;

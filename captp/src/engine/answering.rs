@@ -5,7 +5,7 @@ use capnp::traits::Imbue as _;
 
 use super::describe::Given;
 use super::node::Kind;
-use super::outgoing::copy_content;
+use super::outgoing::{canceled, copy_content};
 use super::{Engine, Work, handoff};
 use crate::captp_capnp::message;
 use crate::connection::answer::{Answer, Kept, Results, ResultsTo, State};
@@ -392,7 +392,7 @@ impl<H: Host> Engine<H> {
             State::Accepting(name) if entry.pipeline.is_empty() => {
                 let name = *name;
                 self.withdraw_accept(name, &Acceptor::Peer(token.duplicate()));
-                self.answer_exception(&token, &Exception::failed("the call was canceled"));
+                self.answer_exception(&token, &canceled());
                 return Ok(());
             }
             State::Running

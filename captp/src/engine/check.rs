@@ -246,6 +246,9 @@ impl<H: Host> Engine<H> {
                 Sort::Call => question.pins > 0,
                 Sort::Tail | Sort::Pipeline => !question.is_over(),
             };
+            if question.state == QuestionState::Ended && !question.finish_waits {
+                return Err(format!("question {id} of {conn:?} has ended and is there"));
+            }
             if question.state == QuestionState::Answered && !referred {
                 return Err(format!("question {id} of {conn:?} should be finished"));
             }
@@ -304,6 +307,13 @@ impl<H: Host> Engine<H> {
         if row.unsent.is_some() != self.crowded.contains(&conn) {
             return Err(format!("{conn:?} is not in the right list of crowded ones"));
         }
+        let finishes = unsent.map_or(0, |unsent| unsent.finishes());
+        let due = questions().filter(|question| question.finish_waits);
+        if finishes != due.count() {
+            return Err(format!(
+                "{conn:?} has a Finish without a question, or none for one"
+            ));
+        }
         let Some(unsent) = &row.unsent else {
             return Ok(());
         };
@@ -312,6 +322,14 @@ impl<H: Host> Engine<H> {
             Some(What::Call { .. } | What::Ask { .. })
         ) {
             return Err(format!("{conn:?} keeps what waits for nothing"));
+        }
+        let named = questions().filter(|question| question.lingers);
+        let named = named.filter(|question| unsent.is_named(question.named));
+        if named.count() != unsent.lingering() {
+            return Err(format!(
+                "{conn:?} counts {} questions that waiting calls keep",
+                unsent.lingering()
+            ));
         }
         let mut len = 0;
         for item in unsent.items() {

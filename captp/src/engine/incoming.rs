@@ -2,11 +2,11 @@
 
 use super::import::TargetNode;
 use super::node::{Kind, Node, Place};
+use super::outgoing::canceled;
 use super::receive::Fds;
 use super::{Engine, Output, Pending};
 use crate::connection::answer::{Answer, ResultsTo};
-use crate::connection::question;
-use crate::connection::question::{Asker, Sort};
+use crate::connection::question::{Asker, Sort, State};
 use crate::frame::Message;
 use crate::message::encode;
 use crate::message::{Call, Context, Descriptor, Return, ReturnBody, Target};
@@ -190,7 +190,7 @@ impl<H: Host> Engine<H> {
             let result = Ok(Payload::new(message, at, Vec::new()));
             self.outputs.push_back(Output::Returned { reply, result });
             if !ret.no_finish_needed {
-                self.transmit_finish(conn, id, 0, false);
+                self.transmit_finish(conn, id, false);
             }
             return Ok(());
         }
@@ -199,11 +199,10 @@ impl<H: Host> Engine<H> {
         };
         let early = match question.state {
             _ if question.waits > 0 => return Err(PeerMisbehaved::UnknownQuestion(id)),
-            question::State::Asked => false,
-            question::State::Finished => true,
-            question::State::Answered | question::State::Taking(_) => {
-                return Err(PeerMisbehaved::UnknownQuestion(id));
-            }
+            State::Asked => false,
+            State::Finished => true,
+            State::Ended => return self.on_late_return(conn, id),
+            State::Answered | State::Taking(_) => return Err(PeerMisbehaved::UnknownQuestion(id)),
         };
         let sort = question.sort;
         let provides = matches!(question.asker, Asker::Provision { .. });
@@ -300,7 +299,7 @@ impl<H: Host> Engine<H> {
                 Outcome::Results(self.import_back(conn, &caps, fds)?, message)
             }
             ReturnBody::Exception(reason) => Outcome::Exception(reason),
-            ReturnBody::Canceled => Outcome::Exception(Exception::failed("the call was canceled")),
+            ReturnBody::Canceled => Outcome::Exception(canceled()),
             ReturnBody::SentElsewhere => {
                 return Err(PeerMisbehaved::UnknownValue("Return to a call of this vat"));
             }
@@ -326,11 +325,11 @@ impl<H: Host> Engine<H> {
                 self.drop_count(node);
             }
         }
-        self.end_question(conn, ret.question, 0, false);
+        self.drop_question(conn, ret.question);
         Ok(())
     }
 
-    /// A Return for a question that is not there.
+    /// A Return for a question that is not there, or need not be.
     fn on_late_return(&mut self, conn: ConnId, id: QuestionId) -> Result<()> {
         match self.connections.get_mut(conn) {
             // The references in it went back with the Finish.
@@ -348,7 +347,7 @@ impl<H: Host> Engine<H> {
             return Err(PeerMisbehaved::UnknownValue("Return to a tail call"));
         }
         if let Some(question) = self.question_mut(conn, id) {
-            question.state = question::State::Answered;
+            question.state = State::Answered;
         }
         Ok(())
     }

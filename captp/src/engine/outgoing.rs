@@ -272,16 +272,21 @@ impl<H: Host> Engine<H> {
 
     /// Ends a question: its Finish is sent.
     pub(super) fn finish_question(&mut self, conn: ConnId, id: QuestionId, all: bool) {
-        let row = self.connections.get_mut(conn);
-        if let Some(question) = row.and_then(|row| row.remove_question(id)) {
-            self.transmit_finish(conn, id, question.named, all);
+        if self.question_mut(conn, id).is_some() {
+            self.transmit_finish(conn, id, all);
+            self.drop_question(conn, id);
         }
     }
 
-    /// A question that was never sent, or is over.
+    /// A question that was never sent, or is over. Until its Finish has left, if that waits, it
+    /// counts.
     pub(super) fn drop_question(&mut self, conn: ConnId, id: QuestionId) {
-        if let Some(row) = self.connections.get_mut(conn) {
-            row.remove_question(id);
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        match row.question_mut(id) {
+            Some(question) if question.finish_waits => question.state = State::Ended,
+            _ => drop(row.remove_question(id)),
         }
     }
 
@@ -302,18 +307,17 @@ impl<H: Host> Engine<H> {
             _ if question.sort != Sort::Call => return false,
             State::Asked => None,
             State::Taking(answer) => Some(answer),
-            State::Finished | State::Answered => return false,
+            State::Finished | State::Answered | State::Ended => return false,
         };
         question.state = State::Finished;
         let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
         let pipelined = std::mem::take(&mut question.pipelined);
-        let named = question.named;
+        self.transmit_finish(conn, id, true);
         if let Some(answer) = taken {
-            self.drop_question(conn, id);
             self.leave_results(conn, answer);
+            self.drop_question(conn, id);
         }
-        self.transmit_finish(conn, id, named, true);
-        let reason = Exception::failed("the call was canceled");
+        let reason = canceled();
         for (_, node) in pipelined {
             self.become_broken(node, reason.clone());
         }
@@ -358,7 +362,7 @@ impl<H: Host> Engine<H> {
         no_pipelining: bool,
         asker: Asker<H>,
     ) -> Result<(QuestionId, usize), (Asker<H>, Exception)> {
-        let given = self.give_call(conn, head.sort, &mut content, no_pipelining);
+        let given = self.give_call(conn, head, &mut content, no_pipelining);
         let (mut given, leaves) = match given {
             Ok(given) => given,
             Err(reason) => {
@@ -396,14 +400,19 @@ impl<H: Host> Engine<H> {
     fn give_call(
         &mut self,
         conn: ConnId,
-        sort: Sort,
+        head: CallHead<'_>,
         content: &mut Content,
         no_pipelining: bool,
     ) -> Result<(Box<Given>, bool), Exception> {
         let mut given = self.give(conn, content.caps(), true)?;
         write::end_call(content, no_pipelining, &given.caps);
         given.bytes = content.len() - 8;
-        match self.may_leave(conn, sort, given.bytes) {
+        let leaves = self.may_leave(conn, head.sort, given.bytes);
+        let leaves = leaves.and_then(|leaves| match leaves {
+            true => Ok(true),
+            false => self.may_name(conn, head.place, &given.caps).map(|()| false),
+        });
+        match leaves {
             Ok(leaves) => Ok((given, leaves)),
             Err(reason) => {
                 self.take_back(conn, given);
@@ -509,6 +518,11 @@ impl<H: Host> Engine<H> {
             }
         }
     }
+}
+
+/// What a call is answered with that nobody wants any more.
+pub(super) fn canceled() -> Exception {
+    Exception::failed("the call was canceled")
 }
 
 fn closed() -> Exception {

@@ -12,8 +12,8 @@ use super::describe::Given;
 use super::node::Place;
 #[cfg(doc)]
 use crate::Limits;
-use crate::connection::question::Sort;
-use crate::connection::unsent::{Item, What};
+use crate::connection::question::{Sort, State};
+use crate::connection::unsent::{Follower, Item, What};
 use crate::connection::{Connection, Window};
 use crate::message::encode::{Built, Cap, Described};
 use crate::message::write::{self, CallHead};
@@ -118,14 +118,12 @@ impl<H: Host> Connection<H> {
             self.may_wait(0)?;
         }
         let sent = self.sent_questions();
-        // What will not end by an answer.
-        let asked = self.asked + self.unsent.as_ref().map_or(0, |unsent| unsent.asked());
-        let kept = self.questions_len().saturating_sub(asked);
+        let kept = self.kept_questions();
         let asks = self.unsent.as_ref().map_or(0, |unsent| unsent.asks());
         let has_room = match sort {
             Sort::Call | Sort::Tail if call => kept < limit,
             Sort::Call | Sort::Tail => sent + asks < limit,
-            Sort::Pipeline => sent < limit && kept < limit - limit / 4,
+            Sort::Pipeline => sent < limit && self.kept_for_long() < limit - limit / 4,
         };
         if has_room {
             return Ok(());
@@ -135,6 +133,34 @@ impl<H: Host> Connection<H> {
              limit (ours is questions; the peer may take less) is {limit}; wait for answers, or let \
              go of references inside them"
         )))
+    }
+
+    /// Questions that will not end by an answer.
+    fn kept_questions(&self) -> usize {
+        let waiting = self.unsent.as_ref().map_or(0, |unsent| unsent.asked());
+        self.questions_len().saturating_sub(self.asked + waiting)
+    }
+
+    /// Questions that will not end by an answer, except those whose Finish is on its way, and those
+    /// that calls which wait name.
+    fn kept_for_long(&self) -> usize {
+        let unsent = self.unsent.as_ref();
+        let (lingering, finishes) =
+            unsent.map_or((0, 0), |unsent| (unsent.lingering(), unsent.finishes()));
+        self.kept_questions().saturating_sub(finishes) + lingering
+    }
+
+    /// Whether a call that comes to wait now makes this place one of an answer that lingers.
+    fn would_linger(&self, place: &Place) -> bool {
+        let Place::Answer { question, .. } = place else {
+            return false;
+        };
+        let Some(question) = self.question(*question) else {
+            return false;
+        };
+        let unsent = self.unsent.as_ref().filter(|_| question.lingers);
+        !unsent.is_some_and(|unsent| unsent.is_named(question.named))
+            && question.would_linger(self.last_serial() + 1, self.window.most_calls)
     }
 
     /// Questions in the table, calls that wait apart.
@@ -220,17 +246,24 @@ impl<H: Host> Engine<H> {
         let Some(serial) = self.put(conn, what, push) else {
             return;
         };
+        self.question_waits(conn, question, serial);
         self.name(conn, &Names::Place(head.place), serial);
         for cap in &given.caps {
             self.name_cap(conn, cap, serial);
         }
+    }
+
+    /// What asks this question waits.
+    fn question_waits(&mut self, conn: ConnId, id: QuestionId, serial: u64) {
         let Some(row) = self.connections.get_mut(conn) else {
             return;
         };
-        if let Some(entry) = row.question_mut(question) {
-            entry.waits = serial;
-            entry.named = serial;
-        }
+        let Some(question) = row.question_mut(id) else {
+            return;
+        };
+        question.waits = serial;
+        question.named = serial;
+        let sort = question.sort;
         if let Some(unsent) = &mut row.unsent {
             unsent.add_question(sort);
         }
@@ -250,18 +283,11 @@ impl<H: Host> Engine<H> {
         let Some(serial) = self.put(conn, what, |out| out.push(&segments, &[])) else {
             return;
         };
+        if let Some(question) = asks {
+            self.question_waits(conn, question, serial);
+        }
         for names in names {
             self.name(conn, names, serial);
-        }
-        let row = self.connections.get_mut(conn);
-        if let (Some(row), Some(question)) = (row, asks)
-            && let Some(entry) = row.question_mut(question)
-        {
-            entry.waits = serial;
-            let sort = entry.sort;
-            if let Some(unsent) = &mut row.unsent {
-                unsent.add_question(sort);
-            }
         }
     }
 
@@ -284,17 +310,18 @@ impl<H: Host> Engine<H> {
             return self.transmit(conn, built, &[]);
         };
         let limit = row.limits.embargoes;
+        let serial = row.next_serial();
         let Some(unsent) = &mut row.unsent else {
             return;
         };
-        if unsent.followers() >= limit {
+        if unsent.disembargoes() >= limit {
             let what = "disembargoes that wait behind calls";
             return self.abort(from, PeerMisbehaved::TableFull { what, limit });
         }
         let mut message = Transmit::new();
         message.push(&built.get_segments_for_output(), &[]);
-        unsent.follow(message);
         let last = unsent.forwarded;
+        unsent.follow(last, serial, Follower::Disembargo(message));
         self.name(conn, &place.map_or(Names::Nothing, Names::Place), last);
         self.weigh(conn);
     }
@@ -310,22 +337,57 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Sends the Finish for a question.
-    pub(super) fn transmit_finish(&mut self, conn: ConnId, id: QuestionId, named: u64, all: bool) {
-        self.transmit_end(conn, named, |out| write::finish(out, id, all));
+    /// Sends the Finish for a question, which stays as it is.
+    pub(super) fn transmit_finish(&mut self, conn: ConnId, id: QuestionId, all: bool) {
+        let question = self.question_mut(conn, id);
+        let named = question.map_or(0, |question| question.named);
+        let finish = Follower::Finish { question: id, all };
+        if self.transmit_end(conn, named, finish)
+            && let Some(question) = self.question_mut(conn, id)
+        {
+            question.finish_waits = true;
+        }
     }
 
     /// Sends a Release.
     pub(super) fn transmit_release(&mut self, conn: ConnId, id: ImportId, refs: u32, named: u64) {
-        self.transmit_end(conn, named, |out| write::release(out, id, refs));
+        self.transmit_end(conn, named, Follower::Release { import: id, refs });
     }
 
-    /// Sends a message that ends something, behind those that name it.
-    fn transmit_end(&mut self, conn: ConnId, named: u64, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.has_unsent(conn) && self.is_named(conn, named) {
-            self.put(conn, What::Other, |out| out.push_with(write));
-        } else {
-            self.transmit_to(conn, |outbound| outbound.push_with(write));
+    /// Sends a message that ends something, behind those that name it. Whether it waits.
+    fn transmit_end(&mut self, conn: ConnId, named: u64, message: Follower) -> bool {
+        if !self.is_named(conn, named) {
+            self.transmit_follower(conn, message);
+            return false;
+        }
+        if let Some(row) = self.connections.get_mut(conn) {
+            let serial = row.next_serial();
+            if let Some(unsent) = &mut row.unsent {
+                unsent.follow(named, serial, message);
+            }
+        }
+        self.weigh(conn);
+        true
+    }
+
+    /// Sends what has nothing left to wait for.
+    fn transmit_follower(&mut self, conn: ConnId, message: Follower) {
+        match message {
+            Follower::Disembargo(mut message) => {
+                self.transmit_to(conn, |out| {
+                    out.append(&mut message);
+                });
+            }
+            Follower::Finish { question, all } => {
+                self.transmit_to(conn, |out| {
+                    out.push_with(|out| write::finish(out, question, all));
+                });
+            }
+            Follower::Release { import, refs } => {
+                self.transmit_to(conn, |out| {
+                    out.push_with(|out| write::release(out, import, refs));
+                });
+            }
         }
     }
 
@@ -377,7 +439,7 @@ impl<H: Host> Engine<H> {
         let before = unsent.bytes.len();
         push(&mut unsent.bytes);
         let len = unsent.bytes.len() - before;
-        unsent.push(Item { serial, len, what });
+        unsent.push(Item::new(serial, len, what));
         self.weigh(conn);
         Some(serial)
     }
@@ -411,9 +473,52 @@ impl<H: Host> Engine<H> {
             | Names::Question(question)
             | Names::Asks(question) => question,
         };
-        if let Some(entry) = row.question_mut(*question) {
-            entry.named = entry.named.max(serial);
+        let most = row.window.most_calls;
+        let Some(entry) = row.question_mut(*question) else {
+            return;
+        };
+        let lingers = entry.would_linger(serial, most);
+        if serial <= entry.named {
+            return;
         }
+        let last = std::mem::replace(&mut entry.named, serial);
+        let lingered = entry.lingers;
+        entry.lingers |= lingers;
+        if entry.lingers
+            && let Some(unsent) = &mut row.unsent
+        {
+            unsent.linger(if lingered { last } else { 0 }, serial);
+        }
+    }
+
+    /// Whether a call that waits may name what it names. The peer keeps the answers that waiting calls
+    /// name, and they must not fill its table: then none of those could leave.
+    pub(super) fn may_name(
+        &self,
+        conn: ConnId,
+        place: &Place,
+        caps: &[Cap],
+    ) -> Result<(), Exception> {
+        let Some(row) = self.connections.get(conn) else {
+            return Ok(());
+        };
+        let theirs = caps.iter().filter_map(|cap| match &cap.as_what {
+            Described::Theirs(place) => Some(place),
+            _ => None,
+        });
+        let new = theirs
+            .chain([place])
+            .filter(|place| row.would_linger(place));
+        let (new, kept) = (new.count(), row.kept_for_long());
+        let limit = row.window.most_calls - row.window.most_calls / 4;
+        if new == 0 || kept + new <= limit {
+            return Ok(());
+        }
+        Err(Exception::overloaded(format!(
+            "{kept} answers of the peer are in use, by calls that wait for room and others, and {new} \
+             more are above the limit of {limit} (three quarters of questions; the peer may take \
+             less); wait for answers before making more calls"
+        )))
     }
 
     // ---- what leaves
@@ -422,9 +527,7 @@ impl<H: Host> Engine<H> {
     pub(super) fn let_leave(&mut self) {
         let mut at = 0;
         while let Some(conn) = self.crowded.get(at).copied() {
-            while let Some(item) = self.take_first(conn) {
-                self.left(conn, &item);
-            }
+            while self.let_first_leave(conn).is_some() {}
             match self.has_unsent(conn) {
                 true => at += 1,
                 false => drop(self.crowded.swap_remove(at)),
@@ -433,7 +536,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Moves the first message to what is transmitted, if there is room for it.
-    fn take_first(&mut self, conn: ConnId) -> Option<Item> {
+    fn let_first_leave(&mut self, conn: ConnId) -> Option<()> {
         let row = self.connections.get_mut(conn)?;
         let unsent = row.unsent.as_ref()?;
         let item = *unsent.front()?;
@@ -449,7 +552,7 @@ impl<H: Host> Engine<H> {
         let unsent = row.unsent.as_mut()?;
         unsent.pop();
         let followers = std::iter::from_fn(|| unsent.next_follower(item.serial));
-        let followers: Vec<Transmit> = followers.collect();
+        let followers: Vec<Follower> = followers.collect();
         let mut bytes = std::mem::take(&mut unsent.bytes);
         let last = unsent.front().is_none();
         row.window_valve.moves();
@@ -458,17 +561,34 @@ impl<H: Host> Engine<H> {
             row.window_valve.rest();
         }
         self.transmit_to(conn, |out| bytes.move_message(item.len, out));
-        for mut follower in followers {
-            self.transmit_to(conn, |out| {
-                out.append(&mut follower);
-            });
-        }
         let row = self.connections.get_mut(conn)?;
         if let Some(unsent) = &mut row.unsent {
             unsent.bytes = bytes;
         }
+        self.left(conn, &item);
+        for follower in followers {
+            let finished = match &follower {
+                Follower::Finish { question, .. } => Some(*question),
+                Follower::Disembargo(_) | Follower::Release { .. } => None,
+            };
+            self.transmit_follower(conn, follower);
+            if let Some(question) = finished {
+                self.finish_left(conn, question);
+            }
+        }
         self.weigh(conn);
-        Some(item)
+        Some(())
+    }
+
+    /// A Finish that waited has left.
+    fn finish_left(&mut self, conn: ConnId, id: QuestionId) {
+        let Some(question) = self.question_mut(conn, id) else {
+            return;
+        };
+        question.finish_waits = false;
+        if question.state == State::Ended {
+            self.drop_question(conn, id);
+        }
     }
 
     fn left(&mut self, conn: ConnId, item: &Item) {

@@ -76,13 +76,12 @@ impl<H: Host> Engine<H> {
         match (question.state, question.sort) {
             (State::Asked, Sort::Tail) => {
                 question.state = State::Finished;
-                let named = question.named;
-                self.transmit_finish(conn, id, named, true);
+                self.transmit_finish(conn, id, true);
             }
             (State::Asked | State::Answered, Sort::Tail | Sort::Pipeline) => {
                 self.finish_question(conn, id, true);
             }
-            (State::Finished | State::Taking(_), _) | (_, Sort::Call) => {}
+            (State::Finished | State::Taking(_) | State::Ended, _) | (_, Sort::Call) => {}
         }
     }
 

@@ -19,19 +19,24 @@ fn window(calls: usize) -> Limits {
 
 /// Two vats; vat 1 offers object 0. The limits are those of vat 0, then of vat 1.
 fn pair_with(limits: [Limits; 2]) -> (Net, NodeId) {
+    pair_of(limits, &ConnOptions::default())
+}
+
+fn pair_of(limits: [Limits; 2], options: &ConnOptions) -> (Net, NodeId) {
     let mut net = Net::new(2);
     let root = net.vats[1].object(0);
-    let [first, second] = limits;
-    let options = ConnOptions::default().with_limits(second);
-    net.link(
-        (0, ConnOptions::default().with_limits(first)),
-        (1, options.with_bootstrap(root)),
-    );
+    let [first, second] = limits.map(|limits| options.clone().with_limits(limits));
+    net.link((0, first), (1, second.with_bootstrap(root)));
     net.vats[1].release(root);
     let conn = net.conn(0, 0);
     let boot = net.vats[0].engine.bootstrap(conn);
     net.run();
     (net, boot)
+}
+
+/// The same with hellos, so that each knows what the other takes.
+fn pair_with_hello(limits: [Limits; 2]) -> (Net, NodeId) {
+    pair_of(limits, &ConnOptions::default().with_hello(true))
 }
 
 /// Vat 0 has a small window, vat 1 none.
@@ -319,24 +324,24 @@ fn calls_of_other_vats_fill_half_of_the_room_only() {
 
 #[test]
 fn what_asks_for_something_behind_waiting_calls_does_not_take_their_place() {
-    let (mut net, boot) = pair_with([window(1).with_questions(4), Limits::default()]);
+    let (mut net, boot) = pair_with([window(1).with_questions(8), Limits::default()]);
     let conn = net.conn(0, 0);
     net.vats[0].send(boot, 1, &[]);
     net.vats[0].send(boot, 2, &[]);
-    // These do not end by themselves, and leave one place.
-    for number in 3..6 {
+    // These do not end by themselves, and leave three places.
+    for number in 3..8 {
         let result = net.vats[0].engine.promise();
         let mut call = net.vats[0].call(number, &[], Some(result));
         call.pipeline_only = true;
         net.vats[0].engine.send(boot, call);
         net.vats[0].collect();
     }
-    net.vats[0].send(boot, 6, &[]);
-    let asked: Vec<NodeId> = (0..4).map(|_| net.vats[0].engine.bootstrap(conn)).collect();
-    net.vats[0].send(asked[2], 7, &[]);
-    let refused = net.vats[0].engine.state(asked[3]);
+    net.vats[0].send(boot, 8, &[]);
+    let asked: Vec<NodeId> = (0..8).map(|_| net.vats[0].engine.bootstrap(conn)).collect();
+    net.vats[0].send(asked[2], 9, &[]);
+    let refused = net.vats[0].engine.state(asked[7]);
     assert!(matches!(refused, NodeState::Broken(_)), "{refused:?}");
-    assert_eq!(serve(&mut net, 1), [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(serve(&mut net, 1), (1..10).collect::<Vec<_>>());
 }
 
 /// Vat 0 has one call under way, and no room for more. Vat 1 has called the result of a call to vat
@@ -532,6 +537,8 @@ fn what_ends_something_that_a_waiting_call_names_waits_with_it() {
     net.run();
     let (number, caps, respond) = next_call(&mut net, 1);
     assert_eq!((number, caps.len()), (2, 1));
+    let event = net.vats[1].next();
+    assert!(matches!(event, Some(Event::Cancelled(_))), "{event:?}");
     net.vats[1].answer(respond, 0, &[]);
     net.vats[1].release(caps[0]);
     net.run();
@@ -856,4 +863,47 @@ fn a_window_is_opened_only_if_nothing_leaves_and_as_long_as_something_waits() {
         net.vats[0].send(boot, number, &[]);
     }
     assert_eq!(waiting(&net, 0), 8, "the window is as it was");
+}
+
+/// The peer keeps an answer as long as a call that waits names it, and has a limit for those.
+#[test]
+fn answers_that_waiting_calls_name_count_until_the_peer_can_forget_them() {
+    let limits = Limits::default().with_answers_soft(3).with_answers(6);
+    let (mut net, boot) = pair_with_hello([Limits::default(), limits]);
+    let object = net.vats[1].object(5);
+    let asked: Vec<NodeId> = (0..20).map(|n| net.vats[0].ask(boot, n, &[]).1).collect();
+    for (number, result) in (20..).zip(&asked) {
+        net.vats[0].send(*result, number, &[]);
+        net.vats[0].release(*result);
+    }
+    let mut numbers = Vec::new();
+    loop {
+        net.run();
+        let Some(event) = net.vats[1].next() else {
+            break;
+        };
+        let Event::Call {
+            number, respond, ..
+        } = event
+        else {
+            panic!("{event:?}");
+        };
+        numbers.push(number);
+        net.vats[1].answer(respond, 0, &[object]);
+    }
+    let mut refused = 0;
+    for event in &net.vats[0].events {
+        if let Event::Returned {
+            result: Err(reason),
+            ..
+        } = event
+        {
+            let expected = "answers of the peer are in use";
+            assert_eq!(reason.kind(), ExceptionKind::Overloaded);
+            assert!(reason.reason().contains(expected), "{reason}");
+            refused += 1;
+        }
+    }
+    assert!((1..20).contains(&refused), "{refused} calls");
+    assert_eq!(numbers, (0..40 - refused).collect::<Vec<u32>>());
 }

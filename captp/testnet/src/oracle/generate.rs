@@ -68,6 +68,7 @@ pub(super) fn setup(random: &mut impl Choose, options: &Options) -> Setup {
         gifts: (gifts && keys).then(|| random.below(3)),
         scarce: scarce.then(|| 1 + random.below(4)),
         circles,
+        fetches: false,
         fault: options.fault,
     }
 }
@@ -431,9 +432,10 @@ pub(super) fn run(
     script: &mut Script,
 ) -> Checked<World> {
     script.setup = setup(random, options);
+    let mut mood = Mood::new(random, options);
+    script.setup.fetches = mood.extras.contains(&Extra::Fetches);
     let Script { setup, ops } = script;
     let mut world = World::new(setup);
-    let mut mood = Mood::new(random, options);
     for op in mood.begin(random, setup) {
         record(&mut world, op, ops)?;
     }

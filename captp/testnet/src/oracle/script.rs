@@ -172,6 +172,9 @@ pub struct Setup {
     pub scarce: Option<usize>,
     /// Whether promises may depend on themselves.
     pub circles: bool,
+    /// Whether there may be calls for the references in their answers only. Who makes them does not
+    /// know how many the callee has, so that callees have room for many.
+    pub fetches: bool,
     /// A deliberate mistake of all engines.
     pub fault: Option<Fault>,
 }
@@ -200,6 +203,7 @@ impl Setup {
             gifts: None,
             scarce: None,
             circles: false,
+            fetches: false,
             fault: None,
         }
     }
@@ -253,6 +257,13 @@ impl Setup {
         self
     }
 
+    /// With calls for the references in their answers only.
+    #[must_use]
+    pub const fn with_fetches(mut self) -> Self {
+        self.fetches = true;
+        self
+    }
+
     /// With faulty engines.
     #[must_use]
     pub const fn with_fault(mut self, fault: Fault) -> Self {
@@ -269,6 +280,7 @@ impl Setup {
             (self.keys, ".with_keys()"),
             (self.descriptors, ".with_descriptors()"),
             (self.circles, ".with_circles()"),
+            (self.fetches, ".with_fetches()"),
         ] {
             if is {
                 f.write_str(with)?;

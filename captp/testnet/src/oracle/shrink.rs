@@ -149,6 +149,13 @@ fn plainer(setup: &Setup) -> Vec<Setup> {
             ..setup.clone()
         });
     }
+    if setup.fetches {
+        let fetches = false;
+        found.push(Setup {
+            fetches,
+            ..setup.clone()
+        });
+    }
     if setup.circles {
         let circles = false;
         found.push(Setup {

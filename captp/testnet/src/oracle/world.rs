@@ -278,6 +278,9 @@ fn limits(setup: &Setup) -> Limits {
             .with_accepts(much)
             .with_pipeline_depth(2 * much)
             .with_pipelined_calls(4 * much);
+        if !setup.fetches {
+            limits = limits.with_answers(6 * much);
+        }
     }
     if let Some(calls) = setup.room {
         limits = limits.with_answers_soft(calls).with_questions_soft(calls);
