@@ -325,7 +325,10 @@ impl<H: Host> Engine<H> {
                 self.drop_count(node);
             }
         }
+        let question = self.question_mut(conn, ret.question);
+        let asker = question.map(|question| std::mem::replace(&mut question.asker, Asker::Nobody));
         self.drop_question(conn, ret.question);
+        self.returned(asker.unwrap_or(Asker::Nobody), Err(canceled()));
         Ok(())
     }
 

@@ -299,6 +299,10 @@ impl<H: Host> Engine<H> {
     }
 
     /// Our Finish before the Return: nobody here wants the results.
+    ///
+    /// Who made the call learns it at once. But a call of another vat is answered when its callee has
+    /// answered, so that it counts as long as anybody has it: one that goes round in a circle, with
+    /// its Finish behind it, comes to an end at some limit.
     pub(super) fn cancel_question(&mut self, conn: ConnId, id: QuestionId) -> bool {
         let Some(question) = self.question_mut(conn, id) else {
             return false;
@@ -310,7 +314,10 @@ impl<H: Host> Engine<H> {
             State::Finished | State::Answered | State::Ended => return false,
         };
         question.state = State::Finished;
-        let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
+        let asker = match question.asker {
+            Asker::Forward(_) if taken.is_none() => Asker::Nobody,
+            _ => std::mem::replace(&mut question.asker, Asker::Nobody),
+        };
         let pipelined = std::mem::take(&mut question.pipelined);
         self.transmit_finish(conn, id, true);
         if let Some(answer) = taken {

@@ -646,6 +646,18 @@ fn a_message_too_large_to_send_fails_its_call_only() {
     net.assert_drained(&[0, 1]);
 }
 
+/// How many calls of a vat have failed.
+fn failed(vat: &mut super::net::Vat) -> usize {
+    let events = std::mem::take(&mut vat.events).into_iter();
+    let failed = events.filter(|event| {
+        matches!(
+            event,
+            Event::Returned { result: Err(_), .. } | Event::Failed { .. }
+        )
+    });
+    failed.count()
+}
+
 #[test]
 fn a_circle_of_forwarded_calls_ends_at_the_limit() {
     let (mut net, boot) = pair();
@@ -671,16 +683,40 @@ fn a_circle_of_forwarded_calls_ends_at_the_limit() {
     net.vats[0].answer(second, 0, &[a]);
     net.vats[0].send(a, 7, &[]);
     net.run();
-    let failed = std::mem::take(&mut net.vats[0].events)
-        .into_iter()
-        .filter(|event| {
-            matches!(
-                event,
-                Event::Returned { result: Err(_), .. } | Event::Failed { .. }
-            )
-        })
-        .count();
-    assert_eq!(failed, 1, "the call has nowhere to go");
+    assert_eq!(failed(&mut net.vats[0]), 1, "the call has nowhere to go");
+}
+
+/// Its Finish follows it round, and must not let it go on for ever.
+#[test]
+fn a_canceled_call_in_a_circle_ends_at_the_limit() {
+    // Two connections, so that neither vat sees that it calls itself.
+    let mut net = Net::new(2);
+    let limits = Limits::default().with_questions(50);
+    let options = ConnOptions::default().with_limits(limits);
+    let called = [0, 1].map(|vat: usize| {
+        let root = net.vats[vat].object(0);
+        let link = net.link(
+            (1 - vat, options.clone()),
+            (vat, options.clone().with_bootstrap(root)),
+        );
+        let conn = net.conn(link, 0);
+        let boot = net.vats[1 - vat].engine.bootstrap(conn);
+        net.vats[1 - vat].ask(boot, 1, &[]).1
+    });
+    net.run();
+    for vat in [0, 1] {
+        let respond = take!(net.vats[vat], Event::Call { respond, .. } => respond);
+        net.vats[vat].answer(respond, 0, &[called[1 - vat]]);
+    }
+    net.run();
+    net.vats[1].events.clear();
+    let (_, result) = net.vats[1].ask(called[0], 7, &[]);
+    assert!(net.vats[1].engine.cancel(result));
+    net.vats[1].collect();
+    assert_eq!(failed(&mut net.vats[1]), 1, "who cancelled is told at once");
+    net.run();
+    net.vats[1].release(result);
+    assert_eq!(failed(&mut net.vats[1]), 0);
 }
 
 #[test]
