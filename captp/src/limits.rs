@@ -80,8 +80,9 @@ pub struct Limits {
     /// Most of our own calls that were sent and have no answer, or whose answers are in use. Default
     /// 16,384 (hard), or what the peer said beyond which it ends the connection, if that is less:
     /// further calls wait whatever [`Config::patience`](crate::Config::patience) is.
-    /// Calls that are made for the references inside their answers only do not end by themselves:
-    /// beyond three quarters, a further one fails.
+    /// Calls that are made for the references inside their answers only do not end by themselves,
+    /// and answers that waiting calls name are kept as long as those wait: beyond three quarters, a
+    /// further one fails as overloaded.
     pub questions: usize,
     /// Most bytes of our own calls that were sent and have no answer. Default 8 MiB (soft): further
     /// calls wait. A single call may have more. Twice as much is the hard limit. What the peer said
