@@ -17,7 +17,7 @@
 use smallvec::SmallVec;
 
 use super::Pin;
-use super::handoff::Vine;
+use super::handoff::{Passed, Vine};
 use crate::{ExportId, NodeId};
 
 /// The exports that one message names, once per mention. Mostly there are few.
@@ -46,5 +46,5 @@ pub(crate) enum State {
     /// 3.
     Resolved(Pin),
     /// 4.
-    Vine(Vine),
+    Vine(Vine, Passed),
 }

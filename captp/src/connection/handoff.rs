@@ -8,6 +8,11 @@
 //!    vine that we got; that is kept as long as this entry.
 //! 3. *Closed*: an ordinary export; who holds it reaches the object through us.
 //!
+//! Whoever has a vine may have passed the gift on, and each who accepts it lifts an embargo of its
+//! own: so several Disembargoes may come along one vine, each with another name. Each is passed on
+//! once, and only as many as the exporter remembers. One that comes again ends no connection: two
+//! vats behind the peer may have chosen the same name, which the peer cannot help.
+//!
 //! **Recipient.** A *gift* is a reference that has not been accepted. States:
 //!
 //! 1. *Kept*: nothing has been sent. Passed on in a call → stays, another vine. First call, somebody
@@ -55,6 +60,19 @@ pub(crate) enum Vine {
     Forwarded(NodeId),
     /// 3.
     Closed,
+}
+
+/// The embargoes whose Disembargo went on along a vine.
+#[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "hardly any export has some")]
+pub(crate) struct Passed(Option<Box<BTreeSet<EmbargoName>>>);
+
+impl Passed {
+    /// Whether a Disembargo is the first of its name, and not one of more than anybody can need.
+    pub(crate) fn is_first(&mut self, name: &EmbargoName) -> bool {
+        let names = self.0.get_or_insert_default();
+        names.len() < MAX_LIFTED && names.insert(Rc::clone(name))
+    }
 }
 
 /// The recipient's entry, in states 1 and 2.
@@ -230,5 +248,7 @@ impl Provisions {
     }
 }
 
+/// Most embargoes of one gift that are lifted.
+pub(crate) const MAX_LIFTED: usize = 64;
 /// Most ended gifts that are remembered.
 const MAX_REMEMBERED: usize = 1_024;

@@ -98,7 +98,7 @@ impl<H: Host> Engine<H> {
         let mut gifts = BTreeMap::<ConnId, usize>::new();
         for (_, row) in open() {
             for (_, entry) in row.exports.iter() {
-                if let ExportState::Vine(Vine::Given { conn, question }) = &entry.state {
+                if let ExportState::Vine(Vine::Given { conn, question }, _) = &entry.state {
                     *gifts.entry(*conn).or_default() += 1;
                     let question = self.connections.get(*conn).and_then(|row| {
                         let question = row.questions.get(question.raw())?;
@@ -212,7 +212,7 @@ impl<H: Host> Engine<H> {
                     held.pin(pin);
                     continue;
                 }
-                ExportState::Vine(vine) => {
+                ExportState::Vine(vine, _) => {
                     if let Vine::Forwarded(upstream) = vine {
                         held.count(*upstream);
                     }

@@ -376,7 +376,7 @@ impl<H: Host> Engine<H> {
         self.drop_count(entry.node);
         match entry.state {
             State::Resolved(pin) => self.drop_pin(conn, pin),
-            State::Vine(vine) => self.end_vine(vine),
+            State::Vine(vine, _) => self.end_vine(vine),
             State::Settled | State::Promise => {}
         }
     }

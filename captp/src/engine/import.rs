@@ -240,7 +240,7 @@ impl<H: Host> Engine<H> {
                     return Err(PeerMisbehaved::UnknownExport(*id));
                 };
                 let (node, strict) = match &entry.state {
-                    export::State::Settled | export::State::Promise | export::State::Vine(_) => {
+                    export::State::Settled | export::State::Promise | export::State::Vine(..) => {
                         (entry.node, false)
                     }
                     export::State::Resolved(pin) => self.follow_pin(conn, pin),

@@ -692,6 +692,30 @@ fn a_recipient_that_lifts_what_it_likes_does_not_turn_the_exporter_against_the_g
 }
 
 #[test]
+fn a_disembargo_is_passed_on_once_and_not_without_end() {
+    let mut trio = Trio::new();
+    let _given = trio.give();
+    let target = trio.vine();
+    let mut lift = |name: &[u8]| {
+        hand_in(&mut trio.net, TO_RECIPIENT, 0, |to| {
+            let mut disembargo = to.init_disembargo();
+            disembargo.reborrow().init_target().set_imported_cap(target);
+            disembargo.init_context().set_accept(name);
+        });
+        trio.net.pump();
+        trio.net.flying(TO_EXPORTER, 1).len()
+    };
+    // Names of two who accept it: the gift may have been passed on.
+    assert_eq!([lift(b"one"), lift(b"one"), lift(b"two")], [1, 1, 2]);
+    assert_eq!([lift(b"two"), lift(b"one")], [2, 2]);
+    for number in 0..200u32 {
+        lift(&number.to_le_bytes());
+    }
+    assert_eq!(lift(b"last"), 64);
+    assert!(is_open(&trio.net, TO_RECIPIENT));
+}
+
+#[test]
 fn finish_and_accept_in_any_order_leave_nothing_at_the_exporter() {
     let mut trio = Trio::new();
     let given = trio.give();

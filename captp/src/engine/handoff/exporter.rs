@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::Engine;
 use super::super::node::Kind;
 use crate::connection::answer::{Results, ResultsTo, State};
-use crate::connection::handoff::{Acceptor, Parked, Provision};
+use crate::connection::handoff::{Acceptor, MAX_LIFTED, Parked, Provision};
 use crate::contact::{Await, Claim, GiftName};
 use crate::frame::Message;
 use crate::message::{EmbargoName, Target};
@@ -323,8 +323,6 @@ impl<H: Host> Engine<H> {
 const CHECKED_IN: Duration = Duration::from_secs(1);
 /// For how long an ended gift is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// Most disembargoes for one gift that are remembered.
-const MAX_LIFTED: usize = 64;
 
 pub(in crate::engine) fn ended() -> Exception {
     Exception::failed("the vat that gave this reference has taken the gift back")

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::super::Engine;
 use super::super::node::{Far, Kind, Place};
 use crate::connection::export::State;
-use crate::connection::handoff::Vine;
+use crate::connection::handoff::{Passed, Vine};
 use crate::connection::question::{Asker, Question};
 use crate::contact::{Await, Claim, Contact, MAX_ADDRESSES, VatKey};
 use crate::message::encode::{self, Described};
@@ -42,10 +42,11 @@ impl<H: Host> Engine<H> {
         let question = self.new_question(far.conn).ok()?;
         self.gifts_made += 1;
         let claim = Claim::new(&identity, self.gifts_made, &exporter, recipient);
-        let state = State::Vine(Vine::Given {
+        let given = Vine::Given {
             conn: far.conn,
             question,
-        });
+        };
+        let state = State::Vine(given, Passed::default());
         let Ok(vine) = self.new_export(conn, node, state) else {
             self.drop_question(far.conn, question);
             return None;
@@ -91,7 +92,8 @@ impl<H: Host> Engine<H> {
             claim: contact.claim.forwarded(&identity, &contact.exporter, to),
         });
         self.nodes.retain(upstream);
-        let Ok(vine) = self.new_export(conn, node, State::Vine(Vine::Forwarded(upstream))) else {
+        let state = State::Vine(Vine::Forwarded(upstream), Passed::default());
+        let Ok(vine) = self.new_export(conn, node, state) else {
             self.drop_count(upstream);
             return None;
         };
@@ -114,7 +116,7 @@ impl<H: Host> Engine<H> {
             return;
         };
         if let Some(entry) = row.exports.get_mut(id.raw())
-            && let State::Vine(vine @ Vine::Given { .. }) = &mut entry.state
+            && let State::Vine(vine @ Vine::Given { .. }, _) = &mut entry.state
         {
             let vine = std::mem::replace(vine, Vine::Closed);
             self.end_vine(vine);
@@ -125,7 +127,7 @@ impl<H: Host> Engine<H> {
     pub(in crate::engine) fn provide_ended(&mut self, conn: ConnId, id: ExportId) {
         let row = self.connections.get_mut(conn);
         if let Some(entry) = row.and_then(|row| row.exports.get_mut(id.raw()))
-            && let State::Vine(vine @ Vine::Given { .. }) = &mut entry.state
+            && let State::Vine(vine @ Vine::Given { .. }, _) = &mut entry.state
         {
             *vine = Vine::Closed;
         }
@@ -154,14 +156,18 @@ impl<H: Host> Engine<H> {
         id: ExportId,
         name: &EmbargoName,
     ) -> Result<(), PeerMisbehaved> {
-        let row = self.connections.get(conn);
-        let Some(entry) = row.and_then(|row| row.exports.get(id.raw())) else {
+        let row = self.connections.get_mut(conn);
+        let Some(entry) = row.and_then(|row| row.exports.get_mut(id.raw())) else {
             return Err(PeerMisbehaved::UnknownExport(id));
         };
-        let State::Vine(vine) = entry.state else {
+        let State::Vine(vine, passed) = &mut entry.state else {
             return Err(PeerMisbehaved::DisembargoTarget);
         };
-        let serial = entry.serial;
+        if !passed.is_first(name) {
+            tracing::debug!(%conn, "a disembargo that nobody can need is not passed on");
+            return Ok(());
+        }
+        let (vine, serial) = (*vine, entry.serial);
         if self.is_holding(conn) {
             let name = Rc::clone(name);
             return self.hold_disembargo(conn, id, serial, name);
@@ -181,7 +187,7 @@ impl<H: Host> Engine<H> {
         let row = self.connections.get(conn);
         let entry = row.and_then(|row| row.exports.get(id.raw()));
         if let Some(entry) = entry.filter(|entry| entry.serial == serial)
-            && let State::Vine(vine) = entry.state
+            && let State::Vine(vine, _) = entry.state
         {
             self.pass_along(conn, vine, name);
         }
