@@ -424,12 +424,13 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Bytes of calls, of kept results and of what waits to be transmitted.
+    /// Bytes of calls, of kept results and of what waits to be transmitted, with what stays alive
+    /// until it is.
     pub(crate) fn in_flight(&self) -> usize {
         let unsent = self.unsent.as_ref().map_or(0, |unsent| unsent.weight());
         match self.closed {
-            true => self.outbound.len(),
-            false => self.call_bytes + self.kept_bytes + self.outbound.len() + unsent,
+            true => self.outbound.weight(),
+            false => self.call_bytes + self.kept_bytes + self.outbound.weight() + unsent,
         }
     }
 

@@ -13,7 +13,7 @@ use capnp::private::layout::CapTable;
 use capnp::traits::{Imbue as _, ImbueMut as _};
 use capnp::{OutputSegments, Word, any_pointer};
 
-use crate::frame::SHARED_BYTES;
+use crate::frame::is_shared;
 use crate::hook::{cap_index, hook_node};
 use crate::{Exception, NodeId};
 
@@ -44,6 +44,8 @@ pub(crate) struct Apart {
     /// Where the far pointer to it lies.
     at: usize,
     pub(crate) data: Bytes,
+    /// Bytes that stay alive with it.
+    pub(crate) holds: usize,
 }
 
 impl Apart {
@@ -136,7 +138,8 @@ impl Content {
         Slot(self.root)
     }
 
-    /// What was written so far: one segment, the root pointer first.
+    /// What was written so far: one segment, the root pointer first. In a call or answer that is
+    /// being sent, large [shared data](Self::shared_data) lies elsewhere, behind far pointers.
     #[must_use]
     pub fn segment(&self) -> &[u8] {
         self.bytes.get(self.root..).unwrap_or_default()
@@ -195,23 +198,29 @@ impl Content {
         self.blob(at, value, value.len())
     }
 
-    /// Writes bytes that are shared: [so many](SHARED_BYTES) are not copied, but sent from where they
+    /// Writes bytes that are shared: [so many](crate::SHARED_BYTES) are not copied, but sent from where they
     /// are. Such a message has more than one segment, as any other implementation may send one.
+    ///
+    /// `holds`: how many bytes stay alive with them until they are sent, which is more than they are
+    /// if they are a slice. Those count as [in flight](crate::Config::in_flight_bytes). A slice of
+    /// less than a quarter is copied: see [`is_shared`].
     #[must_use = "whether it fits"]
-    pub fn shared_data(&mut self, at: Slot, value: &Bytes) -> Option<()> {
+    pub fn shared_data(&mut self, at: Slot, value: &Bytes, holds: usize) -> Option<()> {
         let fits = self.is_message && self.apart.len() < MOST_APART && at.0 >= self.root;
-        if value.len() < SHARED_BYTES || !fits {
+        if !is_shared(value.len(), holds) || !fits {
             return self.data(at, value);
         }
         let end = self.len().checked_add(value.len())?;
         if end - self.root > MAX_BYTES || value.len() as u64 > MAX_COUNT {
             return None;
         }
+        self.put(at.0, 0); // what was there before, and lies apart, goes first
         let segment = self.apart.len() as u64 + 1;
         self.put(at.0, FAR | segment << 32);
         self.apart.push(Apart {
             at: at.0,
             data: value.clone(),
+            holds: holds.max(value.len()),
         });
         Some(())
     }
@@ -366,7 +375,28 @@ impl Content {
     }
 
     fn put(&mut self, at: usize, word: u64) {
+        if !self.apart.is_empty() {
+            self.drop_apart(at);
+        }
         self.overwrite(at, word.to_le_bytes());
+    }
+
+    /// Another pointer takes the place of one to what lies apart, which is not sent then.
+    #[cold]
+    fn drop_apart(&mut self, at: usize) {
+        let Some(index) = self.apart.iter().position(|apart| apart.at == at) else {
+            return;
+        };
+        self.apart.remove(index);
+        let later: Vec<usize> = self
+            .apart
+            .iter()
+            .skip(index)
+            .map(|apart| apart.at)
+            .collect();
+        for (segment, at) in (index as u64 + 1..).zip(later) {
+            self.overwrite(at, (FAR | segment << 32).to_le_bytes());
+        }
     }
 
     /// Never in the message around the content.

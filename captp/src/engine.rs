@@ -676,7 +676,7 @@ impl<H: Host> Engine<H> {
             embargoes: row.embargoes.len(),
             held: row.held.len(),
             waiting: row.unsent.as_ref().map_or(0, |unsent| unsent.calls()),
-            waiting_bytes: row.unsent.as_ref().map_or(0, |unsent| unsent.weight()),
+            waiting_bytes: row.unsent.as_ref().map_or(0, |unsent| unsent.waiting()),
             call_bytes: row.call_bytes,
             kept_bytes: row.kept_bytes,
             outbound_bytes: row.outbound.len(),

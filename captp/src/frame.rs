@@ -34,7 +34,7 @@ impl Frame {
             return None;
         };
         let all = Word::words_to_bytes(words);
-        if bytes.len() < SHARED_BYTES || bytes.len() < all.len() / SHARED_PART {
+        if !is_shared(bytes.len(), all.len()) {
             return None;
         }
         let start = bytes.as_ptr().addr().checked_sub(all.as_ptr().addr())?;
@@ -105,8 +105,15 @@ impl Frame {
 
 /// From how many bytes on shared data is not copied, sent or received.
 pub const SHARED_BYTES: usize = 16 << 10;
-/// It is then at least this part of its message.
+/// It is then at least this part of what stays alive with it.
 const SHARED_PART: usize = 4;
+
+/// Whether data of `len` bytes, a part of `holds` that stay alive with it, is shared rather than
+/// copied: it is large, and at least a quarter.
+#[must_use]
+pub const fn is_shared(len: usize, holds: usize) -> bool {
+    len >= SHARED_BYTES && len >= holds / SHARED_PART
+}
 
 /// The words of a message. Those of a large one can be kept beyond it.
 enum Words {

@@ -208,7 +208,7 @@ pub use content::{Content, Elements, Slot};
 pub use engine::{Config, ConnOptions, DialId, Engine, NodeState, Output, Stats};
 pub use error::{ApiMisuse, CloseReason, PeerMisbehaved};
 pub use exception::{Detail, Exception, ExceptionKind};
-pub use frame::SHARED_BYTES;
+pub use frame::{SHARED_BYTES, is_shared};
 pub use hello::{Features, PeerHello};
 pub use hook::{cap_hook, cap_index};
 pub use host::{AnswerToken, Encoded, Host, Incoming, LocalCall, WireCall, WriteResults};

@@ -26,8 +26,9 @@ pub struct Transmit {
     sent: usize,
     /// What is sent from elsewhere, in between.
     inserts: VecDeque<Insert>,
-    /// Bytes of the inserts.
+    /// Bytes of the inserts, and those that stay alive with them.
     inserted: usize,
+    holds: usize,
     /// Messages with descriptors that are not fully sent: where each begins and ends.
     marks: VecDeque<Mark>,
 }
@@ -44,6 +45,8 @@ struct Mark {
 struct Insert {
     at: usize,
     data: Bytes,
+    /// Bytes that stay alive with it.
+    holds: usize,
 }
 
 impl Transmit {
@@ -136,7 +139,8 @@ impl Transmit {
             let count = most.min(insert.data.len());
             insert.data.advance(count);
             self.inserted -= count;
-            self.inserts.pop_front_if(|insert| insert.data.is_empty());
+            let sent = self.inserts.pop_front_if(|insert| insert.data.is_empty());
+            self.holds -= sent.map_or(0, |insert| insert.holds);
             return count;
         }
         let stop = self
@@ -178,7 +182,7 @@ impl Transmit {
         let mut left = bytes;
         while left > 0 && !self.is_empty() {
             let count = if let Some(insert) = self.next_insert() {
-                to.insert(insert.data.clone());
+                to.insert(insert.data.clone(), insert.holds);
                 insert.data.len()
             } else {
                 let stop = self.inserts.front().map_or(usize::MAX, |next| next.at);
@@ -194,10 +198,11 @@ impl Transmit {
         to.mark(start, &fds.unwrap_or_default());
     }
 
-    fn insert(&mut self, data: Bytes) {
+    fn insert(&mut self, data: Bytes, holds: usize) {
         self.inserted += data.len();
+        self.holds += holds;
         let at = self.bytes.len();
-        self.inserts.push_back(Insert { at, data });
+        self.inserts.push_back(Insert { at, data, holds });
     }
 
     /// The room for bytes, if there is any worth keeping and nothing is in it.
@@ -219,6 +224,11 @@ impl Transmit {
         self.bytes.len() - self.sent + self.inserted
     }
 
+    /// Bytes that stay alive until those are sent.
+    pub(crate) fn weight(&self) -> usize {
+        self.bytes.len() - self.sent + self.holds
+    }
+
     /// Whether everything has been sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -232,6 +242,7 @@ impl Transmit {
         self.sent = 0;
         self.inserts.clear();
         self.inserted = 0;
+        self.holds = 0;
         self.marks.clear();
     }
 
@@ -274,10 +285,11 @@ impl Transmit {
             fds: mark.fds,
         }));
         self.inserted += other.inserted;
+        self.holds += other.holds;
         self.inserts
             .extend(other.inserts.drain(..).map(|insert| Insert {
                 at: insert.at + base,
-                data: insert.data,
+                ..insert
             }));
         other.clear();
         true
@@ -338,7 +350,7 @@ impl Transmit {
         for apart in apart {
             self.bytes.extend_from_slice(&apart.landing_pad());
             let padding = apart.padding();
-            self.insert(apart.data);
+            self.insert(apart.data, apart.holds);
             self.bytes.extend_from_slice(padding);
         }
         self.mark(start, fds);
@@ -472,7 +484,7 @@ mod tests {
                 let bytes: Vec<u8> = (0..len).map(|_| random(251) as u8).collect();
                 model.put.extend_from_slice(&bytes);
                 match apart {
-                    true => to.insert(Bytes::from(bytes)),
+                    true => to.insert(Bytes::from(bytes), len + 100),
                     false => to.bytes.extend_from_slice(&bytes),
                 }
             };
@@ -566,6 +578,7 @@ mod tests {
             let until = model.fds_out.len();
             assert_eq!(model.fds_out, model.fds_put[..until], "{seed}");
             assert!(transmit.is_empty() && transmit.inserts.is_empty());
+            assert_eq!((transmit.inserted, transmit.holds), (0, 0));
         }
     }
 }

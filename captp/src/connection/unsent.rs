@@ -191,8 +191,13 @@ impl Unsent {
     }
 
     /// Bytes that wait.
-    pub(crate) fn weight(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.bytes.len() + self.follower_bytes
+    }
+
+    /// Bytes that stay alive while they wait.
+    pub(crate) fn weight(&self) -> usize {
+        self.bytes.weight() + self.follower_bytes
     }
 
     /// A call that waits has its question in the table.

@@ -26,7 +26,8 @@ pub struct Config {
     /// see [`Engine::has_stream_room`](crate::Engine::has_stream_room). Default 64 KiB.
     pub stream_window: usize,
     /// Most bytes in flight on all connections together: calls without an answer, results that are
-    /// kept for a peer, and what waits to be transmitted. Default 256 MiB; beyond it the connection
+    /// kept for a peer, and what waits to be transmitted with what [stays
+    /// alive](crate::Content::shared_data) until it is. Default 256 MiB; beyond it the connection
     /// that has most is aborted.
     pub in_flight_bytes: usize,
 }

@@ -45,6 +45,8 @@ pub(super) struct TestCall {
     pub(super) unwritable: bool,
     /// Extra bytes.
     pub(super) blob: usize,
+    /// As many stay alive with them, or more.
+    pub(super) holds: usize,
     /// One of a stream.
     pub(super) streaming: bool,
     /// Wants only the references inside the answer.
@@ -80,7 +82,9 @@ impl LocalCall for TestCall {
         if self.blob > 0 {
             let list = params.list(params.root(), Elements::Pointer, 1).unwrap();
             let blob = bytes::Bytes::from(vec![0; self.blob]);
-            params.shared_data(Slot::new(list, 0), &blob).unwrap();
+            let slot = Slot::new(list, 0);
+            let holds = self.holds.max(blob.len());
+            params.shared_data(slot, &blob, holds).unwrap();
         } else {
             put(params, self.number, &self.caps);
         }
@@ -269,6 +273,7 @@ impl Vat {
             },
             unwritable: false,
             blob: 0,
+            holds: 0,
             streaming: false,
             pipeline_only: false,
             written: Rc::clone(&self.written),

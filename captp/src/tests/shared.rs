@@ -13,7 +13,8 @@ use crate::frame::{Frame, Message};
 use crate::message::write::{self, CallHead};
 use crate::payload::{self, Payload};
 use crate::{
-    ConnOptions, Content, Elements, ImportId, Limits, NodeId, SHARED_BYTES, Slot, Transmit,
+    Config, ConnOptions, Content, Elements, Engine, ImportId, Limits, NodeId, SHARED_BYTES, Slot,
+    Transmit,
 };
 
 /// Numbers that look random, the same ones for the same seed.
@@ -52,7 +53,7 @@ fn call(items: &[Bytes], shared: bool) -> Content {
     for (at, item) in items.iter().enumerate() {
         let slot = Slot::new(list, at);
         let written = match shared {
-            true => content.shared_data(slot, item),
+            true => content.shared_data(slot, item, item.len()),
             false => content.data(slot, item),
         };
         written.unwrap();
@@ -154,10 +155,49 @@ fn only_a_large_part_of_a_large_message_is_kept_without_a_copy() {
 }
 
 #[test]
+fn a_small_slice_of_something_large_is_copied() {
+    let slice = bytes(SHARED_BYTES);
+    for (holds, apart) in [(4 * SHARED_BYTES, 1), (4 * SHARED_BYTES + 4, 0)] {
+        let mut content = call(&[], false);
+        content.shared_data(content.root(), &slice, holds).unwrap();
+        assert_eq!(content.apart().len(), apart);
+    }
+}
+
+#[test]
+fn a_place_that_is_written_again_leaves_nothing_apart_behind() {
+    let item = |at: usize| bytes(SHARED_BYTES + at);
+    let write = |content: &mut Content, list: usize, at: usize, item: &Bytes| {
+        let slot = Slot::new(list, at);
+        content.shared_data(slot, item, item.len()).unwrap();
+    };
+    for again in 0..3 {
+        for small in [true, false] {
+            let mut content = call(&[], false);
+            let list = content.list(content.root(), Elements::Pointer, 3).unwrap();
+            let mut expected: Vec<Bytes> = (0..3).map(item).collect();
+            for (at, item) in expected.iter().enumerate() {
+                write(&mut content, list, at, item);
+            }
+            let other = if small { bytes(9) } else { item(7) };
+            write(&mut content, list, again, &other);
+            assert_eq!(content.apart().len(), 3 - usize::from(small));
+            expected[again] = other;
+            let (kept, sent) = finished(content);
+            let sent = message(&sent);
+            let content = payload::content_in(&sent, payload::Place::Call).unwrap();
+            assert!(items(content) == expected && items(kept.get_root().unwrap()) == expected);
+        }
+    }
+}
+
+#[test]
 fn data_apart_is_copied_where_there_is_no_message() {
     let large = bytes(SHARED_BYTES);
     let mut content = Content::new();
-    content.shared_data(content.root(), &large).unwrap();
+    content
+        .shared_data(content.root(), &large, large.len())
+        .unwrap();
     assert_eq!(content.segment()[8..], large[..]);
 }
 
@@ -191,6 +231,27 @@ fn data_apart_counts_against_every_limit_and_arrives() {
     net.run();
     let reason = take!(net.vats[0], Event::Returned { result: Err(reason), .. } => reason);
     assert!(reason.reason().contains("above the limit"), "{reason}");
+}
+
+#[test]
+fn what_stays_alive_with_data_apart_counts_as_in_flight() {
+    for (calls, open) in [(2, true), (3, false)] {
+        let mut net = Net::new(2);
+        net.vats[0].engine = Engine::new(Config::default().with_in_flight_bytes(1 << 20));
+        let root = net.vats[1].object(0);
+        let options = ConnOptions::default().with_bootstrap(root);
+        net.link((0, ConnOptions::default()), (1, options));
+        let conn = net.conn(0, 0);
+        let target = net.vats[0].engine.bootstrap(conn);
+        net.run();
+        for _ in 0..calls {
+            let mut call = net.vats[0].call(1, &[], None);
+            (call.blob, call.holds) = (100_000, 400_000);
+            net.vats[0].engine.send(target, call);
+        }
+        assert_eq!(net.vats[0].engine.stats(conn).is_some(), open);
+        net.run();
+    }
 }
 
 #[test]

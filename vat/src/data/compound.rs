@@ -51,9 +51,9 @@ impl Data for Bytes {
 
     /// What is sent from where it lies takes no room.
     fn words(&self) -> usize {
-        match self.len() < captp::SHARED_BYTES {
-            true => self.len().div_ceil(8),
-            false => 0,
+        match captp::is_shared(self.len(), self.holds()) {
+            true => 0,
+            false => self.len().div_ceil(8),
         }
     }
 }

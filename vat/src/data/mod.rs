@@ -24,6 +24,7 @@
 //! field's declared default; an enumerant or variant that this version does not know is an error
 //! that gives its number.
 
+mod bytes;
 mod compound;
 #[cfg(test)]
 mod derived;
@@ -37,6 +38,7 @@ mod tests;
 mod vectors;
 mod wire;
 
+pub use bytes::Bytes;
 pub use compound::{must_be_listable, must_not_be_optional};
 pub use error::{Error, Fault};
 #[cfg(test)]
@@ -50,69 +52,6 @@ use captp::Content;
 
 use crate::core::{Fields, Promisable, Ref};
 use crate::schema::{FieldShape, Registry, Type};
-
-/// Bytes that are shared instead of copied: the type for bulk data.
-///
-/// It is the [`bytes`](https://docs.rs/bytes) crate's own: an immutable, reference-counted piece of
-/// memory. Cloning and slicing one copies nothing. As an argument or a result it is Cap'n Proto's
-/// `Data`, like `Vec<u8>`: either side may use either, and so may any other implementation.
-///
-/// What it costs when it crosses to another vat:
-///
-/// - *Sent*, 16 KiB or more are not copied: the socket gets them from where they lie. They count
-///   against all limits of the connection (message size, what waits to be sent, what is in flight)
-///   until they have left; what else they keep alive does not. So copy a slice of something larger
-///   before it is sent, if many may wait. The message has a segment for each, up to 64; further ones
-///   are copied like fewer bytes are.
-/// - *Received*, 16 KiB or more that are at least a quarter of their message are not copied: the
-///   value keeps the received message alive. So what is kept takes at most four times its size.
-///   Anything else is copied into memory of its own, and so is what came in one piece with the
-///   beginning of its message (up to 64 KiB), once. To keep a small slice of a large value, copy
-///   it: `Bytes::copy_from_slice(&large[..10])`.
-/// - With `Vec<u8>` both sides copy everything once. Below 16 KiB the two cost the same.
-///
-/// Within a vat, nothing is ever copied.
-///
-/// ```
-/// use vat::Bytes;
-/// use vat::prelude::*;
-///
-/// #[vat::interface]
-/// pub trait Store {
-///     /// Keeps a picture.
-///     fn put(&mut self, turn: &Turn, picture: Bytes) -> Result<()>;
-///     /// Bytes `from` to `to` of what is kept.
-///     fn part(&self, turn: &Turn, from: u32, to: u32) -> Result<Bytes>;
-/// }
-///
-/// #[derive(Clone, vat::Object)]
-/// struct Memory(Bytes); // rolled back like everything else, without a copy
-///
-/// impl Store for Memory {
-///     fn put(&mut self, _: &Turn, picture: Bytes) -> Result<()> {
-///         self.0 = picture;
-///         Ok(())
-///     }
-///
-///     fn part(&self, _: &Turn, from: u32, to: u32) -> Result<Bytes> {
-///         let (from, to) = (from as usize, to as usize);
-///         match from <= to && to <= self.0.len() {
-///             true => Ok(Bytes::copy_from_slice(&self.0[from..to])), // keeps nothing else alive
-///             false => Err(Error::failed("there is not that much")),
-///         }
-///     }
-/// }
-///
-/// let vat = vat::Vat::new("store");
-/// let store = vat.turn(|turn| Ok(StoreRef::new(turn, Memory(Bytes::new()))))?;
-/// store.put(Bytes::from(vec![7; 1 << 20])).detach(); // takes the `Vec` over as it is
-/// let part = store.part(10, 20);
-/// vat.run(1_000);
-/// assert_eq!(part.try_take().unwrap()?, [7; 10][..]);
-/// # Ok::<(), vat::Error>(())
-/// ```
-#[doc(inline)]
-pub use bytes::Bytes;
 
 /// What reading and writing give.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -8,7 +8,6 @@ mod raw;
 
 use std::cell::Cell;
 
-use bytes::Bytes;
 use capnp::private::layout::{
     ElementSize, ListReader, PointerReader, PrimitiveElement, StructReader,
 };
@@ -17,6 +16,7 @@ use capnp::{any_pointer, any_pointer_list, struct_list};
 use captp::{Content, Elements, Payload, Slot};
 use raw::{Pointer, Struct};
 
+use super::Bytes;
 use super::error::{Error, Fault};
 use super::layout::{Kind, Size};
 use crate::core::Ref;
@@ -182,7 +182,7 @@ impl<'a> Writer<'a> {
         written.ok_or_else(|| full(count))
     }
 
-    /// Writes bytes that are shared. [Many](captp::SHARED_BYTES) are sent from where they lie.
+    /// Writes bytes that are shared. Many are sent from where they lie: see [`Bytes`].
     ///
     /// # Errors
     ///
@@ -190,7 +190,8 @@ impl<'a> Writer<'a> {
     pub fn shared_data(&mut self, at: u32, value: &Bytes) -> Result<()> {
         let count = value.len() as u64;
         fits(count)?;
-        let written = self.content.shared_data(self.to.pointer(at)?, value);
+        let slot = self.to.pointer(at)?;
+        let written = self.content.shared_data(slot, value.inner(), value.holds());
         written.ok_or_else(|| full(count))
     }
 
@@ -456,7 +457,10 @@ impl<'a> Reader<'a> {
     /// [`Fault::TooLarge`] and [`Fault::Malformed`].
     pub fn shared_data(&self, at: u32) -> Result<Bytes> {
         let data = self.data(at)?;
-        let shared = self.source.payload.and_then(|payload| payload.share(data));
+        let shared = self.source.payload.and_then(|payload| {
+            let shared = payload.share(data)?;
+            Some(Bytes::part(shared, payload.bytes()))
+        });
         Ok(shared.unwrap_or_else(|| Bytes::copy_from_slice(data)))
     }
 

@@ -112,3 +112,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_part_of_a_message_knows_how_large_that_is() {
+    let large = |len: usize| Bytes::from(vec![7; len]);
+    let value = Shared {
+        name: String::new(),
+        one: large(40_000),
+        many: vec![large(60_000)],
+        maybe: None,
+        number: 1,
+    };
+    let mut net = Net::new(&["here", "there"]);
+    let sharing = net.vats[1].turn(|turn| Ok(BulkSharedRef::new(turn, Sharing)));
+    let object: Ref = net.grant(0, 1, &Ref::from(sharing.unwrap()));
+    let back = BulkSharedRef::from(object).back(value);
+    net.run();
+    let back = taken(&back).unwrap();
+    assert_eq!(back.one.len(), 40_000);
+    assert!(back.one.holds() > 100_000, "{}", back.one.holds());
+    assert!(!captp::is_shared(20_000, back.one.slice(..20_000).holds()));
+}
