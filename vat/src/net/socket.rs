@@ -19,6 +19,7 @@ use tokio::{
 use super::admission::Place;
 use super::descriptor;
 use super::unix::UnixSocket;
+use crate::sys;
 
 /// A connected TCP or Unix stream socket, without anything spoken on it yet.
 ///
@@ -146,11 +147,12 @@ impl Socket {
     /// # Errors
     ///
     /// [`io::ErrorKind::PermissionDenied`] for everybody else, root included, and for a TCP socket,
-    /// of which nobody knows whose it is.
+    /// of which nobody knows whose it is. Also for everybody if this process runs as the overflow user
+    /// (65534, `nobody`): users of other namespaces are told as that one, too.
     pub fn check_same_user(&self) -> io::Result<()> {
         let own = rustix::process::geteuid().as_raw();
         match self.peer()? {
-            Peer::User(user) if user == own => Ok(()),
+            Peer::User(user) if sys::is_same_user(user, own) => Ok(()),
             peer => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!("the caller is {peer}, and only user {own} may use this socket"),

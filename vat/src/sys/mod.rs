@@ -29,7 +29,7 @@ pub(crate) use self::fork::{
     Blueprint, Forked, IdRange, StartFailure, block_signals, fork, keep_child_statuses,
     landlock_abi, reap, refuse_descriptors,
 };
-pub(crate) use self::peer::peer_user;
+pub(crate) use self::peer::{is_same_user, peer_user};
 #[cfg(feature = "launch")]
 pub(crate) use self::reactor::watch_readable;
 pub(crate) use self::reactor::watch_socket;
