@@ -258,9 +258,7 @@ mod tests {
     fn only_what_keeps_little_else_alive_is_sent_from_where_it_lies() {
         let whole = Bytes::from(vec![7; 4 * SHARED_BYTES]);
         assert!(is_shared(&whole) && is_shared(&whole.slice(SHARED_BYTES..)));
-        assert!(is_shared(
-            &whole.clone().slice(SHARED_BYTES..2 * SHARED_BYTES)
-        ));
+        assert!(is_shared(&whole.slice(SHARED_BYTES..2 * SHARED_BYTES)));
         let twice = whole.slice(..3 * SHARED_BYTES).slice(2 * SHARED_BYTES..);
         assert!(is_shared(&twice));
         assert!(!is_shared(&whole.slice(1..SHARED_BYTES)), "too few");

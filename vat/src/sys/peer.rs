@@ -36,7 +36,7 @@ pub(crate) fn peer_user(socket: impl AsFd) -> io::Result<u32> {
 /// Whether a user at the other end is `own`.
 ///
 /// One that has no number in our user namespace is told as the overflow user, whoever it is
-/// (user_namespaces(7)). So a process that itself runs as that one knows nobody.
+/// (`user_namespaces(7)`). So a process that itself runs as that one knows nobody.
 pub(crate) fn is_same_user(user: u32, own: u32) -> bool {
     static OVERFLOW: LazyLock<Option<u32>> = LazyLock::new(|| {
         let number = std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok()?;
