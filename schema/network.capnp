@@ -51,16 +51,17 @@ struct Limits {
   # Most file descriptors with one message.
 
   callsSoft @3 :UInt32;
-  # Most unfinished calls before further ones wait.
+  # Most unanswered calls before further ones wait.
 
   calls @4 :UInt32;
-  # Most unfinished calls, those that wait included. One more ends the connection.
+  # Most unanswered calls, those that wait included. One more ends the connection, and so does a call
+  # beyond as many answers again that are not finished.
 
   callBytesSoft @5 :UInt64;
-  # Most bytes of unfinished calls before further ones wait.
+  # Most bytes of unanswered calls before further ones wait.
 
   callBytes @6 :UInt64;
-  # Most bytes of unfinished calls, those that wait included. More end the connection.
+  # Most bytes of unanswered calls, those that wait included. More end the connection.
 }
 
 # Three-party handoff

@@ -58,7 +58,9 @@ pub(crate) struct Connection<H: Host> {
     /// Calls that were sent and will be answered, and their bytes.
     pub(crate) asked: usize,
     pub(crate) asked_bytes: usize,
-    /// How many of them there may be.
+    /// Calls that are answered, and whose answers the peer keeps until our Finish.
+    pub(crate) answered: usize,
+    /// How many calls there may be.
     pub(crate) window: Window,
     /// How far that has given way.
     pub(crate) window_valve: Valve,
@@ -110,6 +112,8 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) closed: bool,
     /// Bytes of the peer's calls that have no answer yet.
     pub(crate) call_bytes: usize,
+    /// Answers that are given, and whose Finish has not come.
+    pub(crate) returned: usize,
     /// Bytes of results kept for pipelining.
     pub(crate) kept_bytes: usize,
     /// The peer's calls that objects of this vat have and have not answered yet.
@@ -195,6 +199,7 @@ impl<H: Host> Connection<H> {
             unsent: None,
             asked: 0,
             asked_bytes: 0,
+            answered: 0,
             window: Window::of(&limits),
             window_valve: Valve::default(),
             gate_valve: Valve::default(),
@@ -225,6 +230,7 @@ impl<H: Host> Connection<H> {
             expects_hello: false,
             closed: false,
             call_bytes: 0,
+            returned: 0,
             kept_bytes: 0,
             delivered: 0,
             delivered_bytes: 0,
@@ -243,6 +249,17 @@ impl<H: Host> Connection<H> {
     pub(crate) const fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
+    }
+
+    /// The answer of a question is here, or need not come.
+    pub(crate) fn set_question(&mut self, id: QuestionId, state: question::State) {
+        let Some(question) = self.question_mut(id) else {
+            return;
+        };
+        let before = question.is_answered();
+        question.state = state;
+        let after = question.is_answered();
+        self.answered = self.answered + usize::from(after) - usize::from(before);
     }
 
     /// The last number that was given.
@@ -293,6 +310,7 @@ impl<H: Host> Connection<H> {
             true => self.pipelines.remove(id.raw()),
             false => self.questions.remove(id.raw()),
         }?;
+        self.answered -= usize::from(question.is_answered());
         if let Some(unsent) = &mut self.unsent {
             if question.waits > 0 {
                 unsent.remove_question(question.sort);
@@ -376,6 +394,13 @@ impl<H: Host> Connection<H> {
             return Err(PeerMisbehaved::DuplicateQuestion(id));
         }
         let limit = self.limits.answers;
+        if self.answers.len() - self.returned >= limit {
+            return Err(PeerMisbehaved::TableFull {
+                what: "unanswered calls",
+                limit,
+            });
+        }
+        let limit = limit.saturating_mul(2);
         if self.answers.len() >= limit {
             return Err(PeerMisbehaved::TableFull {
                 what: "unfinished calls",
@@ -385,7 +410,7 @@ impl<H: Host> Connection<H> {
         let limit = self.limits.call_bytes;
         if self.call_bytes.saturating_add(bytes) > limit {
             return Err(PeerMisbehaved::TableFull {
-                what: "bytes of unfinished calls",
+                what: "bytes of unanswered calls",
                 limit,
             });
         }

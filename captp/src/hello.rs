@@ -78,16 +78,16 @@ pub struct PeerHello {
     /// Most file descriptors it accepts with one message; `None` if it did not say. More are not
     /// sent.
     pub fds_per_message: Option<u32>,
-    /// Most unfinished calls it takes before it lets further ones wait; `None` if it did not say.
+    /// Most unanswered calls it takes before it lets further ones wait; `None` if it did not say.
     /// No more are sent once the hello has come, as long as answers come.
     pub calls_soft: Option<u32>,
-    /// Most unfinished calls it takes at all; `None` if it did not say. No more are sent once the
-    /// hello has come, if none is [for references only](crate::LocalCall::pipeline_only).
+    /// Most unanswered calls it takes at all, and as many answers again that are not finished; `None`
+    /// if it did not say. No more are sent once the hello has come, if none is [for references only](crate::LocalCall::pipeline_only).
     pub calls: Option<u32>,
-    /// Most bytes of unfinished calls it takes before it lets further ones wait; `None` if it did
+    /// Most bytes of unanswered calls it takes before it lets further ones wait; `None` if it did
     /// not say. No more are sent, as long as answers come.
     pub call_bytes_soft: Option<u64>,
-    /// Most bytes of unfinished calls it takes at all; `None` if it did not say. No more are sent.
+    /// Most bytes of unanswered calls it takes at all; `None` if it did not say. No more are sent.
     pub call_bytes: Option<u64>,
     /// Where it says it can be reached; at most 8, each of at most 256 bytes.
     pub addresses: Vec<String>,

@@ -17,7 +17,7 @@
 /// | [`caps_per_message`](Self::caps_per_message) | 64 | on arrival; when sending | abort; the call or answer fails |
 /// | [`fds_per_message`](Self::fds_per_message) | 16 | on arrival; when sending | abort; the call or answer fails |
 /// | [`answers_soft`](Self::answers_soft) | 4,096 calls | before a call reaches an object | calls wait |
-/// | [`answers`](Self::answers) | 16,384 calls, waiting ones too | on arrival | abort |
+/// | [`answers`](Self::answers) | 16,384 calls, waiting ones too; as many answers again | on arrival | abort |
 /// | [`call_bytes_soft`](Self::call_bytes_soft) | 8 MiB | before a call reaches an object | calls wait |
 /// | [`call_bytes`](Self::call_bytes) | 16 MiB, waiting ones too | on arrival | abort |
 /// | [`kept_bytes`](Self::kept_bytes) | 16 MiB | when answering | the call fails as overloaded |
@@ -72,17 +72,19 @@ pub struct Limits {
     /// Most calls of the peer that are under way. Default 4,096 (soft): further calls wait, as long
     /// as some are answered (see [`Config::patience`](crate::Config::patience)).
     pub answers_soft: usize,
-    /// Most entries of the answer table. Default 16,384 (hard).
+    /// Most calls of the peer without an answer, waiting or under way. Default 16,384 (hard). As many
+    /// answers again may be given and not finished.
     pub answers: usize,
     /// Most of our own calls that were sent and have no answer. Default 4,096 (soft), or what the
     /// peer says that it takes, if that is less: further calls wait, and leave in order.
     pub questions_soft: usize,
-    /// Most of our own calls that were sent and have no answer, or whose answers are in use. Default
-    /// 16,384 (hard), or what the peer said beyond which it ends the connection, if that is less:
-    /// further calls wait whatever [`Config::patience`](crate::Config::patience) is.
+    /// Most of our own calls that were sent and have no answer. Default 16,384 (hard), or what the
+    /// peer said beyond which it ends the connection, if that is less: further calls wait whatever
+    /// [`Config::patience`](crate::Config::patience) is. As many answers again may be kept by the
+    /// peer, because something refers to them.
     /// Calls that are made for the references inside their answers only do not end by themselves,
-    /// and answers that waiting calls name are kept as long as those wait: beyond three quarters, a
-    /// further one fails as overloaded.
+    /// and answers that waiting calls name are kept as long as those wait: of each there may be three
+    /// quarters, and a further call fails as overloaded.
     pub questions: usize,
     /// Most bytes of our own calls that were sent and have no answer. Default 8 MiB (soft): further
     /// calls wait. A single call may have more. Twice as much is the hard limit. What the peer said

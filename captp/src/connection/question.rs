@@ -149,6 +149,11 @@ impl<H: Host> Question<H> {
         self.pins == 0 && self.state == State::Answered && self.sort == Sort::Call
     }
 
+    /// Whether the peer has answered it, and keeps the answer.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.sort == Sort::Call && matches!(self.state, State::Answered | State::Ended)
+    }
+
     /// Whether it stays in the peer's table for long if the message with this number, which waits,
     /// names it: it is there already, or its own call waits far before. `most`: how many the peer
     /// takes. Of those whose calls wait not far before there are at most a quarter of them at a time.

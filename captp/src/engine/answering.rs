@@ -193,13 +193,13 @@ impl<H: Host> Engine<H> {
             return;
         }
         if entry.no_pipelining && results_to == ResultsTo::Caller {
-            entry.state = State::Returned(Results::Exports(kept.exports));
+            self.mark_returned(token, Results::Exports(kept.exports));
             return self.drop_pins(token.conn, kept.caps);
         }
         let bytes = kept.message.get_segments().bytes();
         entry.taken |= taken;
         entry.bytes = bytes;
-        entry.state = State::Returned(Results::Content(Box::new(kept)));
+        self.mark_returned(token, Results::Content(Box::new(kept)));
         if let Some(row) = self.connections.get_mut(token.conn) {
             row.kept_bytes += bytes;
         }
@@ -281,9 +281,20 @@ impl<H: Host> Engine<H> {
         self.end_call(token);
         if finished {
             self.remove_answer(token);
-        } else if let Some(entry) = self.answer_mut(token) {
+        } else {
             // Calls pipelined on it that are still on their way learn the reason as well.
-            entry.state = State::Returned(Results::Nothing(reason.shortened(KEPT_REASON)));
+            self.mark_returned(token, Results::Nothing(reason.shortened(KEPT_REASON)));
+        }
+    }
+
+    /// The call is answered, and its answer stays until the Finish.
+    fn mark_returned(&mut self, token: &AnswerToken, results: Results) {
+        let Some(entry) = self.answer_mut(token) else {
+            return;
+        };
+        entry.state = State::Returned(results);
+        if let Some(row) = self.connections.get_mut(token.conn) {
+            row.returned += 1;
         }
     }
 
@@ -358,6 +369,7 @@ impl<H: Host> Engine<H> {
                 row.pipelined -= entry.pipeline.len();
                 match entry.state {
                     State::Returned(_) => {
+                        row.returned -= 1;
                         row.kept_bytes = row.kept_bytes.saturating_sub(entry.bytes);
                     }
                     State::Running

@@ -295,6 +295,15 @@ impl<H: Host> Engine<H> {
                 row.asked, row.asked_bytes
             ));
         }
+        let answered = questions()
+            .filter(|question| question.is_answered())
+            .count();
+        if answered != row.answered {
+            return Err(format!(
+                "{conn:?} counts {} answered calls, not {answered}",
+                row.answered
+            ));
+        }
         let waiting = || questions().filter(|question| question.waits > 0);
         let asked = waiting().filter(|question| question.sort != Sort::Pipeline);
         let unsent = row.unsent.as_ref();
@@ -360,10 +369,13 @@ fn check_answers<H: Host>(
     held: &mut Held,
 ) -> Result<(), String> {
     let (mut bytes, mut kept, mut pipelined) = (0, 0, 0);
-    let (mut delivered, mut queued) = ((0, 0), 0);
+    let (mut delivered, mut queued, mut returned) = ((0, 0), 0, 0);
     for (_, entry) in row.answers.iter() {
         match &entry.state {
-            AnswerState::Returned(_) => kept += entry.bytes,
+            AnswerState::Returned(_) => {
+                kept += entry.bytes;
+                returned += 1;
+            }
             AnswerState::Running
             | AnswerState::Forwarded { .. }
             | AnswerState::Redirected { .. }
@@ -383,6 +395,12 @@ fn check_answers<H: Host>(
                 held.pin(pin);
             }
         }
+    }
+    if returned != row.returned {
+        return Err(format!(
+            "{conn:?} counts {} answers, not {returned}",
+            row.returned
+        ));
     }
     if queued != row.queued {
         return Err(format!(

@@ -284,8 +284,8 @@ impl<H: Host> Engine<H> {
         let Some(row) = self.connections.get_mut(conn) else {
             return;
         };
-        match row.question_mut(id) {
-            Some(question) if question.finish_waits => question.state = State::Ended,
+        match row.question(id) {
+            Some(question) if question.finish_waits => row.set_question(id, State::Ended),
             _ => drop(row.remove_question(id)),
         }
     }
@@ -347,8 +347,10 @@ impl<H: Host> Engine<H> {
             && pins > 0
             && let Some(question) = self.question_mut(conn, id)
         {
-            question.state = State::Answered;
             question.pins = pins;
+            if let Some(row) = self.connections.get_mut(conn) {
+                row.set_question(id, State::Answered);
+            }
             return;
         }
         match finish {

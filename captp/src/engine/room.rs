@@ -33,8 +33,8 @@ pub(super) enum Names<'a> {
 }
 
 impl<H: Host> Connection<H> {
-    /// Whether a call may be sent now, if nothing waits. `others`: how many questions there are
-    /// besides it, waiting calls apart.
+    /// Whether a call may be sent now, if nothing waits. `others`: how many unanswered questions there
+    /// are besides it, waiting calls apart.
     fn has_room(&self, sort: Sort, bytes: usize, others: usize) -> bool {
         let outbound = self.outbound.len();
         if outbound > self.limits.outbound_soft || outbound + bytes > self.outbound_room() {
@@ -117,37 +117,43 @@ impl<H: Host> Connection<H> {
         if call && self.unsent.is_some() {
             self.may_wait(0)?;
         }
-        let sent = self.sent_questions();
-        let kept = self.kept_questions();
+        let (sent, held, answered) = (self.under_way(), self.held_questions(), self.answered);
         let asks = self.unsent.as_ref().map_or(0, |unsent| unsent.asks());
         let has_room = match sort {
-            Sort::Call | Sort::Tail if call => kept < limit,
+            Sort::Call | Sort::Tail if call => held < limit && answered < limit,
             Sort::Call | Sort::Tail => sent + asks < limit,
-            Sort::Pipeline => sent < limit && self.kept_for_long() < limit - limit / 4,
+            Sort::Pipeline => sent < limit && held < limit - limit / 4,
         };
         if has_room {
             return Ok(());
         }
         Err(Exception::overloaded(format!(
-            "{sent} calls to this peer have no answer, or their answers are in use ({kept}); the \
-             limit (ours is questions; the peer may take less) is {limit}; wait for answers, or let \
-             go of references inside them"
+            "{sent} calls to this peer have no answer, {held} of them will not end by one, and \
+             {answered} answers are in use; the limit (ours is questions; the peer may take less) is \
+             {limit}; wait for answers, or let go of references inside them"
         )))
     }
 
-    /// Questions that will not end by an answer.
-    fn kept_questions(&self) -> usize {
-        let waiting = self.unsent.as_ref().map_or(0, |unsent| unsent.asked());
-        self.questions_len().saturating_sub(self.asked + waiting)
+    /// Questions that the peer has not answered, calls that wait apart.
+    fn under_way(&self) -> usize {
+        let waiting = self.unsent.as_ref().map_or(0, |unsent| unsent.questions());
+        self.questions_len().saturating_sub(waiting + self.answered)
     }
 
-    /// Questions that will not end by an answer, except those whose Finish is on its way, and those
-    /// that calls which wait name.
+    /// Those that will not end by an answer, waiting ones too.
+    fn held_questions(&self) -> usize {
+        let waiting = self.unsent.as_ref().map_or(0, |unsent| unsent.asked());
+        let questions = self.questions_len();
+        questions.saturating_sub(self.asked + waiting + self.answered)
+    }
+
+    /// Answers that the peer keeps, or will, except those whose Finish is on its way and that waiting
+    /// calls do not name.
     fn kept_for_long(&self) -> usize {
         let unsent = self.unsent.as_ref();
         let (lingering, finishes) =
             unsent.map_or((0, 0), |unsent| (unsent.lingering(), unsent.finishes()));
-        self.kept_questions().saturating_sub(finishes) + lingering
+        self.answered.saturating_sub(finishes) + lingering
     }
 
     /// Whether a call that comes to wait now makes this place one of an answer that lingers.
@@ -161,12 +167,6 @@ impl<H: Host> Connection<H> {
         let unsent = self.unsent.as_ref().filter(|_| question.lingers);
         !unsent.is_some_and(|unsent| unsent.is_named(question.named))
             && question.would_linger(self.last_serial() + 1, self.window.most_calls)
-    }
-
-    /// Questions in the table, calls that wait apart.
-    fn sent_questions(&self) -> usize {
-        let waiting = self.unsent.as_ref().map_or(0, |unsent| unsent.questions());
-        self.questions_len().saturating_sub(waiting)
     }
 }
 
@@ -183,7 +183,7 @@ impl<H: Host> Engine<H> {
         };
         row.fits_ever(bytes)?;
         row.fits_window_ever(bytes)?;
-        if row.unsent.is_none() && row.has_room(sort, bytes, row.questions_len()) {
+        if row.unsent.is_none() && row.has_room(sort, bytes, row.under_way()) {
             return Ok(true);
         }
         row.may_wait(bytes).map(|()| false)
@@ -205,7 +205,7 @@ impl<H: Host> Engine<H> {
         };
         let limits = &row.limits;
         let most = row.window.most_calls;
-        if row.questions_len() >= most {
+        if row.questions_len() - row.answered >= most {
             return Err(Exception::overloaded(format!(
                 "{most} calls to the peer that this one goes on to have no answer, which is the \
                  limit (ours is questions; the peer may take less); try again when some are answered"
@@ -540,7 +540,7 @@ impl<H: Host> Engine<H> {
         let row = self.connections.get_mut(conn)?;
         let unsent = row.unsent.as_ref()?;
         let item = *unsent.front()?;
-        let others = row.sent_questions();
+        let others = row.under_way();
         let has_room = match item.what {
             What::Call { sort, bytes, .. } => row.has_room(sort, bytes, others),
             What::Ask { .. } => others < row.window.most_calls,

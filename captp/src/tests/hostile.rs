@@ -494,8 +494,30 @@ fn a_flood_of_calls_stops_at_the_limits() {
     assert_eq!(
         victim.fault(),
         PeerMisbehaved::TableFull {
-            what: "unfinished calls",
+            what: "unanswered calls",
             limit: 20
+        }
+    );
+}
+
+#[test]
+fn a_peer_that_never_finishes_is_stopped_at_as_many_answers_again() {
+    let mut victim = Victim::new(Limits::default().with_answers(20));
+    victim.bootstrap();
+    for question in 0..39 {
+        victim.call(question, 0);
+        let respond = take!(victim.net.vats[0], Event::Call { respond, .. } => respond);
+        // With a reference in it, so that it is kept.
+        let root = victim.root;
+        victim.net.vats[0].answer(respond, 0, &[root]);
+    }
+    assert!(victim.net.vats[0].engine.stats(victim.conn).is_some());
+    victim.call(39, 0);
+    assert_eq!(
+        victim.fault(),
+        PeerMisbehaved::TableFull {
+            what: "unfinished calls",
+            limit: 40
         }
     );
 }

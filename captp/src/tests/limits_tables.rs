@@ -75,7 +75,7 @@ fn bytes_of_calls_without_an_answer_have_a_limit() {
     assert!(victim.net.vats[0].engine.stats(victim.conn).is_some());
     victim.bytes(&call(5, 1_000));
     let fault = PeerMisbehaved::TableFull {
-        what: "bytes of unfinished calls",
+        what: "bytes of unanswered calls",
         limit: 6_000,
     };
     assert_eq!(victim.fault(), fault);

@@ -1,6 +1,7 @@
 //! Calls that wait in queues.
 
-use crate::oracle::script::{answered, param, result};
+use super::brief::{answer, bootstrap, call, deliver, resolve};
+use crate::oracle::script::{self, answered, param, result};
 use crate::oracle::{Op, Setup, holds};
 
 /// A call that had asked for a reference left, and so did the next one in its queue, which gave that
@@ -489,5 +490,63 @@ fn what_waits_for_a_reference_leaves_before_the_reference_is_introduced() {
                 lane: 0,
             },
         ],
+    );
+}
+
+/// With six calls at most: what lifts an embargo waited behind a call that waited for an answer to be
+/// finished, whose Finish waited behind that. What is answered counts apart from what is not.
+#[test]
+fn answers_that_waiting_calls_keep_leave_room_for_calls() {
+    let early = |call, slot, to| vec![Op::Early { call, slot, to }];
+    let run = [
+        bootstrap(4, 2, 1),
+        bootstrap(5, 2, 3),
+        bootstrap(6, 3, 2),
+        call(7, result(4, 0), &[(1, result(5, 0))], &[0]),
+        deliver(3, 2, 1),
+        vec![Op::Promise { id: 10, vat: 3 }],
+        deliver(2, 3, 1),
+        resolve(10, result(6, 0)),
+        deliver(2, 1, 1),
+        call(12, result(7, 0), &[], &[0]),
+        deliver(3, 2, 1),
+        deliver(2, 3, 1),
+        call(15, result(5, 0), &[(0, result(7, 0))], &[]),
+        deliver(2, 1, 1),
+        deliver(3, 2, 1),
+        deliver(2, 1, 1),
+        deliver(2, 3, 2),
+        early(15, 1, result(10, 0)),
+        call(20, result(12, 0), &[], &[]),
+        deliver(2, 1, 1),
+        call(22, script::early(15, 1), &[(3, result(10, 0))], &[]),
+        deliver(3, 2, 1),
+        call(23, param(22, 3), &[(0, result(12, 0))], &[]),
+        answer(27, 7, param(7, 1)),
+        deliver(2, 1, 1),
+        call(31, param(23, 0), &[], &[]),
+        call(32, param(23, 0), &[], &[0, 3]),
+        call(36, result(32, 3), &[], &[]),
+        vec![Op::Answer {
+            id: 39,
+            call: 23,
+            with: vec![(2, result(32, 0))],
+        }],
+        call(46, answered(23, 2), &[], &[0]),
+        call(55, result(46, 0), &[], &[]),
+        deliver(1, 2, 4),
+        deliver(2, 3, 1),
+        deliver(1, 2, 1),
+        early(12, 0, param(15, 0)),
+        vec![Op::Answer {
+            id: 66,
+            call: 12,
+            with: vec![],
+        }],
+        deliver(3, 2, 1),
+    ];
+    holds(
+        Setup::new(4, &[(1, 2), (2, 3)]).with_scarce(1),
+        &run.concat(),
     );
 }
