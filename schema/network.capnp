@@ -39,7 +39,7 @@ struct Hello {
 
 struct Limits {
   # What the sender of the hello accepts. 0 means that it does not say. Who has not read the hello yet
-  # does not know: limits far below those of others do not suit their first messages.
+  # sends at most 64 calls, and 64 KiB in all: lower limits do not suit.
 
   messageBytes @0 :UInt64;
   # Largest message.

@@ -22,6 +22,7 @@ mod closing;
 mod config;
 mod describe;
 mod detour;
+mod early;
 mod embargo;
 mod gate;
 mod handoff;

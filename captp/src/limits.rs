@@ -24,6 +24,7 @@
 /// | [`questions_soft`](Self::questions_soft) | 4,096 calls | when sending | our calls wait |
 /// | [`questions`](Self::questions) | 16,384 calls | when sending | our calls wait whatever happens |
 /// | [`question_bytes`](Self::question_bytes) | 8 MiB; never more than twice as much | when sending | our calls wait |
+/// | the same before the peer's hello | 64 calls; 64 KiB of all messages | when sending | our calls wait |
 /// | [`waiting_calls`](Self::waiting_calls) | 262,144 calls | when sending | the call fails as overloaded |
 /// | [`waiting_bytes`](Self::waiting_bytes) | 64 MiB | when sending | the call fails as overloaded |
 /// | [`exports`](Self::exports) | 10,000 | when sending | the call or answer fails as overloaded |
@@ -42,6 +43,10 @@
 /// All connections together: [`Config::in_flight_bytes`](crate::Config::in_flight_bytes), 256 MiB;
 /// beyond it the connection that has most is aborted. The engine has no clock: how long a peer may
 /// take is for who drives it ([`Engine::time_out`](crate::Engine::time_out)).
+///
+/// Where both sides begin with a hello, the peer knows these limits only when it has read ours. Until
+/// then it sends at most 64 calls and 64 KiB, so [`answers`](Self::answers),
+/// [`call_bytes`](Self::call_bytes) and [`message_bytes`](Self::message_bytes) should be no less.
 ///
 /// Nothing is allocated by a length that a peer declares: memory is taken as bytes arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]

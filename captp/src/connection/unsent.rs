@@ -236,6 +236,23 @@ impl Unsent {
         self.calls
     }
 
+    /// Puts other messages, calls as well, in the place of some calls.
+    pub(crate) fn replace(&mut self, mut with: impl FnMut(&Item) -> Option<Transmit>) {
+        let mut before = std::mem::take(&mut self.bytes);
+        for item in &mut self.items {
+            let Some(mut other) = with(item) else {
+                before.move_message(item.len, &mut self.bytes);
+                continue;
+            };
+            before.move_message(item.len, &mut Transmit::new());
+            item.len = other.len();
+            if let What::Call { bytes, .. } = &mut item.what {
+                *bytes = item.len - 8;
+            }
+            self.bytes.append(&mut other);
+        }
+    }
+
     pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
         self.items.iter()
     }

@@ -111,6 +111,7 @@ impl<H: Host> Engine<H> {
         row.window.most_bytes = least(row.window.most_bytes, said.call_bytes);
         row.window.single_bytes = least(row.window.single_bytes, said.call_bytes);
         row.peer_hello = Some(Box::new(said));
+        self.fail_too_large(conn);
         Ok(())
     }
 

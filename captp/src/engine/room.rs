@@ -40,7 +40,7 @@ impl<H: Host> Connection<H> {
         if outbound > self.limits.outbound_soft || outbound + bytes > self.outbound_room() {
             return false;
         }
-        if others >= self.window.most_calls {
+        if others >= self.window.most_calls || !self.knows_room(bytes, others) {
             return false;
         }
         if sort == Sort::Pipeline {

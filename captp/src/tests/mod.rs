@@ -6,6 +6,7 @@ mod bad_input;
 mod basics;
 mod bounds;
 mod cancellation;
+mod early;
 mod embargoes;
 mod exceptions;
 mod handoff;
