@@ -70,8 +70,9 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) outbound: Transmit,
     /// Whether it is in the engine's list of those that have something to transmit.
     pub(crate) dirty: bool,
-    /// What was last counted as in flight here.
+    /// What was last counted as in flight here, and as waiting for room.
     pub(crate) weighed: usize,
+    pub(crate) weighed_unsent: usize,
     /// The peer's calls that wait for promises.
     pub(crate) queued: usize,
     /// The peer's Disembargoes that do.
@@ -208,6 +209,7 @@ impl<H: Host> Connection<H> {
             outbound: Transmit::new(),
             dirty: false,
             weighed: 0,
+            weighed_unsent: 0,
             queued: 0,
             bounces: 0,
             transmitted: 0,
@@ -449,14 +451,18 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Bytes of calls, of kept results and of what waits to be transmitted, with what stays alive
-    /// until it is.
+    /// Bytes of the peer's calls, of kept results and of what waits to be transmitted, with what
+    /// stays alive until it is.
     pub(crate) fn in_flight(&self) -> usize {
-        let unsent = self.unsent.as_ref().map_or(0, |unsent| unsent.weight());
         match self.closed {
             true => self.outbound.weight(),
-            false => self.call_bytes + self.kept_bytes + self.outbound.weight() + unsent,
+            false => self.call_bytes + self.kept_bytes + self.outbound.weight(),
         }
+    }
+
+    /// The same of what waits for room.
+    pub(crate) fn unsent_weight(&self) -> usize {
+        self.unsent.as_ref().map_or(0, |unsent| unsent.weight())
     }
 
     pub(crate) fn is_drained(&self) -> bool {

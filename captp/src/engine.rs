@@ -89,8 +89,10 @@ pub struct Engine<H: Host> {
     nodes: Nodes<H>,
     connections: Connections<H>,
     outputs: VecDeque<Output<H>>,
-    /// Bytes in flight on all connections, as they were last weighed.
+    /// Bytes in flight on all connections by doing of the peers, as they were last weighed.
     in_flight: usize,
+    /// The same of our own calls that wait for room.
+    unsent: usize,
     /// What is still to be done before a method returns. A queue, so that no peer can make us
     /// recurse.
     work: VecDeque<Work<H>>,
@@ -183,6 +185,7 @@ impl<H: Host> Engine<H> {
             connections: Connections::new(),
             outputs: VecDeque::new(),
             in_flight: 0,
+            unsent: 0,
             work: VecDeque::new(),
             dirty: VecDeque::new(),
             spare: Vec::new(),

@@ -44,6 +44,10 @@ impl<H: Host> Engine<H> {
         if weights.sum::<usize>() != self.in_flight {
             return Err(format!("{} bytes are said to be in flight", self.in_flight));
         }
+        let unsent = self.connections.iter().map(|(_, row)| row.unsent_weight());
+        if unsent.sum::<usize>() != self.unsent {
+            return Err(format!("{} bytes are said to wait for room", self.unsent));
+        }
         held.count(self.null);
         for (conn, row) in self.connections.iter() {
             if row.closed {

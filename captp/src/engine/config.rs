@@ -25,10 +25,11 @@ pub struct Config {
     /// Bytes of streaming calls on one reference that may be under way before the host should wait:
     /// see [`Engine::has_stream_room`](crate::Engine::has_stream_room). Default 64 KiB.
     pub stream_window: usize,
-    /// Most bytes in flight on all connections together: calls without an answer, results that are
-    /// kept for a peer, and what waits to be transmitted with what [stays
+    /// Most bytes in flight on all connections together: calls of peers without an answer, results
+    /// that are kept for a peer, and what waits to be transmitted with what [stays
     /// alive](crate::Content::shared_data) until it is. Default 256 MiB; beyond it the connection
-    /// that has most is aborted.
+    /// that has most is aborted. As many bytes of our own calls may wait for room, all together;
+    /// a further call fails.
     pub in_flight_bytes: usize,
 }
 

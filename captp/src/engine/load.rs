@@ -1,10 +1,17 @@
 //! What all connections together have in flight.
 //!
-//! Each connection has limits of its own, and many connections would still be too much. Beyond the
-//! common limit the one that has most is aborted: a peer that uses little is never the one.
+//! Each connection has limits of its own, and many connections would still be too much. So there is
+//! a common limit, which holds for two sums, each by itself:
+//!
+//! - What peers cause: their calls, the results that are kept for them, and what they do not read.
+//!   Beyond the limit the connection that has most of it is aborted: a peer that uses little is never
+//!   the one.
+//! - Our own calls that wait for room, whatever peer is slow. Beyond the limit a further one fails,
+//!   and one of another vat that goes on beyond half of it. No connection ends for them: how many
+//!   calls we make to a peer is not its doing.
 
 use super::Engine;
-use crate::{ConnId, Host, PeerMisbehaved};
+use crate::{ConnId, Exception, Host, PeerMisbehaved};
 
 impl<H: Host> Engine<H> {
     /// Counts anew what a connection has in flight.
@@ -13,10 +20,32 @@ impl<H: Host> Engine<H> {
             let now = row.in_flight();
             let before = std::mem::replace(&mut row.weighed, now);
             self.in_flight = (self.in_flight + now).saturating_sub(before);
+            if row.unsent.is_some() || row.weighed_unsent > 0 {
+                let now = row.unsent_weight();
+                let before = std::mem::replace(&mut row.weighed_unsent, now);
+                self.unsent = (self.unsent + now).saturating_sub(before);
+            }
         }
     }
 
-    /// Whether all connections together have more in flight than they may.
+    /// Whether one more call may wait for room, with all connections taken together.
+    pub(super) fn may_wait_in_all(&self, bytes: usize, of_another: bool) -> Result<(), Exception> {
+        let limit = match of_another {
+            true => self.config.in_flight_bytes / 2,
+            false => self.config.in_flight_bytes,
+        };
+        let waiting = self.unsent;
+        if waiting.saturating_add(bytes) <= limit {
+            return Ok(());
+        }
+        Err(Exception::overloaded(format!(
+            "{waiting} bytes of calls wait for room at all peers together, {bytes} more are above \
+             the limit (in_flight_bytes; half of it for calls of other vats) of {limit}; wait for \
+             answers before making more calls"
+        )))
+    }
+
+    /// Whether all peers together cause more than they may.
     pub(super) const fn is_overweight(&self) -> bool {
         self.in_flight > self.config.in_flight_bytes
     }

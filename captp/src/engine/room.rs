@@ -186,7 +186,8 @@ impl<H: Host> Engine<H> {
         if row.unsent.is_none() && row.has_room(sort, bytes, row.under_way()) {
             return Ok(true);
         }
-        row.may_wait(bytes).map(|()| false)
+        row.may_wait(bytes)?;
+        self.may_wait_in_all(bytes, false).map(|()| false)
     }
 
     /// Whether calls wait for room.
@@ -222,7 +223,7 @@ impl<H: Host> Engine<H> {
                  waiting_bytes); try again when some are answered"
             )));
         }
-        Ok(())
+        self.may_wait_in_all(0, true)
     }
 
     // ---- what waits

@@ -3,8 +3,8 @@
 use super::hostile::{Victim, framed};
 use super::net::{Event, Net, Respond, pair, take, write};
 use crate::{
-    CloseReason, Config, ConnId, ConnOptions, Engine, ExceptionKind, Limits, PeerMisbehaved,
-    Transmit,
+    CloseReason, Config, ConnId, ConnOptions, Engine, ExceptionKind, Limits, NodeId,
+    PeerMisbehaved, Transmit,
 };
 
 fn call(question: u32, target: u32, blob: u32) -> Vec<u8> {
@@ -312,6 +312,66 @@ fn the_connection_with_most_in_flight_ends_when_all_together_have_too_much() {
     for conn in [conns[0], conns[1], conns[3]] {
         assert!(vat.engine.stats(conn).is_some(), "{conn} ended as well");
     }
+}
+
+#[test]
+fn our_own_calls_that_wait_for_a_slow_peer_do_not_end_its_connection() {
+    let mut net = Net::new(3);
+    net.vats[0].engine = Engine::new(Config::default().with_in_flight_bytes(100_000));
+    let (root, other) = (net.vats[0].object(0), net.vats[1].object(0));
+    let narrow = ConnOptions::default().with_limits(Limits::default().with_questions_soft(1));
+    let plain = ConnOptions::default();
+    // Vat 1 is slow; vat 2 calls us.
+    let slow = net.link((0, narrow), (1, plain.clone().with_bootstrap(other)));
+    let busy = net.link((0, plain.clone().with_bootstrap(root)), (2, plain));
+    let (to, from) = (net.root(slow, 0), net.root(busy, 1));
+    let send = |net: &mut Net, vat: usize, target: NodeId| {
+        let mut call = net.vats[vat].call(1, &[], None);
+        call.blob = 10_000;
+        net.vats[vat].engine.send(target, call);
+        net.run();
+    };
+    let is_open = |net: &Net, link: usize| net.vats[0].engine.stats(net.conn(link, 0)).is_some();
+    send(&mut net, 0, to);
+    for _ in 0..9 {
+        send(&mut net, 0, to);
+        send(&mut net, 2, from);
+    }
+    let slow_conn = net.conn(slow, 0);
+    let waiting = |net: &Net| net.vats[0].engine.stats(slow_conn).unwrap().waiting;
+    assert_eq!(waiting(&net), 9, "one is under way");
+    assert!(
+        is_open(&net, slow) && is_open(&net, busy),
+        "not even both together"
+    );
+    send(&mut net, 0, to);
+    let reason = loop {
+        match net.vats[0].next() {
+            Some(Event::Returned {
+                result: Err(reason),
+                ..
+            }) => break reason,
+            Some(Event::Call { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(reason.kind(), ExceptionKind::Overloaded);
+    assert!(reason.reason().contains("in_flight_bytes"), "{reason}");
+    assert_eq!(waiting(&net), 9);
+    // What the peer causes is another matter.
+    send(&mut net, 2, from);
+    assert!(is_open(&net, slow) && !is_open(&net, busy));
+    // With its connection, what waits is gone.
+    net.cut(slow);
+    let narrow = ConnOptions::default().with_limits(Limits::default().with_questions_soft(1));
+    let options = ConnOptions::default().with_bootstrap(other);
+    let again = net.link((0, narrow), (1, options));
+    let to = net.root(again, 0);
+    for _ in 0..3 {
+        send(&mut net, 0, to);
+    }
+    let stats = net.vats[0].engine.stats(net.conn(again, 0)).unwrap();
+    assert_eq!(stats.waiting, 2);
 }
 
 #[test]
