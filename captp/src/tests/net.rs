@@ -80,7 +80,13 @@ impl LocalCall for TestCall {
             return Err((self.reply, Exception::failed("unwritable")));
         }
         if self.blob > 0 {
-            let list = params.list(params.root(), Elements::Pointer, 1).unwrap();
+            let count = 1 + u32::try_from(self.caps.len()).unwrap();
+            let list = params
+                .list(params.root(), Elements::Pointer, count)
+                .unwrap();
+            for (at, node) in (1..).zip(&self.caps) {
+                params.reference(Slot::new(list, at), *node);
+            }
             let blob = bytes::Bytes::from(vec![0; self.blob]);
             let slot = Slot::new(list, 0);
             let holds = self.holds.max(blob.len());

@@ -233,6 +233,84 @@ fn data_apart_counts_against_every_limit_and_arrives() {
     assert!(reason.reason().contains("above the limit"), "{reason}");
 }
 
+/// How many bytes come first in the parameters of the next message to vat 1.
+fn flying_bytes(net: &Net) -> (usize, usize) {
+    let flying = net.links[0].to[1].front().expect("a message");
+    let message = message(&flying.bytes);
+    let segments = capnp::message::ReaderSegments::len(message.get_segments());
+    assert_eq!(segments, 2, "the data lies apart");
+    let content = payload::content_in(&message, payload::Place::Call).unwrap();
+    let list: data_list::Reader<'_> = content.get_as().unwrap();
+    (list.get(0).unwrap().len(), flying.fds.len())
+}
+
+#[test]
+fn calls_with_data_apart_and_descriptors_wait_and_leave_whole() {
+    let mut net = Net::new(2);
+    let root = net.vats[1].object(0);
+    let options = ConnOptions::default().with_descriptors(true);
+    let narrow = Limits::default().with_question_bytes(150_000);
+    net.link(
+        (0, options.clone().with_limits(narrow)),
+        (1, options.with_bootstrap(root)),
+    );
+    let conn = net.conn(0, 0);
+    let target = net.vats[0].engine.bootstrap(conn);
+    net.run();
+    let given = net.vats[0].object(4);
+    let (_mine, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let theirs: std::rc::Rc<std::os::fd::OwnedFd> = std::rc::Rc::new(theirs.into());
+    net.vats[0].engine.attach_fd(given, theirs);
+    for at in 0..4 {
+        let mut call = net.vats[0].call(1, &[given], None);
+        call.blob = 100_000 + at;
+        net.vats[0].engine.send(target, call);
+    }
+    let stats = net.vats[0].engine.stats(conn).unwrap();
+    assert_eq!(stats.waiting, 3, "question_bytes");
+    assert!(stats.waiting_bytes > 300_000, "{stats:?}");
+    for at in 0..4 {
+        while net.flying(0, 1).first() != Some(&"call") {
+            let kind = net.flying(0, 1)[0];
+            net.deliver(0, 1, kind);
+        }
+        assert_eq!(flying_bytes(&net), (100_000 + at, 1));
+        net.deliver(0, 1, "call");
+        assert!(net.flying(0, 1).is_empty(), "one at a time");
+        take!(net.vats[1], Event::Call { caps, respond, .. } => {
+            assert!(net.vats[1].engine.fd(caps[0]).is_some());
+            net.vats[1].answer(respond, 0, &[]);
+        });
+        net.deliver(0, 0, "return");
+    }
+    assert_eq!(net.vats[0].engine.stats(conn).unwrap().waiting, 0);
+}
+
+#[test]
+fn what_stays_alive_with_waiting_calls_counts() {
+    let mut net = Net::new(2);
+    net.vats[0].engine = Engine::new(Config::default().with_in_flight_bytes(1 << 20));
+    let root = net.vats[1].object(0);
+    let options = ConnOptions::default();
+    let narrow = Limits::default().with_questions_soft(1);
+    net.link(
+        (0, options.clone().with_limits(narrow)),
+        (1, options.with_bootstrap(root)),
+    );
+    let conn = net.conn(0, 0);
+    let target = net.vats[0].engine.bootstrap(conn);
+    net.run();
+    for _ in 0..5 {
+        let mut call = net.vats[0].call(1, &[], None);
+        (call.blob, call.holds) = (100_000, 400_000);
+        net.vats[0].engine.send(target, call);
+        net.run();
+    }
+    assert_eq!(net.vats[0].engine.stats(conn).unwrap().waiting, 3);
+    let reason = take!(net.vats[0], Event::Returned { result: Err(reason), .. } => reason);
+    assert!(reason.reason().contains("1200"), "{reason}");
+}
+
 #[test]
 fn what_stays_alive_with_data_apart_counts_as_in_flight() {
     for (calls, open) in [(2, true), (3, false)] {
