@@ -1,9 +1,9 @@
 //! The launcher: one ensemble from its manifest to its end.
 //!
 //! It is a vat of its own, the only unconfined process of the ensemble. It opens what the manifest
-//! grants, listens for connections and routes each one to the vat whose key it asks for, starts the
-//! program and supervises it, and offers the operator a [`Supervisor`](crate::power::Supervisor)
-//! reference in `control.cap`.
+//! grants, listens for connections and routes each one to the vat whose key it asks for, has its
+//! program [supervised](super::lives) started and supervised, and offers the operator a
+//! [`Supervisor`](crate::power::Supervisor) reference in `control.cap`.
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use super::broker::log::{Level, Log, LogLimits, LogSource};
-use super::child::{Child, ChildPlan, Life, Surroundings};
+use super::child::{Child, ChildPlan, Surroundings};
 use super::confine::{SealedProgram, Spawner};
 use super::control::Control;
 use super::grants::{self, GrantError};
+use super::lives::Lives;
 use super::manifest::Manifest;
 use super::places::Places;
 use super::route::{ListenError, Listeners};
@@ -30,10 +31,10 @@ use crate::sturdy::{
     Address, Exposures, Identity, ReferenceFileError, RestorerRef, Seed, SturdyRef, SwissNumber,
     VatId, reference_file,
 };
-use crate::supervisor::{Action, ChildId, Event, Incarnation, Outcome, RestartKind, Supervision};
+use crate::supervisor::{Event, Outcome, RestartKind};
 use crate::{Vat, VatConfig};
 
-/// How often held connections and refused ones are looked through, and how long the last answers may take to leave.
+/// How long the last answers may take to leave.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How an ensemble is to be run.
@@ -59,26 +60,19 @@ pub struct Launcher {
     pub(super) driver: Driver,
     pub(super) log: Log,
     pub(super) log_dir: PathBuf,
-    /// What the launcher says of the child, in the child's name.
+    /// What the launcher says of refused connections.
     notes: LogSource,
-    /// What the program prints.
-    output: LogSource,
     /// Removed at the end: the log of an ensemble without state.
     temporary: Option<PathBuf>,
     pub(super) child: Rc<Child>,
+    lives: Rc<Lives>,
     pub(super) peers: Peers,
     pub(super) restorer: RestorerRef,
-    spawner: Spawner,
     state: Option<State>,
     addresses: RefCell<Vec<Address>>,
-    events: mpsc::UnboundedSender<Event>,
-    inbox: RefCell<Option<mpsc::UnboundedReceiver<Event>>>,
-    gone: Notify,
     asked: Notify,
-    outcome: RefCell<Option<Outcome>>,
     stopping: Cell<bool>,
     written: RefCell<Vec<PathBuf>>,
-    once: bool,
 }
 
 impl Launcher {
@@ -135,7 +129,16 @@ impl Launcher {
                 echo: options.once,
             },
         );
-        let (events, inbox) = mpsc::unbounded_channel();
+        let mut rules = manifest.supervision;
+        if options.once {
+            rules.restart = RestartKind::Temporary;
+        }
+        let around = Surroundings {
+            spawner: Spawner::start().map_err(LaunchError::Io)?,
+            output: source,
+        };
+        let child = Rc::new(child);
+        let lives = Lives::new(child.clone(), &name, rules, around, log.source(&name));
         let restorer = driver
             .vat()
             .turn(|turn| Ok(RestorerRef::new(turn, Exposures::default())))?;
@@ -149,22 +152,16 @@ impl Launcher {
             log,
             log_dir,
             notes,
-            output: source,
             temporary,
-            child: Rc::new(child),
+            child,
+            lives: Rc::new(lives),
             peers,
             restorer,
-            spawner: Spawner::start().map_err(LaunchError::Io)?,
             state,
             addresses: RefCell::default(),
-            events,
-            inbox: RefCell::new(Some(inbox)),
-            gone: Notify::new(),
             asked: Notify::new(),
-            outcome: RefCell::default(),
             stopping: Cell::new(false),
             written: RefCell::default(),
-            once: options.once,
         });
         launcher
             .open_to_the_outside(&seed, options.refs.as_deref())
@@ -290,14 +287,14 @@ impl Launcher {
     pub fn stop(&self) {
         self.stopping.set(true);
         self.asked.notify_waiters();
-        drop(self.events.send(Event::Stop)); // nobody listens: it has ended already
+        self.lives.tell(Event::Stop);
     }
 
     /// Ends the child now.
     pub fn kill(&self) {
         self.stopping.set(true);
         self.asked.notify_waiters();
-        drop(self.events.send(Event::Kill));
+        self.lives.tell(Event::Kill);
     }
 
     /// Whether it was asked to stop.
@@ -321,13 +318,7 @@ impl Launcher {
 
     /// Waits until no child is left and none will be started.
     pub async fn ended(&self) -> Outcome {
-        loop {
-            let gone = self.gone.notified();
-            if let Some(outcome) = self.outcome.borrow().clone() {
-                return outcome;
-            }
-            gone.await;
-        }
+        self.lives.ended().await
     }
 
     /// Runs the ensemble to its end: starts the child, restarts it, stops it when asked.
@@ -338,126 +329,14 @@ impl Launcher {
     /// # Panics
     /// When it is called twice.
     pub async fn run(self: &Rc<Self>) -> Outcome {
-        #[expect(clippy::expect_used, reason = "documented under Panics")]
-        let mut inbox = self.inbox.take().expect("a launcher runs once");
-        let (mut supervision, id) = self.supervision();
-        supervision.handle(Duration::ZERO, 0.0, Event::Start);
-        loop {
-            while let Some(action) = supervision.poll_action() {
-                self.perform(&action, id);
-                if let Action::Finished(outcome) = action {
-                    self.outcome.replace(Some(outcome.clone()));
-                    self.gone.notify_waiters();
-                    self.driver.flushed(TICK).await;
-                    return outcome;
-                }
-            }
-            let event = tokio::select! {
-                event = inbox.recv() => event.unwrap_or(Event::Stop),
-                () = sleep_until(self.started, supervision.next_timeout()) => Event::TimerFired,
-                () = tokio::time::sleep(TICK) => { self.tick(); continue; }
-            };
-            supervision.handle(self.started.elapsed(), roll(), event);
-        }
+        let outcome = self.lives.run(self.started, || self.tick()).await;
+        self.driver.flushed(TICK).await;
+        outcome
     }
 
     fn tick(&self) {
-        self.child.drop_stale();
-        let refused = [
-            self.peers.admission().take_report(),
-            self.child.take_report(),
-        ];
-        for report in refused.into_iter().flatten() {
+        if let Some(report) = self.peers.admission().take_report() {
             self.notes.log(Level::Warn, &report, [("by", "launcher")]);
-        }
-    }
-
-    fn note(&self, what: &str) {
-        self.notes.log(Level::Info, what, [("by", "launcher")]);
-    }
-
-    fn supervision(&self) -> (Supervision, ChildId) {
-        let rules = &self.manifest.supervision;
-        // Whether it is ready in time is looked after where its process is.
-        let mut child = rules.child_spec(&self.name).with_start_within(None);
-        if self.once {
-            child = child.with_restart(RestartKind::Temporary);
-        }
-        let mut supervision = Supervision::new(rules.supervisor_spec());
-        #[expect(clippy::expect_used, reason = "it is the only one")]
-        let id = supervision
-            .add(child)
-            .expect("no other child has this name");
-        (supervision, id)
-    }
-
-    fn perform(self: &Rc<Self>, action: &Action, id: ChildId) {
-        match action {
-            Action::Start {
-                incarnation,
-                attempt,
-                ..
-            } => {
-                self.note(&format!("starts (attempt {attempt})"));
-                tokio::task::spawn_local(self.clone().life(id, *incarnation));
-            }
-            Action::Terminate { how, .. } => self.child.terminate(*how),
-            Action::Died { reason, .. } => self.note(&reason.to_string()),
-            Action::NotStarted { reason, .. } => {
-                self.note(&format!("did not start: {reason}"));
-            }
-            Action::GaveUp(gave_up) => {
-                self.child.set_state(ChildState::GaveUp);
-                self.note(&gave_up.to_string());
-            }
-            Action::Finished(_) if self.child.state() != ChildState::GaveUp => {
-                self.child.set_state(ChildState::Ended);
-            }
-            _ => {}
-        }
-    }
-
-    /// One life of the child, reported to the supervision.
-    ///
-    /// A process that runs counts as started; that it is not ready in time ends it. So a program
-    /// that crashes at once uses up the restart intensity, as a child that dies later does.
-    async fn life(self: Rc<Self>, child: ChildId, incarnation: Incarnation) {
-        let around = Surroundings {
-            spawner: self.spawner.clone(),
-            output: self.output.clone(),
-        };
-        let events = self.events.clone();
-        let spawned = || drop(events.send(Event::Started { child, incarnation }));
-        let event = match self.child.live(&around, spawned).await {
-            Life::NotStarted(error) => Event::StartFailed {
-                child,
-                incarnation,
-                reason: error,
-            },
-            Life::Ended(reason) => Event::Exited {
-                child,
-                incarnation,
-                reason,
-            },
-        };
-        let over = self.is_over(&event);
-        drop(self.events.send(event)); // nobody listens: the launcher ends
-        if over {
-            // A supervisor whose only child is not started again would wait for ever.
-            drop(self.events.send(Event::Stop));
-        }
-    }
-
-    /// Whether the program will not be started again after this end.
-    fn is_over(&self, event: &Event) -> bool {
-        let Event::Exited { reason, .. } = event else {
-            return self.once;
-        };
-        match self.manifest.supervision.restart {
-            _ if self.once => true,
-            RestartKind::Permanent => false,
-            RestartKind::Transient => !reason.is_abnormal(),
-            RestartKind::Temporary => true,
         }
     }
 }
@@ -502,21 +381,6 @@ fn log_dir(
         .map_err(LaunchError::Log)?;
     let temporary = state.is_none().then(|| dir.clone());
     Ok((dir, temporary))
-}
-
-async fn sleep_until(start: Instant, due: Option<Duration>) {
-    match due {
-        Some(due) => tokio::time::sleep_until((start + due).into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// A random number from 0 to 1, for the jitter of restarts.
-fn roll() -> f64 {
-    let mut bytes = [0_u8; 4];
-    // Without randomness there is no jitter; nothing depends on it.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
 }
 
 /// Why an ensemble could not be started.

@@ -8,6 +8,7 @@ mod control;
 mod grants;
 mod incoming;
 pub mod launcher;
+mod lives;
 pub mod manifest;
 mod output;
 pub mod places;
