@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod answering;
+mod bounce;
 mod check;
 mod closing;
 mod config;
@@ -36,6 +37,7 @@ pub(crate) mod patience;
 mod pipeline;
 mod receive;
 mod resolve;
+mod returns;
 mod room;
 mod route;
 pub(crate) mod stream;
