@@ -19,6 +19,7 @@ use crate::{
 
 pub(crate) mod answer;
 pub(crate) mod embargo;
+pub(crate) mod endings;
 pub(crate) mod export;
 pub(crate) mod framer;
 pub(crate) mod handoff;
@@ -31,6 +32,7 @@ pub(crate) mod valve;
 
 use answer::Answer;
 use embargo::Embargo;
+use endings::Endings;
 use export::Export;
 use framer::Framer;
 use held::Held;
@@ -79,6 +81,7 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) bounces: usize,
     /// Bytes that the transport has taken.
     pub(crate) transmitted: u64,
+    pub(crate) endings: Endings,
     pub(crate) limits: Limits,
     /// The same limits for what we send, lowered to what the peer said it accepts.
     pub(crate) send_bytes: usize,
@@ -213,6 +216,7 @@ impl<H: Host> Connection<H> {
             queued: 0,
             bounces: 0,
             transmitted: 0,
+            endings: Endings::default(),
             send_bytes: limits.message_bytes,
             send_caps: limits.caps_per_message,
             send_fds: limits.fds_per_message,
@@ -463,6 +467,11 @@ impl<H: Host> Connection<H> {
     /// The same of what waits for room.
     pub(crate) fn unsent_weight(&self) -> usize {
         self.unsent.as_ref().map_or(0, |unsent| unsent.weight())
+    }
+
+    /// How long the stream will be when all is transmitted.
+    pub(crate) fn stream_end(&self) -> u64 {
+        self.transmitted + self.outbound.len() as u64
     }
 
     pub(crate) fn is_drained(&self) -> bool {

@@ -437,9 +437,7 @@ impl Content {
     /// Begins again: `write` writes the message up to the pointer to the content, which is null, and
     /// what else comes before the content.
     pub(crate) fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>) -> usize) {
-        self.bytes.clear();
-        self.caps.clear();
-        self.apart.clear();
+        self.rest();
         self.is_message = true;
         self.root = write(&mut self.bytes);
     }
@@ -451,7 +449,10 @@ impl Content {
 
     /// How many bytes of message and content there are, in all segments.
     pub(crate) fn len(&self) -> usize {
-        self.end() + self.apart.iter().map(Apart::segment_len).sum::<usize>()
+        match self.apart.as_slice() {
+            [] => self.end(),
+            apart => self.end() + apart.iter().map(Apart::segment_len).sum::<usize>(),
+        }
     }
 
     /// Where the first segment ends.
@@ -523,10 +524,15 @@ impl Content {
     /// Gives room back that is more than worth keeping.
     pub(crate) fn rest(&mut self) {
         self.bytes.clear();
-        self.apart.clear();
-        self.bytes.shrink_to(KEPT);
         self.caps.clear();
-        self.caps.shrink_to(KEPT / 1024);
+        // Mostly there is nothing, which need not be looked at closely.
+        if !self.apart.is_empty() {
+            self.apart.clear();
+        }
+        if self.bytes.capacity() > KEPT || self.caps.capacity() > KEPT / 1024 {
+            self.bytes.shrink_to(KEPT);
+            self.caps.shrink_to(KEPT / 1024);
+        }
     }
 }
 

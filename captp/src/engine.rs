@@ -25,6 +25,7 @@ mod describe;
 mod detour;
 mod early;
 mod embargo;
+mod endings;
 mod gate;
 mod handoff;
 mod import;
@@ -102,8 +103,8 @@ pub struct Engine<H: Host> {
     dirty: VecDeque<ConnId>,
     /// Room for what connections transmit, which those that are idle gave back.
     spare: Vec<Vec<u8>>,
-    /// The message being written: room for it, between two.
-    draft: Content,
+    /// The message being written: room for it, between two. In a box, as it goes from hand to hand.
+    draft: Option<Box<Content>>,
     /// What is noted about the references of a message, between two.
     given: Option<Box<describe::Given>>,
     /// Connections whose peer does not read.
@@ -191,7 +192,7 @@ impl<H: Host> Engine<H> {
             work: VecDeque::new(),
             dirty: VecDeque::new(),
             spare: Vec::new(),
-            draft: Content::blank(),
+            draft: None,
             given: None,
             stuck: Vec::new(),
             holding: VecDeque::new(),
@@ -586,6 +587,14 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Whether all that a connection has to send says that we are done with something. Nobody waits
+    /// for that: it may leave a little later, together with what comes next.
+    #[must_use]
+    pub fn transmits_endings_only(&self, conn: ConnId) -> bool {
+        let row = self.connections.any_ref(conn);
+        row.is_some_and(|row| !row.outbound.is_empty() && row.endings.all_from(row.transmitted))
+    }
+
     /// The next run of bytes that a connection has to send, and the file descriptors that go with
     /// its first byte; see [`Transmit::head`]. Also of a connection that has closed, until
     /// [`handle_closed`](Self::handle_closed).
@@ -629,7 +638,9 @@ impl<H: Host> Engine<H> {
             && let Some(room) = row.outbound.take_room()
         {
             if room.capacity() > KEEP_BYTES {
-                self.draft.give_room(room);
+                let mut draft = self.take_draft();
+                draft.give_room(room);
+                self.draft = Some(draft);
             } else if self.spare.len() < SPARE {
                 self.spare.push(room);
             }

@@ -56,24 +56,17 @@ impl Frame {
         Self::new(words_of(segment), Vec::new())
     }
 
+    /// A message of one segment, whose root is what stands at this word: see [`focus`](Self::focus).
+    pub(crate) fn of_content(segment: &[u8], at: usize) -> Self {
+        let mut words = words_of(segment);
+        set_root(&mut words, at);
+        Self::new(words, Vec::new())
+    }
+
     /// Makes the struct, list or capability pointer at a word the root of the message.
     pub(crate) fn focus(&mut self, at: usize) {
-        let Some(pointer) = self
-            .single()
-            .and_then(|segment| segment.as_chunks().0.get(at).copied())
-            .map(u64::from_le_bytes)
-        else {
-            return;
-        };
-        // The root stands before the first word, so that the way from there is longer by `at`.
-        let offset = match pointer & 0b11 {
-            0 | 1 if pointer != 0 => (at as u64) << 2,
-            _ => 0,
-        };
-        let low = pointer.wrapping_add(offset) & 0xffff_ffff;
-        let moved = pointer & !0xffff_ffff | low;
-        if let Some(root) = self.words.all_mut().get_mut(..1) {
-            Word::words_to_bytes_mut(root).copy_from_slice(&moved.to_le_bytes());
+        if self.ends.is_empty() {
+            set_root(self.words.all_mut(), at);
         }
     }
 
@@ -157,6 +150,22 @@ impl AsRef<[u8]> for Part {
     fn as_ref(&self) -> &[u8] {
         let all = Word::words_to_bytes(&self.words);
         all.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+fn set_root(words: &mut [Word], at: usize) {
+    let all = Word::words_to_bytes_mut(words).as_chunks_mut().0;
+    let Some(pointer) = all.get(at).map(|word| u64::from_le_bytes(*word)) else {
+        return;
+    };
+    // The root stands before the first word, so that the way from there is longer by `at`.
+    let offset = match pointer & 0b11 {
+        0 | 1 if pointer != 0 => (at as u64) << 2,
+        _ => 0,
+    };
+    let low = pointer.wrapping_add(offset) & 0xffff_ffff;
+    if let Some(root) = all.first_mut() {
+        *root = (pointer & !0xffff_ffff | low).to_le_bytes();
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the vat puts through the engine without the engine looking inside.
 
+use crate::connection::question::Pipelined;
+use crate::path::Path;
 use crate::{Content, Exception, NodeId, Payload};
 
 /// The types with which a vat uses the engine.
@@ -66,7 +68,43 @@ pub struct Encoded<R> {
     /// pointer fields to follow from the results struct. They must have been made with
     /// [`Engine::promise`](crate::Engine::promise) and be unresolved; the engine borrows the ids,
     /// and what was sent to these promises already follows the call.
-    pub pipelined: Vec<(NodeId, Vec<u16>)>,
+    pub pipelined: Promised,
+}
+
+/// Promises with the path of each: see [`Encoded::pipelined`]. Mostly there is one, which takes no
+/// allocation.
+#[derive(Clone, Debug, Default)]
+pub struct Promised(Pipelined);
+
+impl Promised {
+    /// None.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, node: NodeId, path: &[u16]) {
+        self.0.push((Path::from(path), node));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn into_inner(self) -> Pipelined {
+        self.0
+    }
+}
+
+impl<P: AsRef<[u16]>> FromIterator<(NodeId, P)> for Promised {
+    fn from_iter<I: IntoIterator<Item = (NodeId, P)>>(promises: I) -> Self {
+        let mut all = Self::new();
+        for (node, path) in promises {
+            all.push(node, path.as_ref());
+        }
+        all
+    }
 }
 
 /// Fills the results of an answer; see [`Engine::answer`](crate::Engine::answer).

@@ -148,3 +148,10 @@ impl fmt::Display for ConnId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "the host makes them")]
 pub struct ObjectKey(pub u64);
+
+impl ObjectKey {
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    pub(crate) const fn low(self) -> u32 {
+        self.0 as u32
+    }
+}

@@ -106,7 +106,7 @@
 //!     ) -> Result<Encoded<()>, ((), Exception)> {
 //!         let too_long = || ((), Exception::failed("the name is too long"));
 //!         params.text(params.root(), &self.0).ok_or_else(too_long)?;
-//!         Ok(Encoded { reply: (), pipelined: Vec::new() })
+//!         Ok(Encoded { reply: (), pipelined: Promised::new() })
 //!     }
 //! }
 //!
@@ -211,10 +211,10 @@ pub use exception::{Detail, Exception, ExceptionKind};
 pub use frame::{SHARED_BYTES, is_shared};
 pub use hello::{Features, PeerHello};
 pub use hook::{cap_hook, cap_index};
-pub use host::{AnswerToken, Encoded, Host, Incoming, LocalCall, WireCall, WriteResults};
+pub use host::{AnswerToken, Encoded, Host, Incoming, LocalCall, Promised, WireCall, WriteResults};
 pub use id::{AnswerId, ConnId, EmbargoId, ExportId, ImportId, NodeId, ObjectKey, QuestionId};
 pub use limits::Limits;
-pub use payload::Payload;
+pub use payload::{Payload, Plain};
 pub use transmit::Transmit;
 
 #[cfg(test)]

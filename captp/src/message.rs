@@ -101,6 +101,24 @@ pub(crate) enum ReturnBody {
     Unknown,
 }
 
+impl ReturnBody {
+    /// The reference of the peer, if it is the only one in the results.
+    pub(crate) fn only_import(&self) -> Option<ImportId> {
+        let Self::Results(caps) = self else {
+            return None;
+        };
+        match caps.as_slice() {
+            [
+                Descriptor {
+                    kind: DescriptorKind::Import { id, .. },
+                    ..
+                },
+            ] => Some(*id),
+            _ => None,
+        }
+    }
+}
+
 /// One of our references, as the peer names it.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {

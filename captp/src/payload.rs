@@ -1,5 +1,6 @@
 //! Parameters or results as they arrived: the content stays in the received message.
 
+use std::cell::OnceCell;
 use std::fmt;
 
 use capnp::any_pointer;
@@ -24,7 +25,37 @@ struct Inner {
     message: Message,
     place: Place,
     caps: Vec<NodeId>,
-    table: CapTable,
+    /// How many references came in it.
+    count: usize,
+    /// Made when it is first needed: what is [plain](Payload::plain) has no need of it.
+    table: OnceCell<CapTable>,
+}
+
+/// The root struct of a payload that is plain to see: everything it needs lies in the struct.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Plain<'a> {
+    data: &'a [u8],
+    pointers: &'a [[u8; 8]],
+}
+
+impl<'a> Plain<'a> {
+    pub(crate) const fn new(data: &'a [u8], pointers: &'a [[u8; 8]]) -> Self {
+        Self { data, pointers }
+    }
+
+    /// The data section.
+    #[must_use]
+    pub const fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// The reference behind a pointer, as an index into [`Payload::caps`]; `None` if the pointer is
+    /// null or the struct has not so many.
+    #[must_use]
+    pub fn reference(&self, at: u32) -> Option<usize> {
+        let pointer = u64::from_le_bytes(*self.pointers.get(at as usize)?);
+        (pointer != 0).then_some((pointer >> 32) as usize)
+    }
 }
 
 /// Where in its message a payload lies.
@@ -40,15 +71,12 @@ pub(crate) enum Place {
 
 impl Payload {
     pub(crate) fn new(message: Message, place: Place, caps: Vec<NodeId>) -> Self {
-        let table = match caps.len() {
-            0 => CapTable::new(),
-            len => index_table(len),
-        };
         Self(Box::new(Inner {
             message,
             place,
+            count: caps.len(),
             caps,
-            table,
+            table: OnceCell::new(),
         }))
     }
 
@@ -60,8 +88,20 @@ impl Payload {
     /// read a limited multiple of its own size.
     pub fn content(&self) -> Result<any_pointer::Reader<'_>, capnp::Error> {
         let mut content = content_in(&self.0.message, self.0.place)?;
-        content.imbue(&self.0.table);
+        let table = || index_table(self.0.count);
+        content.imbue(self.0.table.get_or_init(table));
         Ok(content)
+    }
+
+    /// The content, if it is a struct of numbers and references: a shortcut for what is most
+    /// frequent, which reads as [`content`](Self::content) would. `None` for anything else.
+    #[must_use]
+    pub fn plain(&self) -> Option<Plain<'_>> {
+        let segment = match self.0.place {
+            Place::Root => self.0.message.get_segments().single()?,
+            Place::Call | Place::Return => return None,
+        };
+        quick::plain(segment, self.0.count)
     }
 
     /// The references in the payload, by index. They keep their counts.
@@ -98,9 +138,8 @@ impl Payload {
 
     /// The index of the reference at the end of `path`; `None` if there is a null pointer.
     pub(crate) fn cap_at(&self, path: &[u16]) -> Result<Option<usize>, capnp::Error> {
-        let Inner { message, table, .. } = &*self.0;
         if self.0.place == Place::Root
-            && let Some(found) = cap_in(message, path, table.len())
+            && let Some(found) = cap_in(&self.0.message, path, self.0.count)
         {
             return Ok(found);
         }

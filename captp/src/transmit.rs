@@ -322,6 +322,22 @@ impl Transmit {
         write(&mut self.bytes);
     }
 
+    /// Changes the word behind which there are so many bytes, none of them from elsewhere, if it has
+    /// not been sent.
+    pub(crate) fn patch_last(&mut self, behind: usize, change: impl FnOnce(u64) -> u64) -> bool {
+        let end = self.bytes.len().checked_sub(behind);
+        let start = end.and_then(|end| end.checked_sub(8)).unwrap_or(0);
+        if start < self.sent || self.inserts.back().is_some_and(|last| last.at > start) {
+            return false;
+        }
+        let word = self.bytes.get_mut(start..);
+        let Some(word) = word.and_then(|rest| rest.first_chunk_mut()) else {
+            return false;
+        };
+        *word = change(u64::from_le_bytes(*word)).to_le_bytes();
+        true
+    }
+
     /// Adds one message that is complete, its segment table included. A large one is not copied if
     /// nothing is before it: `message` gets other room.
     pub(crate) fn push_whole(&mut self, message: &mut Vec<u8>, fds: &[Rc<OwnedFd>]) {

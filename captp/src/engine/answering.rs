@@ -327,13 +327,18 @@ impl<H: Host> Engine<H> {
 
     /// The call no longer counts as under way.
     pub(super) fn end_call(&mut self, token: &AnswerToken) {
-        self.uncount_delivered(token);
         let Some(entry) = self.answer_mut(token) else {
             return;
         };
         let bytes = std::mem::take(&mut entry.bytes);
+        let delivered = std::mem::take(&mut entry.delivered);
+        let queued = std::mem::take(&mut entry.queued);
         if let Some(row) = self.connections.get_mut(token.conn) {
             row.call_bytes = row.call_bytes.saturating_sub(bytes);
+            row.queued -= usize::from(queued);
+            if delivered {
+                row.uncount_delivered(bytes);
+            }
         }
         self.weigh(token.conn);
     }

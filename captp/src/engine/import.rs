@@ -22,6 +22,10 @@ pub(super) struct TargetNode {
     pub(super) counted: bool,
 }
 
+/// What the peer reaches through us, of the references of a message: the index of each, and how the
+/// peer named it. Mostly there is none.
+pub(super) type Named = Vec<(usize, Target)>;
+
 impl<H: Host> Engine<H> {
     /// Counted nodes for the references of a message, and the names of those that the peer reaches
     /// through us.
@@ -30,17 +34,17 @@ impl<H: Host> Engine<H> {
         conn: ConnId,
         descriptors: &[Descriptor],
         fds: &mut Fds,
-    ) -> Result<(Vec<NodeId>, Vec<Option<Target>>)> {
+    ) -> Result<(Vec<NodeId>, Named)> {
         if descriptors.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok((Vec::new(), Named::new()));
         }
         let mut nodes = Vec::with_capacity(descriptors.len());
-        let mut ours = Vec::with_capacity(descriptors.len());
+        let mut ours = Named::new();
         for descriptor in descriptors {
             match self.import(conn, descriptor, fds) {
                 Ok((node, loops)) => {
+                    ours.extend(loops.map(|target| (nodes.len(), target)));
                     nodes.push(node);
-                    ours.push(loops);
                 }
                 Err(fault) => {
                     for node in nodes {
@@ -60,14 +64,14 @@ impl<H: Host> Engine<H> {
         conn: ConnId,
         descriptors: &[Descriptor],
         fds: &mut Fds,
-    ) -> Result<(Vec<NodeId>, Vec<Option<Target>>)> {
+    ) -> Result<(Vec<NodeId>, Named)> {
         let (mut nodes, ours) = self.import_all(conn, descriptors, fds)?;
         if !self.is_holding(conn) {
             return Ok((nodes, ours));
         }
-        for (node, ours) in nodes.iter_mut().zip(&ours) {
-            if ours.is_some() {
-                *node = self.behind_held(conn, *node, ours.as_ref());
+        for (at, target) in &ours {
+            if let Some(node) = nodes.get_mut(*at) {
+                *node = self.behind_held(conn, *node, Some(target));
             }
         }
         Ok((nodes, ours))

@@ -28,6 +28,7 @@ use smallvec::SmallVec;
 use super::Pending;
 use crate::connection::embargo::Named;
 use crate::connection::handoff::Gift;
+use crate::connection::table::PeerTable;
 use crate::path::Path;
 use crate::{ConnId, Exception, ExportId, Host, ImportId, NodeId, ObjectKey, QuestionId};
 
@@ -155,7 +156,39 @@ struct Slot<H: Host> {
 pub(crate) struct Nodes<H: Host> {
     slots: Vec<Slot<H>>,
     free: Vec<u32>,
-    objects: BTreeMap<ObjectKey, NodeId>,
+    objects: Objects,
+}
+
+/// The nodes of objects. A vat that numbers its objects has different low halves of keys for those
+/// that live at the same time: they are looked up by these. Any others cost a search.
+#[derive(Default)]
+struct Objects {
+    by_half: PeerTable<(ObjectKey, NodeId)>,
+    others: BTreeMap<ObjectKey, NodeId>,
+}
+
+impl Objects {
+    fn get(&self, key: ObjectKey) -> Option<NodeId> {
+        match self.by_half.get(key.low()) {
+            Some((known, node)) if *known == key => Some(*node),
+            _ if self.others.is_empty() => None,
+            _ => self.others.get(&key).copied(),
+        }
+    }
+
+    fn insert(&mut self, key: ObjectKey, node: NodeId) {
+        match self.by_half.get(key.low()) {
+            None => self.by_half.insert(key.low(), (key, node)),
+            Some(_) => drop(self.others.insert(key, node)),
+        }
+    }
+
+    fn remove(&mut self, key: ObjectKey) {
+        match self.by_half.get(key.low()) {
+            Some((known, _)) if *known == key => drop(self.by_half.remove(key.low())),
+            _ => drop(self.others.remove(&key)),
+        }
+    }
 }
 
 impl<H: Host> Node<H> {
@@ -463,6 +496,19 @@ impl<H: Host> Node<H> {
         matches!(&self.kind, Kind::Gift(gift) if gift.from == conn) && self.is_fresh_gift()
     }
 
+    /// The place of a far node that is nothing else besides: not pinned, and nothing waits for it or
+    /// points to it.
+    fn bare_far(&self) -> Option<&Far> {
+        match (&self.kind, &self.extra) {
+            (Kind::Far(far), Extra::Nothing)
+                if far.pins == 0 && far.via.is_none() && !far.given && self.held == 0 =>
+            {
+                Some(far)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the node can still become something else.
     pub(crate) const fn is_unresolved(&self) -> bool {
         match &self.kind {
@@ -474,11 +520,11 @@ impl<H: Host> Node<H> {
 }
 
 impl<H: Host> Nodes<H> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            objects: BTreeMap::new(),
+            objects: Objects::default(),
         }
     }
 
@@ -501,8 +547,7 @@ impl<H: Host> Nodes<H> {
 
     /// The one node of an object, with one count more.
     pub(crate) fn object(&mut self, key: ObjectKey) -> NodeId {
-        if let Some(id) = self.objects.get(&key) {
-            let id = *id;
+        if let Some(id) = self.objects.get(key) {
             self.retain(id);
             return id;
         }
@@ -512,12 +557,12 @@ impl<H: Host> Nodes<H> {
     }
 
     pub(crate) fn has_object(&self, key: ObjectKey) -> bool {
-        self.objects.contains_key(&key)
+        self.objects.get(key).is_some()
     }
 
     /// The node of an object, if there is one; borrowed.
     pub(crate) fn of_object(&self, key: ObjectKey) -> Option<NodeId> {
-        self.objects.get(&key).copied()
+        self.objects.get(key)
     }
 
     pub(crate) fn get(&self, id: NodeId) -> Option<&Node<H>> {
@@ -564,7 +609,7 @@ impl<H: Host> Nodes<H> {
             ..
         }) = &node
         {
-            self.objects.remove(key);
+            self.objects.remove(*key);
         }
         node
     }
@@ -617,6 +662,38 @@ impl<H: Host> Nodes<H> {
             }
         }
         followers.len()
+    }
+
+    /// Whether a reference inside an answer can [become](Self::replace) this import, which came with
+    /// the answer and of which nobody else has a count: the import.
+    ///
+    /// Both are places on one connection, and nothing depends on either but calls. Those to the
+    /// import follow those to the answer as they are sent.
+    pub(crate) fn replaceable(&self, id: NodeId, fresh: NodeId) -> Option<(ConnId, ImportId)> {
+        let (old, new) = (self.get(id)?, self.get(fresh)?);
+        let (old_far, new_far) = (old.bare_far()?, new.bare_far()?);
+        match (&old_far.place, &new_far.place) {
+            (Place::Answer { .. }, Place::Import { id, .. })
+                if old_far.conn == new_far.conn && new.count == 1 =>
+            {
+                Some((new_far.conn, *id))
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes `id` what `fresh` is, and gives it a count more in exchange for that one's only count.
+    pub(crate) fn replace(&mut self, id: NodeId, fresh: NodeId) {
+        let Some(mut new) = self.release(fresh) else {
+            return;
+        };
+        if let Some(node) = self.get_mut(id) {
+            if let (Kind::Far(old), Kind::Far(new)) = (&node.kind, &mut new.kind) {
+                new.called |= old.called;
+            }
+            node.kind = new.kind;
+            node.count = node.count.saturating_add(1);
+        }
     }
 
     /// Takes `id`, which was freed, off the list of followers of `to`.

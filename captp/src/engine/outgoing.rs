@@ -95,8 +95,8 @@ impl<H: Host> Engine<H> {
                     let share = self.begin_share(at, bytes);
                     self.set_share(conn, question, share);
                 }
-                for (node, path) in pipelined {
-                    self.become_pipelined(node, conn, question, Path::from(&path[..]));
+                for (path, node) in pipelined.into_inner() {
+                    self.become_pipelined(node, conn, question, path);
                 }
                 if sort == Sort::Pipeline {
                     self.answer_early(conn, question);
@@ -104,7 +104,7 @@ impl<H: Host> Engine<H> {
                 }
             }
             Err((asker, reason)) => {
-                for (node, _) in pipelined {
+                for (_, node) in pipelined.into_inner() {
                     self.break_promise(node, &reason);
                 }
                 self.returned(asker, Err(reason));
@@ -367,7 +367,7 @@ impl<H: Host> Engine<H> {
         &mut self,
         conn: ConnId,
         head: CallHead<'_>,
-        mut content: Content,
+        mut content: Box<Content>,
         no_pipelining: bool,
         asker: Asker<H>,
     ) -> Result<(QuestionId, usize), (Asker<H>, Exception)> {
@@ -431,14 +431,15 @@ impl<H: Host> Engine<H> {
     }
 
     /// Room for a message.
-    pub(super) const fn take_draft(&mut self) -> Content {
-        std::mem::replace(&mut self.draft, Content::blank())
+    pub(super) fn take_draft(&mut self) -> Box<Content> {
+        let blank = || Box::new(Content::blank());
+        self.draft.take().unwrap_or_else(blank)
     }
 
     /// Gives room back, for the next message.
-    pub(super) fn put_draft(&mut self, mut content: Content) {
+    pub(super) fn put_draft(&mut self, mut content: Box<Content>) {
         content.rest();
-        self.draft = content;
+        self.draft = Some(content);
     }
 
     /// Whether a message of that size may be sent.
@@ -481,6 +482,15 @@ impl<H: Host> Engine<H> {
     }
 
     pub(super) fn transmit_to(&mut self, conn: ConnId, push: impl FnOnce(&mut Transmit)) {
+        self.transmit_some(conn, false, push);
+    }
+
+    /// The same for a Finish or Release.
+    pub(super) fn transmit_ending(&mut self, conn: ConnId, push: impl FnOnce(&mut Transmit)) {
+        self.transmit_some(conn, true, push);
+    }
+
+    fn transmit_some(&mut self, conn: ConnId, ends: bool, push: impl FnOnce(&mut Transmit)) {
         let Some(row) = self.connections.get_mut(conn) else {
             return;
         };
@@ -494,6 +504,9 @@ impl<H: Host> Engine<H> {
         }
         push(&mut row.outbound);
         row.sent += 1;
+        if !ends {
+            row.endings.begin(row.stream_end());
+        }
         if row.outbound.len() > row.limits.outbound_bytes {
             self.stuck.push(conn);
         }
@@ -512,7 +525,9 @@ impl<H: Host> Engine<H> {
         if self.drops_release() {
             return;
         }
-        self.transmit_release(conn, id, import.refs, import.named);
+        if import.refs > 1 || !self.finish_releases(conn, id) {
+            self.transmit_release(conn, id, import.refs, import.named);
+        }
     }
 
     /// A far node is no longer there, or is no longer far.

@@ -33,15 +33,16 @@ impl<H: Host> Engine<H> {
         })
     }
 
-    /// Goes on until the vat has something to do. Answers to calls of its own are gathered: only
-    /// before the next call comes in must it have had its say.
+    /// Goes on until the vat has something to do. Answers to calls of its own, and what nobody holds
+    /// any more, are gathered: only before the next call comes in must it have had its say.
     fn receive_plain(&mut self, conn: ConnId, bytes: &[u8]) -> Result<usize> {
         let mut rest = bytes;
         while let Some(row) = self.connections.get_mut(conn) {
             let before = self.outputs.len();
             let decoded = row.whole_segment(&mut rest);
             if let Some((segment, envelope, content)) = decoded {
-                self.on_frequent(conn, envelope, content, || Frame::of_bytes(segment))?;
+                let frame = |at| Frame::of_content(segment, at);
+                self.on_frequent(conn, envelope, content, frame)?;
             } else if let Some(frame) = row.next_frame(&mut rest)? {
                 self.on_frame(conn, frame, Vec::new())?;
             } else {
@@ -52,8 +53,9 @@ impl<H: Host> Engine<H> {
                 continue;
             }
             let mut new = self.outputs.range(before.min(self.outputs.len())..);
-            let answers = new.all(|output| matches!(output, Output::Returned { .. }));
-            if !answers || self.outputs.len() >= ANSWERS {
+            let gathers =
+                |output: &Output<H>| matches!(output, Output::Returned { .. } | Output::Dropped(_));
+            if !new.all(gathers) || self.outputs.len() >= ANSWERS {
                 return Ok(bytes.len() - rest.len());
             }
         }
@@ -130,7 +132,12 @@ impl<H: Host> Engine<H> {
             && let Some(segment) = frame.single()
             && let Some((envelope, content)) = quick::decode(segment, &row.limits)
         {
-            return self.on_frequent(conn, envelope, content, || frame);
+            let focused = |at| {
+                let mut frame = frame;
+                frame.focus(at);
+                frame
+            };
+            return self.on_frequent(conn, envelope, content, focused);
         }
         row.received += 1;
         let message = frame.into_message(row.limits.traversal_factor, row.limits.nesting);
@@ -147,24 +154,21 @@ impl<H: Host> Engine<H> {
         self.on_envelope(conn, envelope, message, None, &mut fds)
     }
 
-    /// One of the frequent messages; `frame` makes its words, of which not all have need.
+    /// One of the frequent messages; `frame` makes its words, of which not all have need, with what
+    /// stands at a word as the root.
     fn on_frequent(
         &mut self,
         conn: ConnId,
         envelope: Envelope,
         content: Option<usize>,
-        frame: impl FnOnce() -> Frame,
+        frame: impl FnOnce(usize) -> Frame,
     ) -> Result<()> {
         let Some(row) = self.connections.get_mut(conn) else {
             return Ok(());
         };
         row.received += 1;
         tracing::trace!(%conn, ?envelope, "received");
-        let mut words = Frame::default();
-        if let Some(content) = content {
-            words = frame();
-            words.focus(content);
-        }
+        let words = content.map_or_else(Frame::default, frame);
         let nesting = row.limits.nesting.saturating_sub(quick::CONTENT_DEPTH);
         let message = words.into_message(row.limits.traversal_factor, nesting);
         self.on_envelope(conn, envelope, message, Some(Place::Root), &mut Vec::new())

@@ -1,5 +1,6 @@
 //! Returns: what becomes of the answers to our calls.
 
+use super::import::Named;
 use super::node::{Kind, Node};
 use super::outgoing::canceled;
 use super::receive::Fds;
@@ -47,6 +48,7 @@ impl<H: Host> Engine<H> {
         };
         let sort = question.sort;
         let provides = matches!(question.asker, Asker::Provision { .. });
+        let only = ret.body.only_import();
         let params = std::mem::take(&mut question.params);
         self.count_return(conn, id);
         if ret.release_params {
@@ -82,10 +84,8 @@ impl<H: Host> Engine<H> {
             self.gift_is_over(conn);
         }
         let result = match results {
-            Ok(((nodes, named), message)) => {
-                let mut payload = Payload::new(message, at, nodes);
-                self.resolve_pipelined(&pipelined, &mut payload, |at, _| named.get(at)?.clone());
-                Ok(payload)
+            Ok((refs, message)) => {
+                Ok(self.results(&pipelined, refs, (message, at), ret.no_finish_needed))
             }
             Err(reason) => {
                 for (_, node) in &pipelined {
@@ -102,8 +102,56 @@ impl<H: Host> Engine<H> {
         }
         let pins = self.count_pins(&pipelined);
         self.end_question(conn, id, pins, !ret.no_finish_needed);
+        let finished = pins == 0 && !ret.no_finish_needed;
+        self.note_finish(conn, only.filter(|_| finished));
         self.returned(asker, result);
         Ok(())
+    }
+
+    /// The results that came, with what the references inside the answer become.
+    fn results(
+        &mut self,
+        pipelined: &[(Path, NodeId)],
+        (nodes, named): (Vec<NodeId>, Named),
+        (message, at): (Message, payload::Place),
+        forgotten: bool,
+    ) -> Payload {
+        let mut payload = Payload::new(message, at, nodes);
+        // What was inside an answer that the peer has forgotten is lost afterwards.
+        let simple = named.is_empty() && !forgotten;
+        if !(simple && self.become_import(pipelined, &mut payload)) {
+            self.resolve_pipelined(pipelined, &mut payload, |at, _| {
+                let (_, target) = named.iter().find(|(index, _)| *index == at)?;
+                Some(target.clone())
+            });
+        }
+        payload
+    }
+
+    /// Lets the only reference inside an answer that anybody has become the import that came there
+    /// with the answer, without a link between the two: the most frequent case. Whether it has.
+    fn become_import(&mut self, pipelined: &[(Path, NodeId)], payload: &mut Payload) -> bool {
+        let [(path, node)] = pipelined else {
+            return false;
+        };
+        let Ok(Some(at)) = payload.cap_at(path) else {
+            return false;
+        };
+        let Some(cap) = payload.caps_mut().get_mut(at) else {
+            return false;
+        };
+        let Some((conn, id)) = self.nodes.replaceable(*node, *cap) else {
+            return false;
+        };
+        let row = self.connections.get_mut(conn);
+        let import = row.and_then(|row| row.imports.get_mut(id.raw()));
+        let Some(import) = import.filter(|import| import.node == *cap && import.gift.is_none())
+        else {
+            return false;
+        };
+        import.node = *node;
+        self.nodes.replace(*node, std::mem::replace(cap, *node));
+        true
     }
 
     /// What is counted of a question that has got its Return.
@@ -291,7 +339,7 @@ impl<H: Host> Engine<H> {
 
 /// What a Return says, checked.
 enum Outcome {
-    Results((Vec<NodeId>, Vec<Option<Target>>), Message),
+    Results((Vec<NodeId>, Named), Message),
     Exception(Exception),
     TakeFrom(AnswerId),
 }

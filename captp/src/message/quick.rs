@@ -11,6 +11,7 @@
 
 use super::{Call, Descriptor, DescriptorKind, Envelope, Return, ReturnBody, Target};
 use crate::path::Path;
+use crate::payload::Plain;
 use crate::{AnswerId, ExportId, ImportId, Limits, QuestionId};
 
 /// How deep the content of a payload lies: below Message, Call or Return, and Payload.
@@ -44,6 +45,26 @@ pub(crate) fn cap_at(segment: &[u8], path: &[u16], caps: usize) -> Option<Option
         _ => None,
     }
 }
+
+/// The root struct, if it lies in the segment and each of its few pointers is null or one of so many
+/// references.
+pub(crate) fn plain(segment: &[u8], caps: usize) -> Option<Plain<'_>> {
+    let words = Words(segment.as_chunks().0);
+    let root = words.structure(0)?;
+    let pointers = words.0.get(root.pointers..root.end)?;
+    let is_plain = |pointer: &[u8; 8]| {
+        let pointer = u64::from_le_bytes(*pointer);
+        pointer == 0 || low(pointer) == CAPABILITY && (high(pointer) as usize) < caps
+    };
+    if pointers.len() > MOST_PLAIN || !pointers.iter().all(is_plain) {
+        return None;
+    }
+    let data = words.0.get(root.data..root.pointers)?;
+    Some(Plain::new(data.as_flattened(), pointers))
+}
+
+/// Most pointers that are looked at before it is said that there is nothing behind them.
+const MOST_PLAIN: usize = 8;
 
 /// The envelope, and the word at which the pointer to the payload's content lies; `None` for
 /// everything that is not frequent.

@@ -15,7 +15,7 @@ use crate::engine::node::Place;
 use crate::frame::Frame;
 use crate::path::Path;
 use crate::payload::{Place as Lies, content_in};
-use crate::{AnswerId, Content, ExportId, ImportId, Limits, QuestionId};
+use crate::{AnswerId, Content, Elements, ExportId, ImportId, Limits, NodeId, QuestionId, Slot};
 
 fn answer(question: u32, path: &[u16]) -> Place {
     Place::Answer {
@@ -344,4 +344,48 @@ fn the_shortcut_reads_damaged_messages_as_the_generated_readers_do_or_not_at_all
         }
     }
     assert!(taken > 1_000, "only {taken} were taken");
+}
+
+#[test]
+fn a_struct_of_numbers_and_references_is_plain() {
+    let mut content = Content::new();
+    let at = content.structure(content.root(), 2, 3).unwrap();
+    content.set_number(at, 6, 1, 0x0123_4567_89ab_cdef);
+    let slot = |index| Slot::new(at + 16, index);
+    content.reference(slot(2), NodeId::new(7, 1));
+    content.reference(slot(0), NodeId::new(8, 1));
+    let plain = quick::plain(content.segment(), 2).unwrap();
+    assert_eq!(plain.data(), &content.segment()[8..24]);
+    let references = [0, 1, 2, 3].map(|index| plain.reference(index));
+    assert_eq!(references, [Some(1), None, Some(0), None]);
+
+    assert!(quick::plain(content.segment(), 1).is_none(), "not so many");
+    let cut = &content.segment()[..content.segment().len() - 8];
+    assert!(quick::plain(cut, 2).is_none(), "not all there");
+    content.text(slot(1), "more").unwrap();
+    assert!(quick::plain(content.segment(), 2).is_none());
+}
+
+#[test]
+fn only_a_struct_of_few_pointers_is_plain() {
+    let segment = |build: &dyn Fn(&mut Content)| {
+        let mut content = Content::new();
+        build(&mut content);
+        content.segment().to_vec()
+    };
+    let null = segment(&|_| {});
+    let list = segment(&|content| {
+        content.list(content.root(), Elements::Pointer, 1).unwrap();
+    });
+    let wide = segment(&|content| {
+        content.structure(content.root(), 0, 9).unwrap();
+    });
+    for other in [null, list, wide] {
+        assert!(quick::plain(&other, 0).is_none());
+    }
+    let empty = segment(&|content| {
+        content.structure(content.root(), 0, 0).unwrap();
+    });
+    let plain = quick::plain(&empty, 0).unwrap();
+    assert_eq!((plain.data().len(), plain.reference(0)), (0, None));
 }

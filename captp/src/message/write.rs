@@ -26,9 +26,19 @@ const RELEASE: u64 = 6;
 
 /// Writes a Finish.
 pub(crate) fn finish(out: &mut Vec<u8>, question: QuestionId, release_results: bool) {
-    // Bit 32: `releaseResultCaps` is not so.
-    let flags = u64::from(!release_results) << 32;
+    let flags = if release_results { 0 } else { RELEASE_NOT };
     small(out, FINISH, u64::from(question.raw()) | flags);
+}
+
+/// In the last word of a Finish: `releaseResultCaps`, which is true by default, is not so.
+const RELEASE_NOT: u64 = 1 << 32;
+
+/// Size of a Finish.
+pub(crate) const FINISH_BYTES: u64 = 5 * 8;
+
+/// The last word of a Finish that releases results.
+pub(crate) const fn release_results(word: u64) -> u64 {
+    word & !RELEASE_NOT
 }
 
 /// Writes a Release.

@@ -342,3 +342,23 @@ fn both_sides_say_hello_and_nobody_waits_for_it() {
     net.vats[0].release(boot);
     net.assert_drained(&[0, 1]);
 }
+
+#[test]
+fn objects_are_told_apart_by_their_whole_key() {
+    let mut net = Net::new(1);
+    let vat = &mut net.vats[0];
+    let keys = [5, 5 | 1 << 32, 5 | 2 << 32];
+    let nodes = keys.map(|key| vat.object(key));
+    for (key, node) in keys.into_iter().zip(nodes) {
+        assert_eq!(vat.object(key), node);
+        vat.release(node);
+        vat.send(node, 1, &[]);
+        take!(vat, Event::Call { object, .. } => assert_eq!(object, key));
+    }
+    for (key, node) in keys.into_iter().zip(nodes) {
+        assert!(vat.engine.has_object(ObjectKey(key)));
+        vat.release(node);
+        take!(vat, Event::Dropped(object) => assert_eq!(object, key));
+        assert!(!vat.engine.has_object(ObjectKey(key)));
+    }
+}

@@ -8,6 +8,7 @@ mod bounds;
 mod cancellation;
 mod early;
 mod embargoes;
+mod endings;
 mod exceptions;
 mod handoff;
 mod handoff_abuse;

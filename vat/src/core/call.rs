@@ -327,9 +327,15 @@ impl super::turn::Work for Refusal {
 
 /// Reads what came in a payload whose references are `caps`.
 pub(super) fn read<R: Record>(payload: &Payload, caps: &[Ref]) -> Result<R> {
-    let content = payload.content().map_err(|error| unreadable(&error))?;
     let source = Source::of(payload, caps);
-    Ok(R::read_fields(&Reader::root(content, &source)?)?)
+    let reader = match Reader::plain(payload, &source) {
+        Some(reader) => reader,
+        None => {
+            let content = payload.content().map_err(|error| unreadable(&error))?;
+            Reader::root(content, &source)?
+        }
+    };
+    Ok(R::read_fields(&reader)?)
 }
 
 /// A message whose structure is broken. The details are the sender's business, and name internals.

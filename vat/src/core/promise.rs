@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use captp::{AnswerToken, Content, Exception, NodeId, Payload};
+use captp::{AnswerToken, Content, Exception, Payload, Promised};
 
 use super::call::{Reply, read};
 use super::quietly;
@@ -229,13 +229,15 @@ impl<T: Data> Resolver<T> {
 
     /// The promises that stand for references inside the coming result, with their paths from the
     /// results struct: its only field is pointer 0. From now on they are the engine's to resolve.
-    pub(crate) fn pipelined(&self) -> Vec<(NodeId, Vec<u16>)> {
+    pub(crate) fn pipelined(&self) -> Promised {
         self.0.encoded.set(true);
         if let State::Reference(reference, _) = &*self.0.state.borrow() {
-            return vec![(reference.node(), vec![0])];
+            let mut promised = Promised::new();
+            promised.push(reference.node(), &[0]);
+            return promised;
         }
         let Some((promised, _)) = self.0.fields.get() else {
-            return Vec::new();
+            return Promised::new();
         };
         let paths = T::Fields::PATHS.iter().map(|path| [&[0], *path].concat());
         promised.iter().map(Ref::node).zip(paths).collect()
@@ -278,6 +280,11 @@ impl<T: Data> Core<T> {
             encoded: Cell::new(false),
             fields: OnceCell::new(),
         })
+    }
+
+    /// Whether this is a reference that the engine resolves by itself.
+    fn is_followed(&self) -> bool {
+        self.encoded.get() && matches!(&*self.state.borrow(), State::Reference(..))
     }
 
     /// Settles this and what is linked to it: in a loop, as a peer may choose how long a chain of
@@ -492,6 +499,13 @@ impl<T: Data> Drop for Resolver<T> {
 impl<T: Data> Reply for Core<T> {
     fn returned(self: Rc<Self>, vat: &Rc<Shared>, result: Result<Payload>) {
         let resolver = Resolver(self);
+        if resolver.0.is_followed() {
+            // The engine has resolved the reference to what came.
+            if let Ok(mut payload) = result {
+                vat.release_all(payload.take_caps());
+            }
+            return drop(resolver.0.state.replace(State::Gone));
+        }
         let result = result.and_then(|mut payload| {
             let caps = vat.adopt_all(payload.take_caps());
             Ok(read::<Results<T>>(&payload, &caps)?.value)

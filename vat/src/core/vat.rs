@@ -236,6 +236,9 @@ pub struct Shared {
     netlayer: RefCell<Option<Weak<dyn Any>>>,
 }
 
+/// Places for dropped references that are kept.
+const RELEASES_KEPT: usize = 64;
+
 /// How the vat uses the engine.
 #[derive(Debug)]
 pub(crate) struct VatHost;
@@ -296,6 +299,11 @@ impl Shared {
             .into_iter()
             .map(|node| Ref::from_node(self, node))
             .collect()
+    }
+
+    /// Gives these counts back, between turns.
+    pub(crate) fn release_all(&self, nodes: Vec<NodeId>) {
+        self.engine(|engine| nodes.into_iter().for_each(|node| engine.release(node)));
     }
 
     pub(crate) fn release_later(&self, node: NodeId) {
@@ -396,10 +404,16 @@ impl Shared {
             any |= !self.abandoned.borrow().is_empty();
             self.break_abandoned(None);
             let discarded = self.discarded.take();
-            let releases = self.releases.take();
+            let mut releases = self.releases.take();
             any |= !discarded.is_empty() || !releases.is_empty();
-            quietly(|| drop(discarded));
-            self.engine(|engine| releases.into_iter().for_each(|node| engine.release(node)));
+            if !discarded.is_empty() {
+                quietly(|| drop(discarded));
+            }
+            self.engine(|engine| releases.drain(..).for_each(|node| engine.release(node)));
+            // The room for a few is kept for the next.
+            if releases.capacity() <= RELEASES_KEPT && self.releases.borrow().is_empty() {
+                self.releases.replace(releases);
+            }
         }
         any
     }

@@ -13,7 +13,7 @@ use capnp::private::layout::{
 };
 use capnp::traits::FromPointerReader;
 use capnp::{any_pointer, any_pointer_list, struct_list};
-use captp::{Content, Elements, Payload, Slot};
+use captp::{Content, Elements, Payload, Plain, Slot};
 use raw::{Pointer, Struct};
 
 use super::Bytes;
@@ -368,6 +368,8 @@ pub struct Reader<'a> {
 
 #[derive(Clone, Copy)]
 enum From<'a> {
+    /// The root struct, if everything in it is plain to see.
+    Plain(Plain<'a>),
     Struct(StructReader<'a>),
     Numbers(ListReader<'a>, Kind),
     Pointers(any_pointer_list::Reader<'a>),
@@ -388,10 +390,17 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The root struct of a payload, if it is [plain](Payload::plain). `source` is of this payload.
+    pub(crate) fn plain(payload: &'a Payload, source: &'a Source<'a>) -> Option<Self> {
+        let from = From::Plain(payload.plain()?);
+        Some(Self { from, source })
+    }
+
     /// Reads a number of 2 to the power of `size` bits.
     #[inline]
     pub fn bits(&self, size: u8, at: u32) -> u64 {
         match &self.from {
+            From::Plain(plain) => raw::bits(plain.data(), size, at as usize),
             From::Struct(reader) => {
                 let at = at as usize;
                 match size {
@@ -417,6 +426,9 @@ impl<'a> Reader<'a> {
 
     /// Whether a pointer is null. An element of a list of structs never is.
     pub fn is_null(&self, at: u32) -> bool {
+        if self.is_absent(at) {
+            return true;
+        }
         !matches!(self.from, From::Structs(_)) && self.pointer(at).is_none_or(|p| p.is_null())
     }
 
@@ -426,6 +438,9 @@ impl<'a> Reader<'a> {
     ///
     /// [`Fault::NotUtf8`], [`Fault::TooLarge`] and [`Fault::Malformed`].
     pub fn text(&self, at: u32) -> Result<&'a str> {
+        if self.is_absent(at) {
+            return Ok("");
+        }
         let pointer = self.pointer(at).ok_or(Fault::NoSlot { at })?;
         let bytes = pointer.get_text(None)?.0;
         self.take_memory(bytes.len())?;
@@ -443,6 +458,9 @@ impl<'a> Reader<'a> {
     ///
     /// [`Fault::TooLarge`] and [`Fault::Malformed`].
     pub fn data(&self, at: u32) -> Result<&'a [u8]> {
+        if self.is_absent(at) {
+            return Ok(&[]);
+        }
         let pointer = self.pointer(at).ok_or(Fault::NoSlot { at })?;
         let bytes = pointer.get_data(None)?;
         self.take_memory(bytes.len())?;
@@ -471,6 +489,11 @@ impl<'a> Reader<'a> {
     /// [`Fault::MissingReference`] if the pointer is null, [`Fault::UnknownReference`] and
     /// [`Fault::Malformed`].
     pub fn reference(&self, at: u32) -> Result<Ref> {
+        if let From::Plain(plain) = &self.from {
+            let index = plain.reference(at).ok_or(Fault::MissingReference)?;
+            let reference = self.source.references.get(index);
+            return Ok(reference.ok_or(Fault::UnknownReference)?.clone());
+        }
         let pointer = self.pointer(at).ok_or(Fault::NoSlot { at })?;
         if pointer.is_null() {
             return Err(Fault::MissingReference.into());
@@ -492,12 +515,15 @@ impl<'a> Reader<'a> {
     ///
     /// [`Fault::Malformed`] if it is something else, or nested too deeply.
     pub fn structure(&self, at: u32) -> Result<Self> {
+        if self.is_absent(at) {
+            return Ok(self.nothing());
+        }
         let reader = match self.from {
             From::Structs(list) => list.try_get(at).ok_or(Fault::NoSlot { at })?.0,
-            From::Struct(_) | From::Pointers(_) | From::Numbers(..) => match self.pointer(at) {
-                Some(pointer) => pointer.get_struct(None)?,
-                None => return Err(Fault::NoSlot { at }.into()),
-            },
+            From::Plain(_) | From::Struct(_) | From::Pointers(_) | From::Numbers(..) => {
+                let pointer = self.pointer(at).ok_or(Fault::NoSlot { at })?;
+                pointer.get_struct(None)?
+            }
         };
         Ok(Self {
             from: From::Struct(reader),
@@ -512,6 +538,9 @@ impl<'a> Reader<'a> {
     ///
     /// [`Fault::TooLarge`], and [`Fault::Malformed`] if it is not a list of such elements.
     pub fn list(&self, at: u32, element: Element, memory: usize) -> Result<Self> {
+        if self.is_absent(at) && element != Element::None {
+            return Ok(self.nothing());
+        }
         let pointer = self.pointer(at).ok_or(Fault::NoSlot { at })?;
         let from = match element {
             Element::Struct(_) => {
@@ -534,7 +563,7 @@ impl<'a> Reader<'a> {
     /// The number of elements of a list; 0 for a struct.
     pub fn len(&self) -> u32 {
         match &self.from {
-            From::Struct(_) => 0,
+            From::Plain(_) | From::Struct(_) => 0,
             From::Numbers(list, _) => list.len(),
             From::Pointers(list) => list.len(),
             From::Structs(list) => list.len(),
@@ -546,8 +575,28 @@ impl<'a> Reader<'a> {
         self.len() == 0
     }
 
+    /// Whether it is plain to see that a pointer is null.
+    fn is_absent(&self, at: u32) -> bool {
+        matches!(self.from, From::Plain(plain) if plain.reference(at).is_none())
+    }
+
+    /// A struct without fields, or an empty list.
+    fn nothing(&self) -> Self {
+        Self {
+            from: From::Plain(Plain::default()),
+            ..*self
+        }
+    }
+
     fn pointer(&self, at: u32) -> Option<PointerReader<'a>> {
         match self.from {
+            // A reference where none is expected: what reads it says so.
+            From::Plain(_) => {
+                let content = self.source.payload?.content().ok()?;
+                let Pointer(root) = content.get_as().ok()?;
+                let root = root.get_struct(None).ok()?;
+                Some(root.get_pointer_field(at as usize))
+            }
             From::Struct(reader) => Some(reader.get_pointer_field(at as usize)),
             From::Pointers(list) => {
                 let element = list.try_get(at)?;
@@ -575,7 +624,7 @@ impl<'a> Reader<'a> {
 impl std::fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.from {
-            From::Struct(_) => write!(f, "Reader(a struct)"),
+            From::Plain(_) | From::Struct(_) => write!(f, "Reader(a struct)"),
             From::Numbers(..) | From::Pointers(_) | From::Structs(_) => {
                 write!(f, "Reader(a list of {})", self.len())
             }

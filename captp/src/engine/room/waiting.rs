@@ -174,12 +174,12 @@ impl<H: Host> Engine<H> {
                 });
             }
             Follower::Finish { question, all } => {
-                self.transmit_to(conn, |out| {
+                self.transmit_ending(conn, |out| {
                     out.push_with(|out| write::finish(out, question, all));
                 });
             }
             Follower::Release { import, refs } => {
-                self.transmit_to(conn, |out| {
+                self.transmit_ending(conn, |out| {
                     out.push_with(|out| write::release(out, import, refs));
                 });
             }

@@ -76,3 +76,22 @@ impl<'a> FromPointerReader<'a> for Pointer<'a> {
         Ok(Self(*reader))
     }
 }
+
+/// A number of 2 to the power of `size` bits in a data section; zero beyond its end.
+#[inline]
+pub(super) fn bits(data: &[u8], size: u8, at: usize) -> u64 {
+    match size {
+        0 => {
+            let byte = data.get(at / 8).copied().unwrap_or_default();
+            u64::from(byte >> (at % 8) & 1)
+        }
+        3 => data.get(at).copied().unwrap_or_default().into(),
+        4 => u16::from_le_bytes(number(data, at)).into(),
+        5 => u32::from_le_bytes(number(data, at)).into(),
+        _ => u64::from_le_bytes(number(data, at)),
+    }
+}
+
+fn number<const N: usize>(data: &[u8], at: usize) -> [u8; N] {
+    data.as_chunks().0.get(at).copied().unwrap_or([0; N])
+}
