@@ -38,6 +38,9 @@ pub(super) struct Inner {
     pub(super) links: RefCell<BTreeMap<ConnId, Rc<Link>>>,
     /// Connections with input, in turn.
     ready: RefCell<VecDeque<Rc<Link>>>,
+    /// Connections with nothing to send but that we are done with something: that leaves in the next
+    /// round, together with what the tasks do that this one has woken.
+    later: RefCell<Vec<ConnId>>,
     buffers: RefCell<Vec<Vec<u8>>>,
     /// A connection has sent everything, or is gone.
     pub(super) progress: Notify,
@@ -75,6 +78,7 @@ impl Inner {
             wake,
             links: RefCell::default(),
             ready: RefCell::default(),
+            later: RefCell::default(),
             buffers: RefCell::default(),
             progress: Notify::new(),
             clock: handoff::Clock::new(),
@@ -107,7 +111,8 @@ impl Inner {
         let sent = self.send_all();
         self.clock.arm(&self.vat, &self.wake);
         // What was sent made room for calls that had to wait.
-        match sent && self.vat.engine(|engine| engine.may_have_output()) {
+        let admits = sent && self.vat.engine(|engine| engine.may_have_output());
+        match admits || !self.later.borrow().is_empty() {
             true => Left::Some,
             false => left,
         }
@@ -159,18 +164,32 @@ impl Inner {
 
     /// Writes what the turns said. Whether that was anything.
     fn send_all(&self) -> bool {
-        let mut any = false;
+        let mut due = self.later.take();
+        let mut any = !due.is_empty();
+        due.drain(..).for_each(|conn| self.send_on(conn));
+        self.later.replace(due);
         while let Some(conn) = self.vat.engine(|engine| engine.pending_transmit()) {
-            let Some(link) = self.links.borrow().get(&conn).cloned() else {
+            if self
+                .vat
+                .engine(|engine| engine.transmits_endings_only(conn))
+            {
+                self.later.borrow_mut().push(conn);
                 continue;
-            };
-            any = true;
-            if let Poll::Ready(Err(error)) = self.send_from_round(&link) {
-                link.failed.replace(Some(error));
-                link.wake();
             }
+            any = true;
+            self.send_on(conn);
         }
         any
+    }
+
+    fn send_on(&self, conn: ConnId) {
+        let Some(link) = self.links.borrow().get(&conn).cloned() else {
+            return;
+        };
+        if let Poll::Ready(Err(error)) = self.send_from_round(&link) {
+            link.failed.replace(Some(error));
+            link.wake();
+        }
     }
 
     fn send_from_round(&self, link: &Link) -> Poll<io::Result<()>> {

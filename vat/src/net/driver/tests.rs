@@ -301,6 +301,29 @@ fn a_batch_of_calls_is_one_write_in_each_direction() {
     });
 }
 
+#[test]
+fn what_ends_one_chain_leaves_with_the_calls_of_the_next() {
+    run(async {
+        let (_caller, _callee, connection) = joined();
+        let sum = AdderRef::from(connection.bootstrap().unwrap());
+        assert_eq!(sum.next().next().add(5).await.unwrap(), 5);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let sends = count::SENDS.get();
+        // As a task, as programs run: it has its turn before the next round.
+        let chains = tokio::task::spawn_local(async move {
+            for chain in 1..=3 {
+                assert_eq!(sum.next().next().add(5).await.unwrap(), 5);
+                assert_eq!(count::SENDS.get() - sends, 2 * chain);
+            }
+            sum
+        });
+        let _sum = chains.await.unwrap();
+        // When nothing comes next it leaves by itself.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(count::SENDS.get() - sends, 7);
+    });
+}
+
 /// A Bootstrap as a plain peer sends it.
 const BOOTSTRAP: [u8; 40] = [
     0, 0, 0, 0, 4, 0, 0, 0, // one segment of four words
