@@ -37,9 +37,9 @@ static ALLOCATOR: Counting = Counting;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
-        Some("server") => server(Options::parse(arguments)),
-        Some("gifter") => gifter(Options::parse(arguments)),
-        Some("client") => client(Options::parse(arguments)),
+        Some("server") => started(server, arguments),
+        Some("gifter") => started(gifter, arguments),
+        Some("client") => started(client, arguments),
         Some("all") => report::all(&arguments.collect::<Vec<_>>()),
         _ => {
             eprintln!("vat-bench all [--quick] [--rounds N] [--only WORD] [--out FILE]");
@@ -52,6 +52,13 @@ fn main() {
             std::process::exit(2);
         }
     }
+}
+
+/// Does the work of a process that does not outlive the one which started it, strace perhaps.
+fn started(work: fn(Options), arguments: impl Iterator<Item = String>) {
+    let kill = rustix::process::Signal::KILL;
+    rustix::process::set_parent_process_death_signal(Some(kill)).expect("Linux");
+    work(Options::parse(arguments));
 }
 
 /// What a server or client is started with.

@@ -94,6 +94,29 @@ fn command(how: How, trace: &Path) -> Command {
     }
 }
 
+/// A process that ends with the measurement, also when that fails.
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        Self(command.spawn().expect("the process starts"))
+    }
+
+    /// A server of many connections does not end by itself.
+    fn end(mut self) {
+        if !matches!(self.0.try_wait(), Ok(Some(_))) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.0.kill()); // it may have ended meanwhile
+        drop(self.0.wait());
+    }
+}
+
 /// Waits until a process says that it can be called.
 fn ready(process: &mut Child, case: Case) -> BufReader<ChildStdout> {
     let mut said = BufReader::new(process.stdout.take().expect("a pipe"));
@@ -104,18 +127,18 @@ fn ready(process: &mut Child, case: Case) -> BufReader<ChildStdout> {
 }
 
 /// The process that gives the client what it calls.
-fn gifter(case: Case, socket: &Path, exporter: &Path) -> Child {
+fn gifter(case: Case, socket: &Path, exporter: &Path) -> Process {
     let own = std::env::current_exe().expect("our own path");
-    let mut gifter = Command::new(own)
-        .args(["gifter", "--peer", case.server.name()])
-        .arg("--socket")
-        .arg(socket)
-        .arg("--exporter")
-        .arg(exporter)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the gifter starts");
-    drop(ready(&mut gifter, case));
+    let mut gifter = Process::start(
+        Command::new(own)
+            .args(["gifter", "--peer", case.server.name()])
+            .arg("--socket")
+            .arg(socket)
+            .arg("--exporter")
+            .arg(exporter)
+            .stdout(Stdio::piped()),
+    );
+    drop(ready(&mut gifter.0, case));
     gifter
 }
 
@@ -128,27 +151,22 @@ pub fn run(scratch: &Scratch, case: Case, how: How) -> Run {
         _ if case.server.has_gifter() => "1000000000",
         _ => "1",
     };
-    let mut server = command(how, &traces[1])
-        .args([
-            "server",
-            "--peer",
-            case.server.name(),
-            "--connections",
-            connections,
-        ])
-        .arg("--socket")
-        .arg(&socket)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the server starts");
-    let mut said = ready(&mut server, case);
+    let mut server = Process::start(
+        command(how, &traces[1])
+            .args(["server", "--peer", case.server.name()])
+            .args(["--connections", connections])
+            .arg("--socket")
+            .arg(&socket)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped()),
+    );
+    let mut said = ready(&mut server.0, case);
     let mut between = None;
     if case.server.has_gifter() {
         let exporter = std::mem::replace(&mut socket, scratch.file("sock"));
         between = Some(gifter(case, &socket, &exporter));
     }
-    let gifter = between.as_ref().map_or(0, Child::id);
+    let gifter = between.as_ref().map_or(0, |gifter| gifter.0.id());
     let (option, amount) = match how {
         How::Millis(millis) => ("--millis", millis),
         How::Calls(calls) | How::Callgrind(calls) | How::Strace(calls) => ("--calls", calls),
@@ -156,7 +174,7 @@ pub fn run(scratch: &Scratch, case: Case, how: How) -> Run {
     let client = command(how, &traces[0])
         .args(["client", "--peer", case.client.name(), "--work", case.work])
         .args(["--outstanding", &case.outstanding.to_string()])
-        .args(["--server", &server.id().to_string()])
+        .args(["--server", &server.0.id().to_string()])
         .args(["--gifter", &gifter.to_string()])
         .args([option, &amount.to_string()])
         .arg("--socket")
@@ -171,7 +189,7 @@ pub fn run(scratch: &Scratch, case: Case, how: How) -> Run {
     let outcome = serde_json::from_slice(&client.stdout);
     let outcome =
         outcome.unwrap_or_else(|error| panic!("{case:?}: {error}: {}", text(&client.stdout)));
-    drop(server.stdin.take());
+    drop(server.0.stdin.take());
     let server_allocations = if connections == "1" {
         let mut rest = String::new();
         said.read_to_string(&mut rest).expect("the server speaks");
@@ -181,9 +199,9 @@ pub fn run(scratch: &Scratch, case: Case, how: How) -> Run {
     } else {
         0
     };
-    end(&mut server);
-    if let Some(mut gifter) = between {
-        end(&mut gifter);
+    server.end();
+    if let Some(gifter) = between {
+        gifter.end();
     }
     let counted = traces.clone().map(|trace| counted(how, &trace, None));
     let writes = traces.map(|trace| counted_writes(how, &trace));
@@ -193,15 +211,6 @@ pub fn run(scratch: &Scratch, case: Case, how: How) -> Run {
         counted,
         writes,
     }
-}
-
-/// A server of many connections does not end by itself.
-fn end(server: &mut Child) {
-    if !matches!(server.try_wait(), Ok(Some(_))) {
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    drop(server.kill()); // it may have ended meanwhile
-    server.wait().expect("our own child");
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -238,5 +247,22 @@ fn counted_writes(how: How, trace: &Path) -> u64 {
     match how {
         How::Strace(_) => counted(how, trace, Some(&["write", "writev", "sendto", "sendmsg"])),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_ends_with_a_measurement_that_fails() {
+        let server = Process::start(Command::new("sleep").arg("1000"));
+        let process = PathBuf::from(format!("/proc/{}", server.0.id()));
+        assert!(process.exists());
+        let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _server = server;
+            panic!("the client failed");
+        }));
+        assert!(failed.is_err() && !process.exists());
     }
 }
