@@ -69,6 +69,8 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) framer: Framer,
     /// Descriptors of the message that has begun to arrive.
     pub(crate) fds: Vec<OwnedFd>,
+    /// Those that came with the end of it: of the message behind.
+    pub(crate) fds_behind: Vec<OwnedFd>,
     pub(crate) outbound: Transmit,
     /// Whether it is in the engine's list of those that have something to transmit.
     pub(crate) dirty: bool,
@@ -209,6 +211,7 @@ impl<H: Host> Connection<H> {
             gate_valve: Valve::default(),
             framer: Framer::default(),
             fds: Vec::new(),
+            fds_behind: Vec::new(),
             outbound: Transmit::new(),
             dirty: false,
             weighed: 0,

@@ -484,7 +484,8 @@ impl<H: Host> Engine<H> {
     ///
     /// Descriptors belong to the last message whose first byte lies in `bytes`: hand over the bytes
     /// and descriptors of each receive call as they came, not joined or split. Bytes with which
-    /// descriptors came are all taken at once.
+    /// descriptors came are all taken at once. Those that came with bytes which filled the
+    /// [room](Self::receive_room) for a message belong to the one behind it.
     #[must_use = "the bytes that were not taken have to be offered again"]
     pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) -> usize {
         let taken = self.receive(conn, bytes, fds);
@@ -505,12 +506,8 @@ impl<H: Host> Engine<H> {
 
     /// So many bytes were received where [`receive_room`](Self::receive_room) said, with these
     /// descriptors. Returns whether they completed a message; poll the outputs then.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "descriptors that come here are closed"
-    )]
     pub fn handle_received(&mut self, conn: ConnId, count: usize, fds: Vec<OwnedFd>) -> bool {
-        let complete = self.received_in_room(conn, count, &fds);
+        let complete = self.received_in_room(conn, count, fds);
         self.settle();
         complete
     }

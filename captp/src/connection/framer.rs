@@ -96,6 +96,11 @@ impl Framer {
         Word::words_to_bytes_mut(&mut body.words).get_mut(body.filled..)
     }
 
+    /// How much has room there.
+    pub(crate) fn room_len(&mut self) -> usize {
+        self.room().map_or(0, |room| room.len())
+    }
+
     /// Says that so many bytes have arrived in the [room](Self::room); the message, if they complete
     /// it.
     pub(crate) fn arrived_in_room(&mut self, count: usize) -> Option<Frame> {

@@ -144,6 +144,7 @@ impl<H: Host> Engine<H> {
         row.closed = true;
         row.framer = Framer::default();
         row.fds.clear();
+        row.fds_behind.clear();
         row.unsent = None;
         let questions: Vec<_> = row.questions.drain().chain(row.pipelines.drain()).collect();
         let answers: Vec<_> = row.answers.drain().collect();

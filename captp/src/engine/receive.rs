@@ -20,7 +20,7 @@ impl<H: Host> Engine<H> {
         let plain = self
             .connections
             .get(conn)
-            .is_none_or(|row| row.fds.is_empty());
+            .is_none_or(|row| row.fds.is_empty() && row.fds_behind.is_empty());
         let result = if fds.is_empty() && plain {
             self.receive_plain(conn, bytes)
         } else {
@@ -64,19 +64,31 @@ impl<H: Host> Engine<H> {
     }
 
     /// What the transport wrote where it was told to; whether that completed a message.
-    pub(super) fn received_in_room(&mut self, conn: ConnId, count: usize, fds: &[OwnedFd]) -> bool {
+    pub(super) fn received_in_room(
+        &mut self,
+        conn: ConnId,
+        count: usize,
+        fds: Vec<OwnedFd>,
+    ) -> bool {
         let Some(row) = self.connections.get_mut(conn) else {
             return true;
         };
-        // No message begins there.
         if !fds.is_empty() {
-            self.abort(conn, PeerMisbehaved::UnexpectedFds);
-            return true;
+            // No message begins there. But one may begin behind, in what was sent together with this
+            // and had no room: with Unix sockets, descriptors come with the first bytes of what was
+            // sent together.
+            let filled = count > 0 && count == row.framer.room_len();
+            if !row.descriptors || !filled || !row.fds_behind.is_empty() {
+                self.abort(conn, PeerMisbehaved::UnexpectedFds);
+                return true;
+            }
+            row.fds_behind = fds;
         }
         let Some(frame) = row.framer.arrived_in_room(count) else {
             return false;
         };
-        let fds = std::mem::take(&mut row.fds);
+        let behind = std::mem::take(&mut row.fds_behind);
+        let fds = std::mem::replace(&mut row.fds, behind);
         if let Err(fault) = self.on_frame(conn, frame, fds) {
             self.abort(conn, fault);
         }
@@ -84,7 +96,8 @@ impl<H: Host> Engine<H> {
     }
 
     /// Descriptors belong to the last message whose first byte lies in these bytes: which one that
-    /// is shows when all of them are cut.
+    /// is shows when all of them are cut. Those that came with the end of a message before belong to
+    /// the first one that begins here.
     fn receive_with_fds(&mut self, conn: ConnId, bytes: &[u8], fds: Vec<OwnedFd>) -> Result<()> {
         let Some(row) = self.connections.get_mut(conn) else {
             return Ok(());
@@ -98,7 +111,10 @@ impl<H: Host> Engine<H> {
         let mut rest = bytes;
         let fault = loop {
             match row.next_frame(&mut rest) {
-                Ok(Some(frame)) => frames.push((frame, std::mem::take(&mut held))),
+                Ok(Some(frame)) => {
+                    let behind = std::mem::take(&mut row.fds_behind);
+                    frames.push((frame, std::mem::replace(&mut held, behind)));
+                }
                 Ok(None) => break None,
                 Err(fault) => break Some(fault),
             }
@@ -107,13 +123,17 @@ impl<H: Host> Engine<H> {
         let tail_began_here = tail && !(began_before && frames.is_empty());
         let last_began_here = frames.len() > usize::from(began_before);
         row.fds = held;
+        let owner = match frames.last_mut() {
+            _ if tail_began_here => Some(&mut row.fds),
+            Some((_, owned)) if last_began_here => Some(owned),
+            _ => None,
+        };
         let mut fault = fault;
-        if tail_began_here {
-            row.fds = fds;
-        } else if let (true, Some((_, owned))) = (last_began_here, frames.last_mut()) {
-            *owned = fds;
-        } else if !fds.is_empty() {
-            fault = fault.or(Some(PeerMisbehaved::UnexpectedFds));
+        if !fds.is_empty() {
+            match owner.filter(|owned| owned.is_empty()) {
+                Some(owned) => *owned = fds,
+                None => fault = fault.or(Some(PeerMisbehaved::UnexpectedFds)),
+            }
         }
         for (frame, fds) in frames {
             self.on_frame(conn, frame, fds)?;

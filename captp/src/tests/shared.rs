@@ -369,3 +369,77 @@ fn the_rest_of_a_large_message_is_received_where_it_stays() {
         assert_eq!(bytes, message(&sent).get_segments().bytes());
     }
 }
+
+/// Bytes of a large call, and of a call with a descriptor, as one that sends both together.
+fn large_and_with_descriptor() -> (Net, Vec<u8>, Vec<u8>, Vec<std::os::fd::OwnedFd>) {
+    let mut net = Net::new(2);
+    let root = net.vats[1].object(0);
+    let options = ConnOptions::default().with_descriptors(true);
+    net.link((0, options.clone()), (1, options.with_bootstrap(root)));
+    let conn = net.conn(0, 0);
+    let target = net.vats[0].engine.bootstrap(conn);
+    net.run();
+    let given = net.vats[0].object(4);
+    let (_, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let theirs: std::rc::Rc<std::os::fd::OwnedFd> = std::rc::Rc::new(theirs.into());
+    net.vats[0].engine.attach_fd(given, theirs);
+    send(&mut net, target, 200_000);
+    net.vats[0].send(target, 2, &[given]);
+    net.pump();
+    let large = net.links[0].to[1].pop_front().unwrap();
+    let with = net.links[0].to[1].pop_front().unwrap();
+    assert_eq!(with.fds.len(), 1);
+    (net, large.bytes, with.bytes, with.fds)
+}
+
+/// Hands vat 1 what comes, in the room for it where there is some, as long as that is so; the rest.
+/// The descriptors come with the first of it.
+fn receive_in_room<'b>(
+    net: &mut Net,
+    mut bytes: &'b [u8],
+    mut fds: Vec<std::os::fd::OwnedFd>,
+) -> &'b [u8] {
+    let conn = net.conn(0, 1);
+    let engine = &mut net.vats[1].engine;
+    while let Some(room) = engine.receive_room(conn) {
+        let count = room.len().min(bytes.len());
+        if count == 0 {
+            break;
+        }
+        room[..count].copy_from_slice(&bytes[..count]);
+        bytes = &bytes[count..];
+        engine.handle_received(conn, count, std::mem::take(&mut fds));
+    }
+    net.vats[1].collect();
+    bytes
+}
+
+#[test]
+fn descriptors_that_come_with_the_end_of_a_message_belong_to_the_one_behind() {
+    // What is missing is received in place, all of it or but for the last bytes.
+    for first in [80_000, 150_000] {
+        for cut in [0, 5, 24] {
+            let (mut net, large, with, fds) = large_and_with_descriptor();
+            let conn = net.conn(0, 1);
+            net.vats[1].feed(conn, &large[..first], Vec::new());
+            let together = [&large[first..], &with[..]].concat();
+            let rest = receive_in_room(&mut net, &together, fds);
+            let (one, other) = rest.split_at(rest.len().min(cut));
+            net.vats[1].feed(conn, one, Vec::new());
+            net.vats[1].feed(conn, other, Vec::new());
+            take!(net.vats[1], Event::Call { caps, .. } => assert!(caps.is_empty()));
+            take!(net.vats[1], Event::Call { caps, .. } => {
+                assert!(net.vats[1].engine.fd(caps[0]).is_some(), "{first} {cut}");
+            });
+        }
+    }
+}
+
+#[test]
+fn descriptors_inside_a_message_that_do_not_reach_its_end_end_the_connection() {
+    let (mut net, large, _, fds) = large_and_with_descriptor();
+    let conn = net.conn(0, 1);
+    net.vats[1].feed(conn, &large[..80_000], Vec::new());
+    receive_in_room(&mut net, &large[80_000..80_064], fds);
+    assert!(net.vats[1].engine.stats(conn).is_none());
+}
