@@ -90,7 +90,11 @@ impl Net {
     }
 
     /// Connects two vats; each offers what it is given as bootstrap.
-    pub(in crate::tests) fn link(&mut self, a: (usize, ConnOptions), b: (usize, ConnOptions)) -> usize {
+    pub(in crate::tests) fn link(
+        &mut self,
+        a: (usize, ConnOptions),
+        b: (usize, ConnOptions),
+    ) -> usize {
         let first = self.vats[a.0].engine.open(a.1);
         let second = self.vats[b.0].engine.open(b.1);
         self.links.push(Link {
