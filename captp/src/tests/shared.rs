@@ -152,6 +152,9 @@ fn only_a_large_part_of_a_large_message_is_kept_without_a_copy() {
     let (_, sent) = finished(call(std::slice::from_ref(&large), true));
     let payload = Payload::new(message(&sent), payload::Place::Call, Vec::new());
     assert_eq!(payload.share(&large), None);
+    // Nor what lies behind it.
+    let others: Vec<Bytes> = (0..8).map(|_| bytes(3 * SHARED_BYTES)).collect();
+    assert!(others.iter().all(|other| payload.share(other).is_none()));
 }
 
 #[test]
