@@ -48,7 +48,8 @@
 ///
 /// Where both sides begin with a hello, the peer knows these limits only when it has read ours. Until
 /// then it sends at most 64 calls and 64 KiB, so [`answers`](Self::answers),
-/// [`call_bytes`](Self::call_bytes) and [`message_bytes`](Self::message_bytes) should be no less.
+/// [`call_bytes`](Self::call_bytes) and [`message_bytes`](Self::message_bytes) should be no less. How
+/// many references and descriptors may come with one message, it goes by limits of its own until then.
 ///
 /// Nothing is allocated by a length that a peer declares: memory is taken as bytes arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
