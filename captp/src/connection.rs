@@ -331,6 +331,19 @@ impl<H: Host> Connection<H> {
         Some(question)
     }
 
+    /// Drops a question where it is, while nothing waits for room. Whether there was one.
+    pub(crate) fn forget_question(&mut self, id: QuestionId) -> bool {
+        let Some(question) = self.question(id) else {
+            return false;
+        };
+        self.answered -= usize::from(question.is_answered());
+        match id.raw() >= FIRST_PIPELINE_ID {
+            true => drop(self.pipelines.remove(id.raw())),
+            false => self.questions.forget(id.raw()),
+        }
+        true
+    }
+
     pub(crate) fn all_questions(&self) -> impl Iterator<Item = (u32, &Question<H>)> {
         self.questions.iter().chain(self.pipelines.iter())
     }

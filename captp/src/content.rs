@@ -437,7 +437,10 @@ impl Content {
     /// Begins again: `write` writes the message up to the pointer to the content, which is null, and
     /// what else comes before the content.
     pub(crate) fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>) -> usize) {
-        self.rest();
+        // One that rests is empty.
+        if !self.bytes.is_empty() {
+            self.rest();
+        }
         self.is_message = true;
         self.root = write(&mut self.bytes);
     }

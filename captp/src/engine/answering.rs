@@ -70,6 +70,7 @@ impl<H: Host> Engine<H> {
         };
         let to_caller = entry.results_to == ResultsTo::Caller && !entry.finished;
         let returns_canceled = entry.results_to == ResultsTo::Caller && entry.finished;
+        let keeps = entry.keeps(!content.caps().is_empty());
         let given = if to_caller {
             self.give(token.conn, content.caps(), false)
         } else {
@@ -87,7 +88,10 @@ impl<H: Host> Engine<H> {
         let size = content.len() - 8;
         if let Err(reason) = self
             .check_size(token.conn, size)
-            .and_then(|()| self.check_kept(token, size, &given))
+            .and_then(|()| match keeps {
+                true => self.check_kept(token.conn, size),
+                false => Ok(()),
+            })
         {
             self.take_back(token.conn, given);
             return self.answer_exception(token, &reason);
@@ -132,19 +136,8 @@ impl<H: Host> Engine<H> {
     }
 
     /// Whether results that have to be kept until the Finish may be.
-    fn check_kept(
-        &mut self,
-        token: &AnswerToken,
-        size: usize,
-        given: &Given,
-    ) -> Result<(), Exception> {
-        let Some(entry) = self.answer_mut(token) else {
-            return Ok(());
-        };
-        if !entry.keeps(!given.nodes.is_empty()) {
-            return Ok(());
-        }
-        let Some(row) = self.connections.get(token.conn) else {
+    fn check_kept(&self, conn: ConnId, size: usize) -> Result<(), Exception> {
+        let Some(row) = self.connections.get(conn) else {
             return Ok(());
         };
         let limit = row.limits.kept_bytes;
@@ -164,7 +157,12 @@ impl<H: Host> Engine<H> {
         };
         let taker = entry.taker.take();
         let (results_to, finished) = (entry.results_to, entry.finished);
-        let pipeline = self.take_pipeline(token);
+        let pipeline = std::mem::take(&mut entry.pipeline);
+        if !pipeline.is_empty()
+            && let Some(row) = self.connections.get_mut(token.conn)
+        {
+            row.pipelined -= pipeline.len();
+        }
         for (path, node) in pipeline {
             let found = find_cap(&kept.message, kept.caps.len(), &path);
             self.resolve_in_answer(node, found, &given.nodes);

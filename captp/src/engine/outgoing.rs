@@ -95,8 +95,10 @@ impl<H: Host> Engine<H> {
                     let share = self.begin_share(at, bytes);
                     self.set_share(conn, question, share);
                 }
-                for (path, node) in pipelined.into_inner() {
-                    self.become_pipelined(node, conn, question, path);
+                if !pipelined.is_empty() {
+                    for (path, node) in pipelined.into_inner() {
+                        self.become_pipelined(node, conn, question, path);
+                    }
                 }
                 if sort == Sort::Pipeline {
                     self.answer_early(conn, question);
@@ -272,9 +274,19 @@ impl<H: Host> Engine<H> {
 
     /// Ends a question: its Finish is sent.
     pub(super) fn finish_question(&mut self, conn: ConnId, id: QuestionId, all: bool) {
-        if self.question_mut(conn, id).is_some() {
-            self.transmit_finish(conn, id, all);
-            self.drop_question(conn, id);
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        if row.unsent.is_some() {
+            if row.question(id).is_some() {
+                self.transmit_finish(conn, id, all);
+                self.drop_question(conn, id);
+            }
+        } else if row.forget_question(id) {
+            // Nothing waits that could name it.
+            self.transmit_ending(conn, |out| {
+                out.push_with(|out| write::finish(out, id, all));
+            });
         }
     }
 
@@ -398,7 +410,9 @@ impl<H: Host> Engine<H> {
             true => self.transmit_content(conn, &given.fds, &mut content),
             false => self.put_call(conn, id, head, &given, &mut content),
         }
-        self.sent(conn, &given);
+        if !given.nodes.is_empty() {
+            self.sent(conn, &given);
+        }
         self.put_given(given);
         self.put_draft(content);
         Ok((id, bytes))

@@ -507,6 +507,9 @@ impl<T: Data> Reply for Core<T> {
             return drop(resolver.0.state.replace(State::Gone));
         }
         let result = result.and_then(|mut payload| {
+            if payload.caps().is_empty() {
+                return Ok(read::<Results<T>>(&payload, &[])?.value);
+            }
             let caps = vat.adopt_all(payload.take_caps());
             Ok(read::<Results<T>>(&payload, &caps)?.value)
         });
