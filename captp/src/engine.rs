@@ -684,7 +684,9 @@ impl<H: Host> Engine<H> {
         let row = self.connections.get(conn)?;
         Some(Stats {
             questions: row.questions_len(),
+            answered: row.answered,
             answers: row.answers.len(),
+            returned: row.returned,
             exports: row.exports.len(),
             imports: row.imports.len(),
             embargoes: row.embargoes.len(),

@@ -85,8 +85,12 @@ pub enum NodeState<'a> {
 pub struct Stats {
     /// Our calls that are not finished.
     pub questions: usize,
+    /// How many of them are answered.
+    pub answered: usize,
     /// The peer's calls that are not finished.
     pub answers: usize,
+    /// How many of them are answered.
+    pub returned: usize,
     /// References that the peer holds.
     pub exports: usize,
     /// References that we hold.

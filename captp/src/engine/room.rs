@@ -38,7 +38,7 @@ impl<H: Host> Connection<H> {
         if outbound > self.limits.outbound_soft || outbound + bytes > self.outbound_room() {
             return false;
         }
-        if others >= self.window.most_calls || !self.knows_room(bytes, others) {
+        if !self.has_place(others) || !self.knows_room(bytes, others) {
             return false;
         }
         if sort == Sort::Pipeline {
@@ -46,6 +46,12 @@ impl<H: Host> Connection<H> {
         }
         let fits = self.asked_bytes == 0 || self.asked_bytes + bytes <= self.window_bytes();
         fits && self.asked < self.window_calls()
+    }
+
+    /// Whether the peer's table has a place for one more question besides `others`.
+    fn has_place(&self, others: usize) -> bool {
+        let most = self.window.most_calls;
+        others < most && others + self.answered < most.saturating_mul(2)
     }
 
     /// Whether a call of that size may be sent at all, with nothing else under way.

@@ -26,7 +26,7 @@ impl<H: Host> Engine<H> {
         let others = row.under_way();
         let has_room = match item.what {
             What::Call { sort, bytes, .. } => row.has_room(sort, bytes, others),
-            What::Ask { .. } => others < row.window.most_calls,
+            What::Ask { .. } => row.has_place(others),
             What::Resolve { .. } | What::Other => true,
         };
         if !has_room {

@@ -63,13 +63,20 @@ impl World {
             return Ok(());
         };
         let limits = &self.limits;
+        let asked = stats.questions.saturating_sub(stats.waiting);
         for (what, is, most) in [
-            ("answers", stats.answers, limits.answers),
             (
-                "questions",
-                stats.questions.saturating_sub(stats.waiting),
+                "unanswered calls",
+                stats.answers - stats.returned,
+                limits.answers,
+            ),
+            ("answers", stats.answers, limits.answers * 2),
+            (
+                "unanswered questions",
+                asked.saturating_sub(stats.answered),
                 limits.questions,
             ),
+            ("questions", asked, limits.questions * 2),
             ("waiting", stats.waiting, limits.waiting_calls),
             ("exports", stats.exports, limits.exports),
             ("imports", stats.imports, limits.imports),
