@@ -2,7 +2,7 @@
 //!
 //! It is a vat of its own, the only unconfined process of the ensemble. It opens what the manifest
 //! grants, listens for connections and routes each one to the vat whose key it asks for, has its
-//! program supervised started and supervised, and offers the operator a
+//! program started and supervised, and offers the operator a
 //! [`Supervisor`](crate::power::Supervisor) reference in `control.cap`.
 
 use std::cell::{Cell, RefCell};
