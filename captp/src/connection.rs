@@ -62,6 +62,8 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) asked_bytes: usize,
     /// Calls that are answered, and whose answers the peer keeps until our Finish.
     pub(crate) answered: usize,
+    /// Those of them that we need no longer: their Finish waits.
+    pub(crate) ended: usize,
     /// How many calls there may be.
     pub(crate) window: Window,
     /// How far that has given way.
@@ -206,6 +208,7 @@ impl<H: Host> Connection<H> {
             asked: 0,
             asked_bytes: 0,
             answered: 0,
+            ended: 0,
             window: Window::of(&limits),
             window_valve: Valve::default(),
             gate_valve: Valve::default(),
@@ -260,15 +263,25 @@ impl<H: Host> Connection<H> {
         self.serial
     }
 
-    /// The answer of a question is here, or need not come.
-    pub(crate) fn set_question(&mut self, id: QuestionId, state: question::State) {
+    /// The answer of a question is here, and in use.
+    pub(crate) fn keep_question(&mut self, id: QuestionId) {
+        self.change_question(id, |question| question.state = question::State::Answered);
+    }
+
+    /// A question is over, but for its Finish, which waits.
+    pub(crate) fn end_question(&mut self, id: QuestionId) {
+        self.change_question(id, Question::end);
+    }
+
+    fn change_question(&mut self, id: QuestionId, change: impl FnOnce(&mut Question<H>)) {
         let Some(question) = self.question_mut(id) else {
             return;
         };
-        let before = question.is_answered();
-        question.state = state;
-        let after = question.is_answered();
-        self.answered = self.answered + usize::from(after) - usize::from(before);
+        let before = (question.is_answered(), question.is_ended());
+        change(question);
+        let after = (question.is_answered(), question.is_ended());
+        self.answered = self.answered + usize::from(after.0) - usize::from(before.0);
+        self.ended = self.ended + usize::from(after.1) - usize::from(before.1);
     }
 
     /// The last number that was given.
@@ -320,6 +333,7 @@ impl<H: Host> Connection<H> {
             false => self.questions.remove(id.raw()),
         }?;
         self.answered -= usize::from(question.is_answered());
+        self.ended -= usize::from(question.is_ended());
         if let Some(unsent) = &mut self.unsent {
             if question.waits > 0 {
                 unsent.remove_question(question.sort);
@@ -336,6 +350,7 @@ impl<H: Host> Connection<H> {
         let Some(question) = self.question(id) else {
             return false;
         };
+        // One whose Finish waits is not dropped so.
         self.answered -= usize::from(question.is_answered());
         match id.raw() >= FIRST_PIPELINE_ID {
             true => drop(self.pipelines.remove(id.raw())),

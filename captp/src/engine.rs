@@ -18,6 +18,7 @@ use crate::{
 
 mod answering;
 mod bounce;
+mod cancel;
 mod check;
 mod closing;
 mod config;
@@ -127,6 +128,8 @@ pub struct Engine<H: Host> {
     now: Duration,
     /// The null reference: broken, and written as null. Lives as long as the engine.
     null: NodeId,
+    /// Cancelled calls of other vats that have no answer yet.
+    canceled: cancel::Canceled,
     /// Streams of calls under way.
     streams: Slab<stream::Stream<H>>,
     /// Why released references are broken.
@@ -204,6 +207,7 @@ impl<H: Host> Engine<H> {
             embargoes_named: 0,
             now: Duration::ZERO,
             null,
+            canceled: cancel::Canceled::default(),
             streams: Slab::default(),
             stale: Exception::failed("the reference was released"),
             config,
@@ -464,13 +468,18 @@ impl<H: Host> Engine<H> {
         self.now = self.now.max(now);
         self.expire_accepts(self.now);
         self.lose_patience();
+        self.expire_canceled();
         self.settle();
     }
 
     /// When [`handle_time`](Self::handle_time) has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        let due = [self.provisions.deadline(), self.patience_ends()];
+        let due = [
+            self.provisions.deadline(),
+            self.patience_ends(),
+            self.canceled.deadline(),
+        ];
         due.into_iter().flatten().min()
     }
 

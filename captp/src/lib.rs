@@ -84,7 +84,8 @@
 //!   nobody can know: the peer, or we, may stand between.
 //! - **Circles.** A promise that resolves to itself breaks, also across vats. Two calls that are each
 //!   answered with the other's result have no end that either vat could see: what is sent there goes
-//!   round until the limit of unanswered calls stops it.
+//!   round until the limit of unanswered calls stops it. Only a cancelled call for which its caller
+//!   wanted no pipelining, on one connection between vats that make tail calls, is stopped by nobody.
 //! - **Descriptors** that come with a message and belong to no reference in it are closed.
 //!
 //! # Example

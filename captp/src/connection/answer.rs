@@ -15,7 +15,7 @@
 //! Finish may come in any state, once. In 1 and 2 it is remembered: the call goes on (only methods
 //! that can be cancelled are), its results are thrown away, calls pipelined on it still get them.
 //! If nobody can want the results any more, the host is told in 1, and in 2 the Finish goes on to
-//! where the call went.
+//! where the call went; the Return follows the one from there, or comes after some time.
 //!
 //! Law: one Return per call, none for a call that wanted to be pipelined only; each reference in
 //! the results is given back once, by the Finish or by Releases, as the Finish says.

@@ -3,11 +3,12 @@
 //! States, and what leaves them:
 //!
 //! 1. *Asked*. Return → 3, 4 or freed.
-//! 2. *Finished* early: our Finish is out, nobody here wants the results. Return → freed.
+//! 2. *Finished* early: our Finish is out, or waits behind calls that name it; nobody here wants the
+//!    results. A caller of another vat is still to be answered. Return → freed, or 5.
 //! 3. *Answered*, kept because exports or answers of the same connection still stand for a
 //!    reference inside the answer that leads back to us ([`Question::pins`]): calls that the peer
 //!    sends there must go along the same way as those before. Last pin gone, or everything that
-//!    was sent there has arrived → Finish, freed.
+//!    was sent there has arrived → Finish, freed, or 5.
 //!
 //! 4. *Taking*: the Return said that the results are those of a call that the peer made here. When
 //!    that is answered → 3 or freed. Until then everything stays as if there had been no Return, so
@@ -81,7 +82,10 @@ pub(crate) enum State {
     /// 4.
     Taking(AnswerId),
     /// 5.
-    Ended,
+    Ended {
+        /// Whether the peer had answered.
+        answered: bool,
+    },
 }
 
 /// What is to become of the results.
@@ -151,7 +155,27 @@ impl<H: Host> Question<H> {
 
     /// Whether the peer has answered it, and keeps the answer.
     pub(crate) fn is_answered(&self) -> bool {
-        self.sort == Sort::Call && matches!(self.state, State::Answered | State::Ended)
+        match self.state {
+            State::Answered => self.sort == Sort::Call,
+            State::Ended { answered } => answered,
+            State::Asked | State::Finished | State::Taking(_) => false,
+        }
+    }
+
+    /// Whether it is answered and nothing here needs the answer.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state == State::Ended { answered: true }
+    }
+
+    /// Nothing here needs it any more, but its Finish waits.
+    pub(crate) fn end(&mut self) {
+        // A Provide has no answer.
+        let provides = matches!(self.asker, Asker::Provision { .. });
+        let answered = self.sort == Sort::Call && !provides;
+        self.state = State::Ended { answered };
+        self.asker = Asker::Nobody;
+        self.params.clear();
+        self.pipelined.clear();
     }
 
     /// Whether it stays in the peer's table for long if the message with this number, which waits,

@@ -35,9 +35,8 @@ pub(crate) struct Unsent {
     /// What leaves right behind a message with this serial number, in the order in which it came.
     followers: BTreeMap<(u64, u64), Follower>,
     follower_bytes: usize,
-    /// Disembargoes and Finishes among them.
+    /// Disembargoes among them.
     disembargoes: usize,
-    finishes: usize,
     /// Questions that stay in the peer's table for long, because messages name them.
     lingering: usize,
     /// Questions of waiting calls in the table: those which will be answered, and those which are
@@ -101,8 +100,12 @@ pub(crate) enum What {
         sort: Sort,
         /// Its size as the peer counts it.
         bytes: usize,
+        /// References and descriptors in it.
+        caps: usize,
+        fds: usize,
     },
-    /// A Bootstrap or an Accept: needs a place in the peer's table.
+    /// A Bootstrap or an Accept: needs a place in the peer's table. (A Provide never waits: what
+    /// would have to is given through us.)
     Ask { question: QuestionId },
     /// A Resolve, which holds a count of its export: a new one of the same number must not be
     /// taken for it.
@@ -163,7 +166,6 @@ impl Unsent {
     pub(crate) fn follow(&mut self, after: u64, serial: u64, follower: Follower) {
         self.follower_bytes += follower.weight();
         self.disembargoes += usize::from(matches!(follower, Follower::Disembargo(_)));
-        self.finishes += usize::from(matches!(follower, Follower::Finish { .. }));
         self.followers.insert((after, serial), follower);
     }
 
@@ -173,8 +175,10 @@ impl Unsent {
     }
 
     /// How many Finishes wait.
-    pub(crate) const fn finishes(&self) -> usize {
-        self.finishes
+    pub(crate) fn finishes(&self) -> usize {
+        let followers = self.followers.values();
+        let finishes = followers.filter(|follower| matches!(follower, Follower::Finish { .. }));
+        finishes.count()
     }
 
     /// The next message that has nothing left to wait for when this one has left.
@@ -186,7 +190,6 @@ impl Unsent {
         let follower = first.remove();
         self.follower_bytes -= follower.weight();
         self.disembargoes -= usize::from(matches!(follower, Follower::Disembargo(_)));
-        self.finishes -= usize::from(matches!(follower, Follower::Finish { .. }));
         Some(follower)
     }
 

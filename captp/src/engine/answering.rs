@@ -3,9 +3,10 @@
 use capnp::any_pointer;
 use capnp::traits::Imbue as _;
 
+use super::cancel::canceled;
 use super::describe::Given;
 use super::node::Kind;
-use super::outgoing::{canceled, copy_content};
+use super::outgoing::copy_content;
 use super::{Engine, Work, handoff};
 use crate::captp_capnp::message;
 use crate::connection::answer::{Answer, Kept, Results, ResultsTo, State};
@@ -375,9 +376,9 @@ impl<H: Host> Engine<H> {
                         row.returned -= 1;
                         row.kept_bytes = row.kept_bytes.saturating_sub(entry.bytes);
                     }
+                    State::Redirected { .. } => row.returned -= 1,
                     State::Running
                     | State::Forwarded { .. }
-                    | State::Redirected { .. }
                     | State::Provision(_)
                     | State::Accepting(_) => {
                         row.call_bytes = row.call_bytes.saturating_sub(entry.bytes);

@@ -250,7 +250,7 @@ impl<H: Host> Engine<H> {
                 Sort::Call => question.pins > 0,
                 Sort::Tail | Sort::Pipeline => !question.is_over(),
             };
-            if question.state == QuestionState::Ended && !question.finish_waits {
+            if matches!(question.state, QuestionState::Ended { .. }) && !question.finish_waits {
                 return Err(format!("question {id} of {conn:?} has ended and is there"));
             }
             if question.state == QuestionState::Answered && !referred {
@@ -386,6 +386,7 @@ fn check_answers<H: Host>(
             | AnswerState::Provision(_)
             | AnswerState::Accepting(_) => bytes += entry.bytes,
         }
+        returned += usize::from(matches!(entry.state, AnswerState::Redirected { .. }));
         queued += usize::from(entry.queued);
         if entry.delivered {
             delivered = (delivered.0 + 1, delivered.1 + entry.bytes);

@@ -1,11 +1,11 @@
 //! Before the peer's hello: nobody knows yet what the peer takes.
 //!
-//! Nobody waits for a hello, but until it is there only a little is sent, which any vat takes. Calls
-//! beyond that wait with those for which there is no [room](super::room). When the hello comes, some
-//! of them may turn out to be larger than the peer takes at all. Those fail. They cannot just be
-//! taken out of the queue, as later messages name their questions: a call of a reference that does
-//! not exist is sent in the place of each, so that the peer answers it, and what is pipelined on it,
-//! with an exception.
+//! Nobody waits for a hello, but until it is there only a little is asked, which any vat takes. What
+//! would ask more waits with those calls for which there is no [room](super::room). When the hello
+//! comes, some calls may turn out to be larger than the peer takes at all. Those fail. They cannot
+//! just be taken out of the queue, as later messages name their questions: a call of a reference
+//! that does not exist is sent in the place of each, so that the peer answers it, and what is
+//! pipelined on it, with an exception.
 
 use super::Engine;
 use super::node::Place;
@@ -43,11 +43,16 @@ impl<H: Host> Engine<H> {
             return;
         };
         let limit = row.send_bytes.min(row.window.single_bytes);
+        let (most_caps, most_fds) = (row.send_caps, row.send_fds);
         let Some(unsent) = &mut row.unsent else {
             return;
         };
-        let is_too_large =
-            |item: &&Item| matches!(item.what, What::Call { bytes, .. } if bytes > limit);
+        let is_too_large = |item: &&Item| match item.what {
+            What::Call {
+                bytes, caps, fds, ..
+            } => bytes > limit || caps > most_caps || fds > most_fds,
+            What::Ask { .. } | What::Resolve { .. } | What::Other => false,
+        };
         let failing: Vec<Item> = unsent.items().filter(is_too_large).copied().collect();
         if failing.is_empty() {
             return;
@@ -60,13 +65,17 @@ impl<H: Host> Engine<H> {
         });
         self.weigh(conn);
         for item in failing {
-            self.fail_waiting(conn, &item, limit);
+            self.fail_waiting(conn, &item, (limit, most_caps, most_fds));
         }
     }
 
-    fn fail_waiting(&mut self, conn: ConnId, item: &Item, limit: usize) {
+    fn fail_waiting(&mut self, conn: ConnId, item: &Item, limit: (usize, usize, usize)) {
         let What::Call {
-            question, bytes, ..
+            question,
+            bytes,
+            caps,
+            fds,
+            ..
         } = item.what
         else {
             return;
@@ -82,8 +91,9 @@ impl<H: Host> Engine<H> {
             let _: Option<()> = self.release_export(conn, export, 1);
         }
         let reason = format!(
-            "call of {bytes} bytes, and the peer has said since that it takes {limit} bytes; send \
-             it in pieces"
+            "call of {bytes} bytes, with {caps} references and {fds} descriptors, and the peer has \
+             said since that it takes {}, {} and {}; send it in pieces",
+            limit.0, limit.1, limit.2
         );
         self.returned(asker, Err(Exception::failed(reason)));
     }

@@ -11,7 +11,7 @@ use super::room::Names;
 use super::stream::Share;
 use super::{Engine, Output, Pending, Work};
 use crate::connection::answer;
-use crate::connection::question::{Asker, Question, Sort, State};
+use crate::connection::question::{Asker, Question, Sort};
 use crate::message::encode::{self, Built};
 use crate::message::write::{self, CallHead};
 use crate::path::Path;
@@ -297,7 +297,7 @@ impl<H: Host> Engine<H> {
             return;
         };
         match row.question(id) {
-            Some(question) if question.finish_waits => row.set_question(id, State::Ended),
+            Some(question) if question.finish_waits => row.end_question(id),
             _ => drop(row.remove_question(id)),
         }
     }
@@ -308,40 +308,6 @@ impl<H: Host> Engine<H> {
             Some(question) if question.sort == Sort::Call => question.share = Some(share),
             _ => self.end_share(Some(share)),
         }
-    }
-
-    /// Our Finish before the Return: nobody here wants the results.
-    ///
-    /// Who made the call learns it at once. But a call of another vat is answered when its callee has
-    /// answered, so that it counts as long as anybody has it: one that goes round in a circle, with
-    /// its Finish behind it, comes to an end at some limit.
-    pub(super) fn cancel_question(&mut self, conn: ConnId, id: QuestionId) -> bool {
-        let Some(question) = self.question_mut(conn, id) else {
-            return false;
-        };
-        let taken = match question.state {
-            _ if question.sort != Sort::Call => return false,
-            State::Asked => None,
-            State::Taking(answer) => Some(answer),
-            State::Finished | State::Answered | State::Ended => return false,
-        };
-        question.state = State::Finished;
-        let asker = match question.asker {
-            Asker::Forward(_) if taken.is_none() => Asker::Nobody,
-            _ => std::mem::replace(&mut question.asker, Asker::Nobody),
-        };
-        let pipelined = std::mem::take(&mut question.pipelined);
-        self.transmit_finish(conn, id, true);
-        if let Some(answer) = taken {
-            self.leave_results(conn, answer);
-            self.drop_question(conn, id);
-        }
-        let reason = canceled();
-        for (_, node) in pipelined {
-            self.become_broken(node, reason.clone());
-        }
-        self.returned(asker, Err(reason));
-        true
     }
 
     pub(super) fn unpin_question(&mut self, conn: ConnId, id: QuestionId) {
@@ -361,7 +327,7 @@ impl<H: Host> Engine<H> {
         {
             question.pins = pins;
             if let Some(row) = self.connections.get_mut(conn) {
-                row.set_question(id, State::Answered);
+                row.keep_question(id);
             }
             return;
         }
@@ -556,11 +522,6 @@ impl<H: Host> Engine<H> {
             }
         }
     }
-}
-
-/// What a call is answered with that nobody wants any more.
-pub(super) fn canceled() -> Exception {
-    Exception::failed("the call was canceled")
 }
 
 fn closed() -> Exception {

@@ -1,8 +1,8 @@
 //! Returns: what becomes of the answers to our calls.
 
+use super::cancel::canceled;
 use super::import::Named;
 use super::node::{Kind, Node};
-use super::outgoing::canceled;
 use super::receive::Fds;
 use super::{Engine, Output};
 use crate::connection::question::{Asker, Sort, State};
@@ -43,7 +43,7 @@ impl<H: Host> Engine<H> {
             _ if question.waits > 0 => return Err(PeerMisbehaved::UnknownQuestion(id)),
             State::Asked => false,
             State::Finished => true,
-            State::Ended => return self.on_late_return(conn, id),
+            State::Ended { .. } => return self.on_late_return(conn, id),
             State::Answered | State::Taking(_) => return Err(PeerMisbehaved::UnknownQuestion(id)),
         };
         let sort = question.sort;

@@ -48,6 +48,12 @@ impl<H: Host> Connection<H> {
         fits && self.asked < self.window_calls()
     }
 
+    /// Whether something that asks a question besides `others`, unanswered ones, and is no call may be
+    /// sent now, if nothing waits.
+    pub(super) fn may_ask_now(&self, bytes: usize, others: usize) -> bool {
+        self.has_place(others) && self.knows_room(bytes, others)
+    }
+
     /// Whether the peer's table has a place for one more question besides `others`.
     fn has_place(&self, others: usize) -> bool {
         let most = self.window.most_calls;
@@ -139,7 +145,7 @@ impl<H: Host> Connection<H> {
     }
 
     /// Questions that the peer has not answered, calls that wait apart.
-    fn under_way(&self) -> usize {
+    pub(super) fn under_way(&self) -> usize {
         let waiting = self.unsent.as_ref().map_or(0, |unsent| unsent.questions());
         self.questions_len().saturating_sub(waiting + self.answered)
     }
@@ -151,13 +157,11 @@ impl<H: Host> Connection<H> {
         questions.saturating_sub(self.asked + waiting + self.answered)
     }
 
-    /// Answers that the peer keeps, or will, except those whose Finish is on its way and that waiting
-    /// calls do not name.
+    /// Answers that the peer keeps, or will, except those whose Finish waits for what does not name
+    /// them for long.
     fn kept_for_long(&self) -> usize {
-        let unsent = self.unsent.as_ref();
-        let (lingering, finishes) =
-            unsent.map_or((0, 0), |unsent| (unsent.lingering(), unsent.finishes()));
-        self.answered.saturating_sub(finishes) + lingering
+        let lingering = self.unsent.as_ref().map_or(0, |unsent| unsent.lingering());
+        self.answered - self.ended + lingering
     }
 
     /// Whether a call that comes to wait now makes this place one of an answer that lingers.

@@ -55,6 +55,9 @@ impl<H: Host> Engine<H> {
             return;
         };
         entry.state = AnswerState::Redirected { question };
+        if let Some(row) = self.connections.get_mut(token.conn) {
+            row.returned += 1;
+        }
     }
 
     /// No answer stands for the results of this question any more.
@@ -81,7 +84,7 @@ impl<H: Host> Engine<H> {
             (State::Asked | State::Answered, Sort::Tail | Sort::Pipeline) => {
                 self.finish_question(conn, id, true);
             }
-            (State::Finished | State::Taking(_) | State::Ended, _) | (_, Sort::Call) => {}
+            (State::Finished | State::Taking(_) | State::Ended { .. }, _) | (_, Sort::Call) => {}
         }
     }
 

@@ -95,7 +95,9 @@ impl<H: Host> Engine<H> {
         for (id, question) in row.questions.iter() {
             match question.state {
                 QuestionState::Asked | QuestionState::Finished => tables.asked.push(id),
-                QuestionState::Answered | QuestionState::Taking(_) | QuestionState::Ended => {
+                QuestionState::Answered
+                | QuestionState::Taking(_)
+                | QuestionState::Ended { .. } => {
                     tables.answered.push(id);
                 }
             }

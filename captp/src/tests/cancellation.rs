@@ -1,5 +1,7 @@
 //! Cancelling, and everything that must not cancel.
 
+use std::time::Duration;
+
 use super::net::{Event, Net, Respond, pair, take};
 use super::promises::{row, row_drained};
 use crate::{AnswerToken, NodeId};
@@ -68,6 +70,35 @@ fn a_vat_in_the_middle_passes_a_cancellation_on_once() {
     net.vats[2].answer(respond, 0, &[object]);
     net.vats[2].release(object);
     take!(net.vats[2], Event::Dropped(5) => ());
+    net.vats[0].release(result);
+    net.vats[0].release(boot);
+    row_drained(&mut net);
+}
+
+#[test]
+fn a_callee_that_never_answers_what_is_cancelled_keeps_no_place_of_the_caller_for_long() {
+    let (mut net, boot) = row();
+    let (_, result) = net.vats[0].ask(boot, 1, &[]);
+    net.run();
+    let respond = take!(net.vats[2], Event::Call { respond, .. } => respond);
+    assert!(net.vats[0].engine.cancel(result));
+    net.run();
+    let questions = |net: &Net| net.vats[0].engine.stats(net.conn(1, 0)).unwrap().questions;
+    assert_eq!(questions(&net), 1, "the callee may be about to answer");
+    let middle = &mut net.vats[1].engine;
+    let due = middle
+        .deadline()
+        .expect("a time when it has waited long enough");
+    middle.handle_time(due - Duration::from_millis(1));
+    net.run();
+    assert_eq!(questions(&net), 1);
+    net.vats[1].engine.handle_time(due);
+    net.run();
+    assert_eq!(questions(&net), 0);
+    assert_eq!(net.vats[1].engine.deadline(), None);
+    // At last it answers.
+    net.vats[2].answer(respond, 0, &[]);
+    net.vats.iter_mut().for_each(|vat| vat.events.clear());
     net.vats[0].release(result);
     net.vats[0].release(boot);
     row_drained(&mut net);

@@ -1,7 +1,7 @@
 //! What is sent before the peer has said hello, and with it what it takes.
 
 use super::net::{Event, Net, take};
-use crate::{ConnOptions, Limits, NodeId};
+use crate::{ConnOptions, Limits, NodeId, NodeState};
 
 /// Two vats that have not read each other's hello; vat 1 has these limits.
 fn unread(limits: Limits) -> (Net, NodeId) {
@@ -127,4 +127,39 @@ fn waiting_calls_that_are_larger_than_the_peer_takes_fail_alone() {
     net.run();
     take!(net.vats[0], Event::Returned { result: Ok(_), .. } => ());
     net.assert_drained(&[0, 1]);
+}
+
+#[test]
+fn only_so_much_is_asked_before_the_hello_whatever_it_is() {
+    let (mut net, _) = unread(Limits::default());
+    let conn = net.conn(0, 0);
+    let boots: Vec<NodeId> = (0..99)
+        .map(|_| net.vats[0].engine.bootstrap(conn))
+        .collect();
+    net.check();
+    assert_eq!(net.flying(0, 1).len(), 65, "with a hello");
+    net.run();
+    for boot in boots {
+        assert!(matches!(net.vats[0].engine.state(boot), NodeState::Far(_)));
+    }
+}
+
+#[test]
+fn a_call_that_waited_with_more_references_than_the_peer_takes_fails_alone() {
+    let (mut net, boot) = unread(Limits::default().with_caps_per_message(8));
+    send_bytes(&mut net, boot, 60_000);
+    let object = net.vats[0].object(7);
+    let mut call = net.vats[0].call(2, &[object; 20], None);
+    call.blob = 20_000;
+    net.vats[0].engine.send(boot, call);
+    assert_eq!(outbound(&net).1, 1, "it waits");
+    net.run();
+    take!(net.vats[0], Event::Returned { result: Err(reason), .. } => {
+        assert!(reason.reason().contains("with 20 references"), "{reason}");
+    });
+    assert!(is_open(&net));
+    take!(net.vats[1], Event::Call { .. } => ());
+    net.vats[0].send(boot, 3, &[]);
+    net.run();
+    assert_eq!(net.vats[1].take_number(), 3);
 }

@@ -33,7 +33,8 @@ impl<H: Host> Engine<H> {
         let exporter = self.handoff_peer(far.conn)?;
         let row = self.connections.get(far.conn)?;
         // A Provide must not overtake calls, and whoever accepts waits for it for a limited time.
-        if row.gifts >= row.limits.gifts || row.unsent.is_some() {
+        let waits = row.unsent.is_some() || !row.may_ask_now(0, row.under_way());
+        if row.gifts >= row.limits.gifts || waits {
             return None;
         }
         let said = row.peer_hello.iter().flat_map(|hello| &hello.addresses);

@@ -26,7 +26,7 @@ impl<H: Host> Engine<H> {
         let others = row.under_way();
         let has_room = match item.what {
             What::Call { sort, bytes, .. } => row.has_room(sort, bytes, others),
-            What::Ask { .. } => row.has_place(others),
+            What::Ask { .. } => row.may_ask_now(item.len, others),
             What::Resolve { .. } | What::Other => true,
         };
         if !has_room {
@@ -69,7 +69,7 @@ impl<H: Host> Engine<H> {
             return;
         };
         question.finish_waits = false;
-        if question.state == State::Ended {
+        if matches!(question.state, State::Ended { .. }) {
             self.drop_question(conn, id);
         }
     }
@@ -83,6 +83,7 @@ impl<H: Host> Engine<H> {
                 question,
                 sort,
                 bytes,
+                ..
             } => {
                 let Some(entry) = row.question_mut(question) else {
                     return;

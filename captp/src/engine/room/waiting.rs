@@ -25,6 +25,8 @@ impl<H: Host> Engine<H> {
             question,
             sort,
             bytes,
+            caps: given.caps.len(),
+            fds: given.fds.len(),
         };
         let push = |out: &mut Transmit| out.push_content(content, &given.fds);
         let Some(serial) = self.put(conn, what, push) else {
@@ -60,15 +62,19 @@ impl<H: Host> Engine<H> {
         built: &Built,
         names: &[Names<'_>],
     ) {
-        if !self.has_unsent(conn) {
-            return self.transmit(conn, built, &[]);
-        }
         let asks = names.iter().find_map(|names| match names {
             Names::Asks(question) => Some(*question),
             Names::Question(_) | Names::Place(_) | Names::Nothing => None,
         });
-        let what = asks.map_or(What::Other, |question| What::Ask { question });
         let segments = built.get_segments_for_output();
+        let bytes = segments.iter().map(|segment| segment.len()).sum();
+        let row = self.connections.get(conn);
+        // It is in the table already.
+        let has_room = row.is_none_or(|row| row.may_ask_now(bytes, row.under_way() - 1));
+        if !self.has_unsent(conn) && (asks.is_none() || has_room) {
+            return self.transmit(conn, built, &[]);
+        }
+        let what = asks.map_or(What::Other, |question| What::Ask { question });
         let Some(serial) = self.put(conn, what, |out| out.push(&segments, &[])) else {
             return;
         };

@@ -223,3 +223,38 @@ fn a_disembargo_that_waited_does_not_go_along_the_next_vine_of_the_same_name() {
     trio.net.vats[GIFTER].answer(busy, 0, &[]);
     assert_eq!(trio.net.flying(TO_EXPORTER, 1), ["call"]);
 }
+
+#[test]
+fn a_provide_whose_finish_waits_is_over_and_no_answer() {
+    let mut trio = narrow();
+    let conn = trio.net.conn(TO_EXPORTER, 0);
+    trio.net.vats[GIFTER].engine.set_window(conn, 1);
+    let gifts = [100, 101].map(|number| {
+        let (promised, promise) = promised(&mut trio);
+        trio.net.vats[RECIPIENT].send(promised, number, &[]);
+        trio.net.run();
+        (promised, promise)
+    });
+    // The exporter has the first call, and the second one waits at the gifter.
+    for (_, promise) in gifts {
+        become_gift(&mut trio, promise);
+        trio.net.run();
+    }
+    let busy = take!(trio.net.vats[EXPORTER], Event::Call { number: 100, respond, .. } => respond);
+    trio.net.vats[RECIPIENT].send(gifts[0].0, 102, &[]);
+    let direct = trio.net.dial(RECIPIENT);
+    trio.net.deliver(TO_RECIPIENT, 0, "disembargo");
+    // The recipient lets go of the vine: the Finish of the Provide must not overtake the Disembargo.
+    trio.net.cut(direct);
+    trio.net.run();
+    let stats = trio.net.vats[GIFTER].engine.stats(conn).unwrap();
+    assert_eq!((stats.questions, stats.answered), (3, 0), "{stats:?}");
+    while trio.net.vats[RECIPIENT].next().is_some() {}
+    trio.net.vats[EXPORTER].answer(busy, 0, &[]);
+    trio.net.run();
+    take!(trio.net.vats[EXPORTER], Event::Closed(..) => ());
+    trio.assert_number(EXPORTER, 101);
+    trio.net.run();
+    let stats = trio.net.vats[GIFTER].engine.stats(conn).unwrap();
+    assert_eq!(stats.questions, 0, "{stats:?}");
+}
