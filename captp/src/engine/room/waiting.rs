@@ -68,10 +68,12 @@ impl<H: Host> Engine<H> {
         });
         let segments = built.get_segments_for_output();
         let bytes = segments.iter().map(|segment| segment.len()).sum();
-        let row = self.connections.get(conn);
-        // It is in the table already.
-        let has_room = row.is_none_or(|row| row.may_ask_now(bytes, row.under_way() - 1));
-        if !self.has_unsent(conn) && (asks.is_none() || has_room) {
+        let has_room = asks.is_none_or(|_| {
+            let row = self.connections.get(conn);
+            // It is in the table already.
+            row.is_none_or(|row| row.may_ask_now(bytes, row.under_way().saturating_sub(1)))
+        });
+        if !self.has_unsent(conn) && has_room {
             return self.transmit(conn, built, &[]);
         }
         let what = asks.map_or(What::Other, |question| What::Ask { question });
