@@ -18,7 +18,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// Most cancelled calls of others that wait for their callees.
 const MOST: usize = 16_384;
 
-/// Cancelled calls of other vats that went on, the oldest first. Some are answered already.
+/// Cancelled calls of other vats that went on, the oldest first. Behind one that waits, some may be
+/// answered already.
 #[derive(Default)]
 pub(super) struct Canceled(VecDeque<Waiting>);
 
@@ -81,6 +82,7 @@ impl<H: Host> Engine<H> {
             self.become_broken(node, reason.clone());
         }
         self.returned(asker, Err(reason));
+        self.expire_canceled();
         true
     }
 

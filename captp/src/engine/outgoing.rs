@@ -12,6 +12,7 @@ use super::stream::Share;
 use super::{Engine, Output, Pending, Work};
 use crate::connection::answer;
 use crate::connection::question::{Asker, Question, Sort};
+use crate::connection::unsent::Follower;
 use crate::message::encode::{self, Built};
 use crate::message::write::{self, CallHead};
 use crate::path::Path;
@@ -284,9 +285,7 @@ impl<H: Host> Engine<H> {
             }
         } else if row.forget_question(id) {
             // Nothing waits that could name it.
-            self.transmit_ending(conn, |out| {
-                out.push_with(|out| write::finish(out, id, all));
-            });
+            self.transmit_follower(conn, Follower::Finish { question: id, all });
         }
     }
 

@@ -6,6 +6,7 @@ use super::node::{Kind, Node};
 use super::receive::Fds;
 use super::{Engine, Output};
 use crate::connection::question::{Asker, Sort, State};
+use crate::connection::unsent::Follower;
 use crate::frame::Message;
 use crate::message::{Return, ReturnBody, Target};
 use crate::path::Path;
@@ -32,7 +33,14 @@ impl<H: Host> Engine<H> {
             let result = Ok(Payload::new(message, at, Vec::new()));
             self.outputs.push_back(Output::Returned { reply, result });
             if !ret.no_finish_needed {
-                self.transmit_finish(conn, id, false);
+                // No waiting call names what has no reference.
+                self.transmit_follower(
+                    conn,
+                    Follower::Finish {
+                        question: id,
+                        all: false,
+                    },
+                );
             }
             return Ok(());
         }
@@ -218,6 +226,7 @@ impl<H: Host> Engine<H> {
         let asker = question.map(|question| std::mem::replace(&mut question.asker, Asker::Nobody));
         self.drop_question(conn, ret.question);
         self.returned(asker.unwrap_or(Asker::Nobody), Err(canceled()));
+        self.expire_canceled();
         Ok(())
     }
 

@@ -75,6 +75,24 @@ fn a_vat_in_the_middle_passes_a_cancellation_on_once() {
     row_drained(&mut net);
 }
 
+/// The host need not tell the time for it.
+#[test]
+fn what_is_cancelled_and_answered_waits_for_nothing() {
+    let (mut net, boot) = row();
+    for number in 0..3 {
+        let (_, result) = net.vats[0].ask(boot, number, &[]);
+        net.run();
+        let respond = take!(net.vats[2], Event::Call { respond, .. } => respond);
+        assert!(net.vats[0].engine.cancel(result));
+        net.run();
+        assert!(net.vats[1].engine.deadline().is_some());
+        take!(net.vats[2], Event::Cancelled(_) => net.vats[2].answer(respond, 0, &[]));
+        net.run();
+        assert_eq!(net.vats[1].engine.deadline(), None);
+        net.vats[0].release(result);
+    }
+}
+
 #[test]
 fn a_callee_that_never_answers_what_is_cancelled_keeps_no_place_of_the_caller_for_long() {
     let (mut net, boot) = row();

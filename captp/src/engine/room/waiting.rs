@@ -174,7 +174,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Sends what has nothing left to wait for.
-    pub(super) fn transmit_follower(&mut self, conn: ConnId, message: Follower) {
+    pub(in crate::engine) fn transmit_follower(&mut self, conn: ConnId, message: Follower) {
         match message {
             Follower::Disembargo(mut message) => {
                 self.transmit_to(conn, |out| {
