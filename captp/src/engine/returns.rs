@@ -29,19 +29,8 @@ impl<H: Host> Engine<H> {
             && let Some(row) = self.connections.get_mut(conn)
             && let Some(reply) = row.take_reply(id)
         {
-            // The most frequent one.
             let result = Ok(Payload::new(message, at, Vec::new()));
-            self.outputs.push_back(Output::Returned { reply, result });
-            if !ret.no_finish_needed {
-                // No waiting call names what has no reference.
-                self.transmit_follower(
-                    conn,
-                    Follower::Finish {
-                        question: id,
-                        all: false,
-                    },
-                );
-            }
+            self.on_plain_return(conn, id, (reply, result), ret.no_finish_needed);
             return Ok(());
         }
         let Some(question) = self.question_mut(conn, id) else {
@@ -114,6 +103,22 @@ impl<H: Host> Engine<H> {
         self.note_finish(conn, only.filter(|_| finished));
         self.returned(asker, result);
         Ok(())
+    }
+
+    /// Results without a reference, for a call that nothing is pipelined on: the most frequent.
+    fn on_plain_return(
+        &mut self,
+        conn: ConnId,
+        question: QuestionId,
+        (reply, result): (H::Reply, std::result::Result<Payload, Exception>),
+        forgotten: bool,
+    ) {
+        self.outputs.push_back(Output::Returned { reply, result });
+        if !forgotten {
+            // No waiting call names what has no reference.
+            let all = false;
+            self.transmit_follower(conn, Follower::Finish { question, all });
+        }
     }
 
     /// The results that came, with what the references inside the answer become.
