@@ -64,12 +64,13 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn status(&self, id: ChildId) -> ChildStatus<'_> {
+    /// With the time at which it will be restarted together with others, if it will.
+    pub(super) fn status(&self, id: ChildId, due: Option<Duration>) -> ChildStatus<'_> {
         ChildStatus {
             id,
             spec: &self.spec,
             state: match self.state {
-                State::Idle => ChildState::Stopped,
+                State::Idle => due.map_or(ChildState::Stopped, ChildState::Waiting),
                 State::Waiting { due } => ChildState::Waiting(due),
                 State::Starting(start) => ChildState::Starting(start.since),
                 State::Running { since } => ChildState::Running(since),

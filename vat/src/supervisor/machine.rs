@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::child::{Cause, Child, End, Ending, Phase, Starting, State, Then};
+use super::group::Group;
 use super::intensity::Window;
 use super::{
     Action, ChildId, ChildSpec, ChildStatus, Event, ExitReason, GaveUp, Incarnation, Outcome,
@@ -21,13 +22,15 @@ use super::{
 /// out.
 #[derive(Debug)]
 pub struct Supervision {
-    spec: SupervisorSpec,
-    phase: Phase,
+    pub(super) spec: SupervisorSpec,
+    pub(super) phase: Phase,
     /// In start order, because ids grow.
-    children: BTreeMap<ChildId, Child>,
+    pub(super) children: BTreeMap<ChildId, Child>,
+    /// Several children that are being restarted because of one.
+    pub(super) group: Option<Group>,
     next_child: u64,
     window: Window,
-    now: Duration,
+    pub(super) now: Duration,
     actions: VecDeque<Action>,
 }
 
@@ -43,6 +46,7 @@ impl Supervision {
             spec,
             phase: Phase::Fresh,
             children: BTreeMap::new(),
+            group: None,
             next_child: 0,
             window: Window::default(),
             now: Duration::ZERO,
@@ -114,10 +118,9 @@ impl Supervision {
 
     /// When to report [`Event::TimerFired`], if nothing else happens before.
     pub fn next_timeout(&self) -> Option<Duration> {
-        self.children
-            .values()
-            .filter_map(|child| child.state.due())
-            .min()
+        let children = self.children.values();
+        let due = children.filter_map(|child| child.state.due());
+        due.chain(self.group.as_ref().and_then(Group::due)).min()
     }
 
     /// The spec that this supervision follows.
@@ -137,6 +140,15 @@ impl Supervision {
         }
     }
 
+    /// Whether it has begun, no child is there, and none will be without being asked for: as it is
+    /// when every child has ended and is not to be restarted. It goes on until it is stopped.
+    pub fn is_idle(&self) -> bool {
+        let waits = |child: &Child| !matches!(child.state, State::Idle);
+        matches!(self.phase, Phase::Up)
+            && self.group.is_none()
+            && !self.children.values().any(waits)
+    }
+
     /// Restarts within the period that ends now: what counts against the intensity.
     pub fn recent_restarts(&self) -> usize {
         self.window.count(self.spec.intensity, self.now)
@@ -152,12 +164,13 @@ impl Supervision {
 
     /// One child, if it is still there.
     pub fn child(&self, id: ChildId) -> Option<ChildStatus<'_>> {
-        self.children.get(&id).map(|child| child.status(id))
+        let due = self.group.as_ref().and_then(|group| group.due_of(id));
+        self.children.get(&id).map(|child| child.status(id, due))
     }
 
     /// All children in start order.
     pub fn children(&self) -> impl Iterator<Item = ChildStatus<'_>> {
-        self.children.iter().map(|(id, child)| child.status(*id))
+        self.children.keys().filter_map(|id| self.child(*id))
     }
 
     fn on_start(&mut self) {
@@ -175,7 +188,14 @@ impl Supervision {
             return;
         };
         child.state = State::Running { since: now };
-        if self.is_initial(id) {
+        self.go_on_after(id);
+    }
+
+    /// Whatever waited for this child to be ready, or gone for good, goes on.
+    fn go_on_after(&mut self, id: ChildId) {
+        if self.group.is_some() {
+            self.continue_group();
+        } else if self.is_initial(id) {
             self.continue_initial();
         }
     }
@@ -229,6 +249,7 @@ impl Supervision {
                 State::Idle | State::Running { .. } => {}
             }
         }
+        self.continue_group();
     }
 
     fn on_start_child(&mut self, id: ChildId) {
@@ -238,7 +259,10 @@ impl Supervision {
         };
         if up && matches!(child.state, State::Idle | State::Waiting { .. }) {
             child.streak = 0;
-            self.begin(id, Cause::Asked);
+            let comes = |group: &Group| group.due_of(id).is_some();
+            if !self.group.as_ref().is_some_and(comes) {
+                self.begin(id, Cause::Asked);
+            }
         }
     }
 
@@ -249,6 +273,9 @@ impl Supervision {
         let Some(child) = self.children.get_mut(&id) else {
             return;
         };
+        if let Some(group) = &mut self.group {
+            group.forget(id);
+        }
         match &mut child.state {
             State::Idle => {}
             State::Waiting { .. } => child.state = State::Idle,
@@ -279,7 +306,7 @@ impl Supervision {
     }
 
     /// Starts the next child of the initial start, or says that all are ready.
-    fn continue_initial(&mut self) {
+    pub(super) fn continue_initial(&mut self) {
         let never_started = |child: &Child| {
             child.incarnation == Incarnation::NONE && matches!(child.state, State::Idle)
         };
@@ -297,7 +324,7 @@ impl Supervision {
     }
 
     /// Starts a new incarnation.
-    fn begin(&mut self, id: ChildId, cause: Cause) {
+    pub(super) fn begin(&mut self, id: ChildId, cause: Cause) {
         let now = self.now;
         let Some(child) = self.children.get_mut(&id) else {
             return;
@@ -356,6 +383,9 @@ impl Supervision {
 
     /// What follows from the end of a child while the supervisor is not stopping.
     fn after_end(&mut self, id: ChildId, end: &End, reason: ExitReason, roll: f64) {
+        if self.group.as_ref().is_some_and(|group| group.stops(id)) {
+            return self.rest(id);
+        }
         match *end {
             End::Ran { since } => {
                 if self.restarts_after(id, &reason) {
@@ -384,7 +414,6 @@ impl Supervision {
 
     /// Leaves the child stopped; a temporary one is dropped.
     fn rest(&mut self, id: ChildId) {
-        let initial = self.is_initial(id);
         if self
             .children
             .get(&id)
@@ -392,9 +421,7 @@ impl Supervision {
         {
             self.children.remove(&id);
         }
-        if initial {
-            self.continue_initial();
-        }
+        self.go_on_after(id);
     }
 
     /// Restarts after the death of one child, or gives up.
@@ -402,18 +429,22 @@ impl Supervision {
         if !self.window.allow(self.spec.intensity, self.now) {
             return self.give_up(id, reason);
         }
-        match self.spec.strategy {
-            Strategy::OneForOne => self.restart_one(id, roll),
-        }
-    }
-
-    fn restart_one(&mut self, id: ChildId, roll: f64) {
-        let (now, backoff) = (self.now, self.spec.backoff);
         let Some(child) = self.children.get_mut(&id) else {
             return;
         };
-        let delay = backoff.delay(child.streak, roll);
+        let delay = self.spec.backoff.delay(child.streak, roll);
         child.streak = child.streak.saturating_add(1);
+        match self.spec.strategy {
+            Strategy::OneForOne => self.restart_one(id, delay),
+            Strategy::OneForAll | Strategy::RestForOne => self.restart_with_others(id, delay),
+        }
+    }
+
+    fn restart_one(&mut self, id: ChildId, delay: Duration) {
+        let now = self.now;
+        let Some(child) = self.children.get_mut(&id) else {
+            return;
+        };
         if delay.is_zero() {
             self.begin(id, Cause::Restart);
         } else {
@@ -465,6 +496,7 @@ impl Supervision {
     }
 
     fn forget_waiting(&mut self) {
+        self.group = None;
         for child in self.children.values_mut() {
             if matches!(child.state, State::Waiting { .. }) {
                 child.state = State::Idle;
@@ -472,7 +504,7 @@ impl Supervision {
         }
     }
 
-    fn stop_by_spec(&mut self, id: ChildId) {
+    pub(super) fn stop_by_spec(&mut self, id: ChildId) {
         let Some(child) = self.children.get(&id) else {
             return;
         };

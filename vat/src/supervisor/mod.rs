@@ -16,6 +16,9 @@
 //!   is not made; the supervisor stops its children and ends with [`ExitReason::Shutdown`], and
 //!   its own parent decides what that means. A restart that fails to start counts again and is
 //!   tried again.
+//! - [`Strategy`]: with `one_for_all` and `rest_for_one` the others are stopped in reverse order,
+//!   then all of them are started in order, also those that had ended and would not have been
+//!   restarted by themselves. It counts as one restart.
 //! - [`Shutdown`]: killed at once, asked and killed after a grace period, or asked and awaited for
 //!   ever.
 //!
@@ -32,6 +35,7 @@
 mod backoff;
 mod child;
 mod event;
+mod group;
 mod intensity;
 mod machine;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::{
     Action, Backoff, ChildId, ChildSpec, Event, ExitReason, GaveUp, Incarnation, Intensity,
-    Outcome, RestartKind, Shutdown, Supervision, SupervisorSpec, Terminate,
+    Outcome, RestartKind, Shutdown, Strategy as Restarts, Supervision, SupervisorSpec, Terminate,
 };
 
 /// One life of a child, as far as it is known.
@@ -46,9 +46,21 @@ struct Kid {
     dropped: bool,
 }
 
+/// Several that are restarted together.
+struct Band {
+    from: usize,
+    /// Still to be started.
+    wanted: Vec<usize>,
+    due: Duration,
+    /// All of them were gone at the same time.
+    down: bool,
+    last: Option<usize>,
+}
+
 struct Naive {
     spec: SupervisorSpec,
     kids: Vec<Kid>,
+    band: Option<Band>,
     restarts: Vec<Duration>,
     begun: bool,
     first_up: Option<usize>,
@@ -70,6 +82,7 @@ impl Naive {
         Self {
             spec,
             kids: children.iter().map(kid).collect(),
+            band: None,
             restarts: Vec::new(),
             begun: false,
             first_up: None,
@@ -93,9 +106,7 @@ impl Naive {
                     let life = self.kids[k].lives.last_mut().unwrap();
                     if life.ready.is_none() && life.asked.is_none() && !life.killed {
                         life.ready = Some(now);
-                        if self.first_up == Some(k) {
-                            self.next_initial(now);
-                        }
+                        self.go_on(k, now);
                     }
                 }
             }
@@ -119,7 +130,10 @@ impl Naive {
             } => {
                 self.gone(*child, *incarnation, reason.clone(), now, roll);
             }
-            Event::TimerFired => (0..self.kids.len()).for_each(|k| self.timer(k, now)),
+            Event::TimerFired => {
+                (0..self.kids.len()).for_each(|k| self.timer(k, now));
+                self.band_on(now);
+            }
             Event::StartChild(child) => self.start_child(index(*child), now),
             Event::StopChild(child) => self.stop_child(index(*child), now),
             Event::Stop => {
@@ -131,6 +145,7 @@ impl Naive {
                 if !self.killing && !self.finished {
                     self.killing = true;
                     self.stopping.get_or_insert(Outcome::Stopped);
+                    self.band = None;
                     self.kids.iter_mut().for_each(|kid| kid.due = None);
                     (0..self.kids.len()).rev().for_each(|k| self.kill(k));
                     self.stop_on(now);
@@ -191,6 +206,11 @@ impl Naive {
         if self.stopping.is_some() {
             return self.stop_on(now);
         }
+        let temporary = self.kids[k].spec.restart == RestartKind::Temporary;
+        if self.band.as_ref().is_some_and(|b| !b.down && k >= b.from) {
+            self.kids[k].dropped = temporary;
+            return self.band_on(now);
+        }
         let again = match (asked, ready.is_some(), why) {
             (true, ..) | (_, false, Why::Asked) => false,
             (_, false, Why::Restart) => true,
@@ -216,11 +236,78 @@ impl Naive {
             }
             self.restart(k, reason, now, roll);
         } else {
-            self.kids[k].dropped = self.kids[k].spec.restart == RestartKind::Temporary;
-            if self.first_up == Some(k) {
+            self.kids[k].dropped = temporary;
+            self.go_on(k, now);
+        }
+    }
+
+    fn go_on(&mut self, k: usize, now: Duration) {
+        if self.band.is_some() {
+            self.band_on(now);
+        } else if self.first_up == Some(k) {
+            self.next_initial(now);
+        }
+    }
+
+    fn band_of(&mut self, k: usize, due: Duration, now: Duration) {
+        let mut from = if self.spec.strategy == Restarts::OneForAll {
+            0
+        } else {
+            k
+        };
+        if let Some(before) = &self.band
+            && before.last.is_none()
+        {
+            from = from.min(before.from);
+        }
+        let initial = self.first_up.is_some();
+        let wanted = |k: &usize| match &self.kids[*k] {
+            kid if kid.lives.is_empty() => initial,
+            kid => kid.spec.restart != RestartKind::Temporary,
+        };
+        let wanted = (from..self.kids.len()).filter(wanted).collect();
+        self.band = Some(Band {
+            from,
+            wanted,
+            due,
+            down: false,
+            last: None,
+        });
+        self.band_on(now);
+    }
+
+    fn band_on(&mut self, now: Duration) {
+        let Some(band) = &mut self.band else { return };
+        let from = band.from;
+        if !band.down {
+            if let Some(k) = (from..self.kids.len()).rev().find(|k| self.alive(*k)) {
+                let life = self.kids[k].lives.last().unwrap();
+                if life.asked.is_none() && !life.killed {
+                    self.ask(k, now);
+                }
+                return;
+            }
+            self.band.as_mut().unwrap().down = true;
+        }
+        let band = self.band.as_ref().unwrap();
+        let ready = |life: &Life| life.ready.is_some() && life.asked.is_none() && !life.killed;
+        match band.last {
+            None if band.due > now => return,
+            Some(k) if self.alive(k) && !ready(self.kids[k].lives.last().unwrap()) => return,
+            _ => {}
+        }
+        let wanted = &mut self.band.as_mut().unwrap().wanted;
+        if wanted.is_empty() {
+            self.band = None;
+            if self.first_up.is_some() {
                 self.next_initial(now);
             }
+            return;
         }
+        let k = wanted.remove(0);
+        self.band.as_mut().unwrap().last = Some(k);
+        let first = self.kids[k].lives.is_empty();
+        self.begin(k, if first { Why::Initial } else { Why::Restart }, now);
     }
 
     fn restart(&mut self, k: usize, reason: ExitReason, now: Duration, roll: f64) {
@@ -243,6 +330,9 @@ impl Naive {
         }
         let delay = self.spec.backoff.delay(self.streak(k), roll);
         self.kids[k].marks.push(Mark::Restart);
+        if self.spec.strategy != Restarts::OneForOne {
+            return self.band_of(k, now + delay, now);
+        }
         if delay == Duration::ZERO {
             self.begin(k, Why::Restart, now);
         } else {
@@ -321,7 +411,9 @@ impl Naive {
     }
 
     fn next_timeout(&self) -> Option<Duration> {
-        (0..self.kids.len()).filter_map(|k| self.next_for(k)).min()
+        let band = self.band.as_ref().filter(|b| b.down && b.last.is_none());
+        let kids = (0..self.kids.len()).filter_map(|k| self.next_for(k));
+        kids.chain(band.map(|b| b.due)).min()
     }
 
     fn kill(&mut self, k: usize) {
@@ -354,7 +446,9 @@ impl Naive {
         let up = self.begun && self.stopping.is_none();
         if up && k < self.kids.len() && !self.kids[k].dropped && !self.alive(k) {
             self.kids[k].marks.push(Mark::Reset);
-            self.begin(k, Why::Asked, now);
+            if !self.band.as_ref().is_some_and(|b| b.wanted.contains(&k)) {
+                self.begin(k, Why::Asked, now);
+            }
         }
     }
 
@@ -363,6 +457,9 @@ impl Naive {
             return;
         }
         self.kids[k].due = None;
+        if let Some(band) = &mut self.band {
+            band.wanted.retain(|other| *other != k);
+        }
         if self.alive(k) {
             let life = self.kids[k].lives.last_mut().unwrap();
             life.too_slow = false;
@@ -373,6 +470,7 @@ impl Naive {
     }
 
     fn stop(&mut self, outcome: Outcome, now: Duration) {
+        self.band = None;
         self.kids.iter_mut().for_each(|kid| kid.due = None);
         self.stopping = Some(outcome);
         self.stop_on(now);
@@ -480,8 +578,14 @@ fn specs() -> impl Strategy<Value = (SupervisorSpec, Vec<ChildSpec>)> {
             ..Backoff::default()
         }),
     ];
-    let spec = (intensity, backoff).prop_map(|(intensity, backoff)| {
+    let strategy = prop_oneof![
+        Just(Restarts::OneForOne),
+        Just(Restarts::OneForAll),
+        Just(Restarts::RestForOne),
+    ];
+    let spec = (strategy, intensity, backoff).prop_map(|(strategy, intensity, backoff)| {
         SupervisorSpec::default()
+            .with_strategy(strategy)
             .with_intensity(intensity)
             .with_backoff(backoff)
     });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Action, Backoff, ChildId, ChildSpec, ChildState, Event, ExitReason, Incarnation, Intensity,
-    Outcome, RestartKind, Shutdown, Supervision, SupervisorSpec, Terminate,
+    Outcome, RestartKind, Shutdown, Strategy, Supervision, SupervisorSpec, Terminate,
 };
 
 /// A supervision of children `a`, `b`, `c`, … whose actions are read as short words.
@@ -366,4 +366,122 @@ fn a_time_that_goes_back_is_taken_for_the_latest() {
     let (id, _) = bench.id("a");
     bench.feed(Event::StopChild(id));
     assert_eq!(bench.supervision.next_timeout(), Some(ms(10_000)));
+}
+
+/// Children `a`, `b`, `c` that are up.
+fn three(strategy: Strategy) -> Bench {
+    let spec = SupervisorSpec::default().with_strategy(strategy);
+    let mut bench = Bench::new(spec, [child("a"), child("b"), child("c")]);
+    bench.feed(Event::Start);
+    for name in ["a", "b", "c"] {
+        bench.ready(name);
+    }
+    bench
+}
+
+#[test]
+fn one_for_all_stops_the_others_in_reverse_and_starts_all_in_order() {
+    let mut bench = three(Strategy::OneForAll);
+    assert_eq!(bench.crash("b"), ["died b: signal 9", "ask c"]);
+    assert_eq!(
+        bench.exit("c", ExitReason::Shutdown),
+        ["died c: stopped", "ask a"]
+    );
+    assert!(matches!(bench.state("c"), ChildState::Waiting(_)));
+    assert_eq!(
+        bench.exit("a", ExitReason::Shutdown),
+        ["died a: stopped", "start a2 attempt 0"]
+    );
+    assert_eq!(bench.ready("a"), ["start b2 attempt 1"]);
+    assert_eq!(bench.ready("b"), ["start c2 attempt 0"]);
+    assert!(bench.ready("c").is_empty());
+    assert_eq!(bench.supervision.recent_restarts(), 1, "it counts once");
+}
+
+#[test]
+fn rest_for_one_leaves_those_before_alone() {
+    let mut bench = three(Strategy::RestForOne);
+    assert_eq!(bench.crash("b"), ["died b: signal 9", "ask c"]);
+    assert_eq!(
+        bench.exit("c", ExitReason::Shutdown),
+        ["died c: stopped", "start b2 attempt 1"]
+    );
+    assert_eq!(bench.ready("b"), ["start c2 attempt 0"]);
+    bench.ready("c");
+    assert_eq!(bench.crash("c"), ["died c: signal 9", "start c3 attempt 1"]);
+    assert_eq!(bench.id("a").1.number(), 1);
+}
+
+#[test]
+fn a_death_before_the_rest_begins_the_restart_there() {
+    let mut bench = three(Strategy::RestForOne);
+    bench.crash("b");
+    assert_eq!(bench.crash("a"), ["died a: signal 9"], "c is asked already");
+    assert_eq!(
+        bench.crash("c"),
+        ["died c: signal 9", "start a2 attempt 1"],
+        "what is to be stopped anyway counts as stopped"
+    );
+    assert_eq!(bench.supervision.recent_restarts(), 2);
+    assert_eq!(bench.ready("a"), ["start b2 attempt 1"]);
+    assert_eq!(
+        bench.crash("a"),
+        ["died a: signal 9", "ask b"],
+        "it dies again before the rest is up"
+    );
+}
+
+#[test]
+fn a_group_waits_for_its_backoff_and_a_stop_ends_it() {
+    let mut bench = three(Strategy::RestForOne);
+    bench.crash("c");
+    bench.ready("c");
+    assert_eq!(bench.crash("c"), ["died c: signal 9"]);
+    assert_eq!(bench.state("c"), ChildState::Waiting(ms(100)));
+    assert!(bench.feed(Event::TimerFired).is_empty(), "too early");
+    assert_eq!(bench.timer(), ["start c3 attempt 2"]);
+    bench.crash("b");
+    assert_eq!(
+        bench.crash("c"),
+        ["not started c: signal 9", "start b2 attempt 1"]
+    );
+    assert_eq!(bench.feed(Event::Stop), ["ask b"]);
+    bench.exit("b", ExitReason::Shutdown);
+    assert_eq!(
+        bench.exit("a", ExitReason::Shutdown)[1],
+        "finished: stopped"
+    );
+}
+
+#[test]
+fn a_group_takes_ended_children_along_but_not_temporary_ones() {
+    let spec = SupervisorSpec::default().with_strategy(Strategy::OneForAll);
+    let kinds = [
+        child("a"),
+        child("b").with_restart(RestartKind::Transient),
+        child("c").with_restart(RestartKind::Temporary),
+    ];
+    let mut bench = Bench::new(spec, kinds);
+    bench.feed(Event::Start);
+    for name in ["a", "b", "c"] {
+        bench.ready(name);
+    }
+    assert_eq!(
+        bench.exit("b", ExitReason::Normal),
+        ["died b: ended normally"]
+    );
+    assert_eq!(bench.crash("a"), ["died a: signal 9", "ask c"]);
+    bench.crash("c");
+    assert_eq!(bench.supervision.find("c"), None);
+    assert_eq!(bench.ready("a"), ["start b2 attempt 0"]);
+}
+
+#[test]
+fn a_supervision_is_idle_when_all_have_ended_for_good() {
+    let once = |name| child(name).with_restart(RestartKind::Transient);
+    let mut bench = Bench::up([once("a"), once("b")]);
+    bench.exit("a", ExitReason::Normal);
+    assert!(!bench.supervision.is_idle());
+    bench.exit("b", ExitReason::Normal);
+    assert!(bench.supervision.is_idle());
 }

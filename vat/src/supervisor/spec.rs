@@ -20,6 +20,12 @@ pub struct SupervisorSpec {
 }
 
 impl SupervisorSpec {
+    /// The same spec with another strategy.
+    pub fn with_strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
     /// The same spec with another restart intensity.
     pub fn with_intensity(mut self, intensity: Intensity) -> Self {
         self.intensity = intensity;
@@ -41,6 +47,10 @@ pub enum Strategy {
     /// Only the child that ended.
     #[default]
     OneForOne,
+    /// All of them: the others are stopped first.
+    OneForAll,
+    /// The child that ended and those that are started after it, which are stopped first.
+    RestForOne,
 }
 
 /// When a child that ended is started again.

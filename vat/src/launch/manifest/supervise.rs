@@ -53,6 +53,7 @@ impl SupervisionRules {
     #[must_use]
     pub fn supervisor_spec(&self) -> SupervisorSpec {
         SupervisorSpec::default()
+            .with_strategy(self.strategy)
             .with_intensity(self.intensity)
             .with_backoff(self.backoff)
     }
