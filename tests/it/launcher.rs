@@ -47,7 +47,7 @@ fn a_killed_guestbook_comes_back_behind_the_same_reference() {
     let path = ensemble.guestbook_manifest("");
     let places = Places::at(&ensemble.path("run/vat"), &ensemble.path("state/vat"));
     let (manifest, _) = manifest::check(&path, &places).into_result().unwrap();
-    let Source::Cargo(target) = &manifest.program.source else {
+    let Source::Cargo(target) = &manifest.children[0].program.source else {
         panic!("{manifest:?}")
     };
     let builder = Builder::new(env!("CARGO"));

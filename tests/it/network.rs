@@ -171,7 +171,7 @@ fn program() -> SealedProgram {
     static BUILT: OnceLock<SealedProgram> = OnceLock::new();
     let build = || {
         let (manifest, _) = checked(&Ensemble::new(), "");
-        let Source::Cargo(target) = &manifest.program.source else {
+        let Source::Cargo(target) = &manifest.children[0].program.source else {
             panic!("{manifest:?}")
         };
         Builder::new(env!("CARGO")).build(target, |_| {}).unwrap()

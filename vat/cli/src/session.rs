@@ -73,7 +73,11 @@ impl Session {
         environment: &Environment,
         ui: &mut Ui,
     ) -> Result<Self, CommandError> {
-        let program = program::seal(&plan.manifest.program, plan.release, environment, ui)?;
+        let Some(only) = plan.manifest.only_program() else {
+            let error = LaunchError::SeveralPrograms;
+            return Err(not_launched(plan.manifest.name.as_str(), &error));
+        };
+        let program = program::seal(&only.program, plan.release, environment, ui)?;
         // A signal before this line ends the command at once: nothing runs yet.
         let mut signals = Signals::catch()?;
         let name = plan.manifest.name.as_str().to_owned();

@@ -92,6 +92,9 @@ impl Launcher {
         options: Options,
     ) -> Result<Rc<Self>, LaunchError> {
         let name = manifest.name.as_str().to_owned();
+        let Some(rules) = manifest.only_program().cloned() else {
+            return Err(LaunchError::SeveralPrograms);
+        };
         let durable = !options.once || !manifest.exposes.is_empty();
         let state = durable
             .then(|| State::open(places, &name, &manifest.path))
@@ -110,35 +113,35 @@ impl Launcher {
         let identity = Identity::from_seed(&seed.derive("launcher"));
         let credentials =
             Credentials::new(&identity).map_err(|e| LaunchError::Key(e.to_string()))?;
-        let exposes = manifest.exposes.iter();
+        let exposes = rules.exposes.iter();
         let child = Child::new(
             driver.clone(),
             ChildPlan {
                 name: name.clone(),
                 program: options.program.clone(),
-                require: manifest.program.confinement,
+                require: rules.program.confinement,
                 allow_weak: options.allow_weak,
-                seed: seed.derive(&format!("child/{name}")),
+                seed: seed.derive(&format!("child/{}", rules.path)),
                 powers,
                 args: options.args.clone(),
                 exposes: exposes
                     .map(|e| (e.name.to_string(), e.interface.full()))
                     .collect(),
-                ready_within: (!manifest.exposes.is_empty())
-                    .then_some(manifest.supervision.start_timeout),
+                ready_within: (!rules.exposes.is_empty()).then_some(rules.start_timeout),
                 echo: options.once,
             },
         );
-        let mut rules = manifest.supervision;
+        let mut spec = rules.child_spec();
         if options.once {
-            rules.restart = RestartKind::Temporary;
+            spec = spec.with_restart(RestartKind::Temporary);
         }
         let around = Surroundings {
             spawner: Spawner::start().map_err(LaunchError::Io)?,
             output: source,
         };
         let child = Rc::new(child);
-        let lives = Lives::new(child.clone(), &name, rules, around, log.source(&name));
+        let supervisor = manifest.supervision.supervisor_spec();
+        let lives = Lives::new(child.clone(), spec, supervisor, around, log.source(&name));
         let restorer = driver
             .vat()
             .turn(|turn| Ok(RestorerRef::new(turn, Exposures::default())))?;
@@ -387,6 +390,9 @@ fn log_dir(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {
+    /// The manifest has `[children]`.
+    #[error("several programs in one manifest are not started by this version")]
+    SeveralPrograms,
     /// Its state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),

@@ -11,9 +11,11 @@ use tokio::sync::{Notify, mpsc};
 
 use super::broker::log::{Level, LogSource};
 use super::child::{Child, Life, Surroundings};
-use super::manifest::SupervisionRules;
 use crate::power::ChildState;
-use crate::supervisor::{Action, ChildId, Event, Incarnation, Outcome, RestartKind, Supervision};
+use crate::supervisor::{
+    Action, ChildId, ChildSpec, Event, Incarnation, Outcome, RestartKind, Supervision,
+    SupervisorSpec,
+};
 
 /// How often held connections and refused ones are looked through.
 const TICK: Duration = Duration::from_secs(1);
@@ -21,8 +23,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// A child and its supervisor.
 pub(super) struct Lives {
     child: Rc<Child>,
-    name: String,
-    rules: SupervisionRules,
+    spec: ChildSpec,
+    supervisor: SupervisorSpec,
     around: Surroundings,
     /// What is said of the child, in its name. It has another budget than what the program prints,
     /// which cannot silence it.
@@ -36,16 +38,16 @@ pub(super) struct Lives {
 impl Lives {
     pub(super) fn new(
         child: Rc<Child>,
-        name: &str,
-        rules: SupervisionRules,
+        spec: ChildSpec,
+        supervisor: SupervisorSpec,
         around: Surroundings,
         notes: LogSource,
     ) -> Self {
         let (events, inbox) = mpsc::unbounded_channel();
         Self {
             child,
-            name: name.to_owned(),
-            rules,
+            spec,
+            supervisor,
             around,
             notes,
             events,
@@ -111,8 +113,8 @@ impl Lives {
 
     fn supervision(&self) -> (Supervision, ChildId) {
         // Whether it is ready in time is looked after where its process is.
-        let child = self.rules.child_spec(&self.name).with_start_within(None);
-        let mut supervision = Supervision::new(self.rules.supervisor_spec());
+        let child = self.spec.clone().with_start_within(None);
+        let mut supervision = Supervision::new(self.supervisor.clone());
         #[expect(clippy::expect_used, reason = "it is the only one")]
         let id = supervision
             .add(child)
@@ -178,7 +180,7 @@ impl Lives {
             Event::Exited { reason, .. } => reason.is_abnormal(),
             _ => true,
         };
-        match self.rules.restart {
+        match self.spec.restart {
             RestartKind::Permanent => false,
             RestartKind::Transient => !abnormal,
             RestartKind::Temporary => true,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use vat::launch::manifest::{
-    self, Grant, HumanDuration, Manifest, Power, Rights, Source, TargetKind, Use,
+    self, Grant, HumanDuration, Manifest, Power, Program, Rights, Source, TargetKind, Use,
 };
 
 use crate::command_error::{CommandError, Kind};
@@ -31,7 +31,9 @@ pub(crate) fn run(args: &Args, environment: &Environment, ui: &mut Ui) -> Result
     let path = locate::manifest(args.manifest.as_deref(), &environment.directory)?;
     let checked = manifest::check(&path, environment.places()?);
     if let (true, Some(manifest)) = (args.build, &checked.manifest) {
-        program::seal(&manifest.program, false, environment, ui)?;
+        for child in &manifest.children {
+            program::seal(&child.program, false, environment, ui)?;
+        }
     }
     if ui.is_json() {
         let valid = checked.manifest.is_some();
@@ -39,7 +41,7 @@ pub(crate) fn run(args: &Args, environment: &Environment, ui: &mut Ui) -> Result
             "path": path,
             "valid": valid,
             "diagnostics": checked.report.diagnostics(),
-            "manifest": checked.manifest,
+            "manifest": checked.manifest.as_ref().map(json_of),
         });
         ui.answer("check", &data, &"")?;
         return if valid {
@@ -57,6 +59,16 @@ pub(crate) fn run(args: &Args, environment: &Environment, ui: &mut Ui) -> Result
     )
 }
 
+/// The manifest as data. The only program of `[program]` stands beside `children`, too: the
+/// envelope's version has it there.
+fn json_of(manifest: &Manifest) -> serde_json::Value {
+    let mut data = json!(manifest);
+    if let (Some(fields), Some(only)) = (data.as_object_mut(), manifest.only_program()) {
+        fields.insert("program".to_owned(), json!(only.program));
+    }
+    data
+}
+
 /// What a manifest's program is, what it may use and what it gives back.
 struct Summary<'a>(&'a Manifest);
 
@@ -68,22 +80,8 @@ impl fmt::Display for Summary<'_> {
             write!(f, ": {summary}")?;
         }
         writeln!(f)?;
-        let level = manifest.program.confinement;
-        let program = match &manifest.program.source {
-            Source::Exec(path) => path.display().to_string(),
-            Source::Cargo(cargo) => match &cargo.target {
-                TargetKind::Bin(name) => format!("the program {name} of package {}", cargo.package),
-                TargetKind::Example(name) => {
-                    format!("the example {name} of package {}", cargo.package)
-                }
-            },
-            _ => "another kind of program".to_owned(),
-        };
-        row(
-            f,
-            "runs",
-            &[format!("{program}, confined at level {level:?} or better")],
-        )?;
+        let programs = manifest.children.iter().map(|child| runs(&child.program));
+        row(f, "runs", &programs.collect::<Vec<_>>())?;
         let uses: Vec<_> = manifest
             .uses
             .iter()
@@ -120,6 +118,20 @@ impl fmt::Display for Summary<'_> {
         );
         row(f, "restarts", &[limit])
     }
+}
+
+/// What a program is, and how it is confined.
+fn runs(program: &Program) -> String {
+    let level = program.confinement;
+    let program = match &program.source {
+        Source::Exec(path) => path.display().to_string(),
+        Source::Cargo(cargo) => match &cargo.target {
+            TargetKind::Bin(name) => format!("the program {name} of package {}", cargo.package),
+            TargetKind::Example(name) => format!("the example {name} of package {}", cargo.package),
+        },
+        _ => "another kind of program".to_owned(),
+    };
+    format!("{program}, confined at level {level:?} or better")
 }
 
 /// A heading, and the lines beside it.

@@ -37,7 +37,9 @@ pub(crate) fn run(_: &Args, environment: &Environment, ui: &mut Ui) -> Result<()
     ui.note(
         "a guestbook that runs confined, is killed, and comes back behind the same reference\n",
     );
-    program::seal(&manifest.program, false, environment, ui)?;
+    for child in &manifest.children {
+        program::seal(&child.program, false, environment, ui)?;
+    }
     show(
         ui,
         "cargo rustc -p vat-examples --bin guestbook",

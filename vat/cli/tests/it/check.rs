@@ -55,6 +55,10 @@ hello: Greets people; remembers names in one directory
     assert_eq!((code, kind.as_str()), (Some(0), "check"));
     assert_eq!(data["valid"], true);
     assert_eq!(data["manifest"]["grants"][1]["power"], "log");
+    let child = &data["manifest"]["children"][0];
+    assert_eq!(child["path"], "hello");
+    assert_eq!(child["routes"][0]["from"]["use"], "notes");
+    assert_eq!(child["program"], data["manifest"]["program"]);
 }
 
 #[test]

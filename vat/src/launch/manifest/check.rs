@@ -10,8 +10,9 @@ use super::files::{self, Fence};
 use super::grant::{GrantDraft, PowerDraft};
 use super::table::{At, closest};
 use super::{
-    Builtin, CargoTarget, Code, Expose, Grant, InterfaceName, Manifest, Power, Program, Rights,
-    Source, TargetKind, Use,
+    Builtin, CargoTarget, ChildExpose, ChildRules, ChildSource, Code, Expose, Grant, InterfaceName,
+    Manifest, Power, Program, Rights, Route, RouteSource, Source, SupervisionRules, TargetKind,
+    Use, VatName,
 };
 use crate::launch::build::package_folder;
 use crate::launch::places::Places;
@@ -44,21 +45,76 @@ pub(super) fn check(
     }
     let grants = check_grants(&draft, &folder, &fence, findings);
     report_own_sockets(&draft, &exposes, places, findings);
+    let name = draft.name?;
+    let program = Program {
+        source: source?,
+        confinement: draft.confinement,
+    };
+    let child = only_child(&name, program, &uses, &exposes, &grants, draft.supervision);
     Some(Manifest {
         path: path.to_owned(),
         folder,
-        name: draft.name?,
         summary: draft.summary,
-        program: Program {
-            source: source?,
-            confinement: draft.confinement,
-        },
         uses,
-        exposes,
+        exposes: exposes
+            .into_iter()
+            .map(|expose| expose.of_child(&name))
+            .collect(),
         listen,
         grants,
+        children: vec![child],
         supervision: draft.supervision,
+        name,
     })
+}
+
+/// `[program]` as a child: it has the ensemble's name and slots, and is granted what fills those.
+fn only_child(
+    name: &VatName,
+    program: Program,
+    uses: &[Use],
+    exposes: &[CheckedExpose],
+    grants: &[Grant],
+    rules: SupervisionRules,
+) -> ChildRules {
+    let route = |grant: &Grant| Route {
+        slot: grant.slot.clone(),
+        from: RouteSource::Use(grant.slot.clone()),
+        tag: None,
+        rights: None,
+    };
+    ChildRules {
+        name: name.clone(),
+        path: name.to_string(),
+        program,
+        uses: uses.to_vec(),
+        exposes: exposes.iter().map(|e| e.exposed.clone()).collect(),
+        routes: grants.iter().map(route).collect(),
+        restart: rules.restart,
+        start_timeout: rules.start_timeout,
+        stop_grace: rules.stop_grace,
+    }
+}
+
+/// An exposed reference, before it is said which child's it is.
+struct CheckedExpose {
+    exposed: ChildExpose,
+    socket: Option<PathBuf>,
+}
+
+impl CheckedExpose {
+    fn of_child(self, child: &VatName) -> Expose {
+        let ChildExpose { name, interface } = self.exposed;
+        Expose {
+            from: ChildSource {
+                child: child.clone(),
+                expose: name.clone(),
+            },
+            name,
+            interface,
+            socket: self.socket,
+        }
+    }
 }
 
 fn check_uses(drafts: &[UseDraft], findings: &mut Findings) -> Vec<Use> {
@@ -135,7 +191,11 @@ fn check_source(source: SourceDraft, folder: &Path, findings: &mut Findings) -> 
     }
 }
 
-fn check_exposes(drafts: &[ExposeDraft], folder: &Path, findings: &mut Findings) -> Vec<Expose> {
+fn check_exposes(
+    drafts: &[ExposeDraft],
+    folder: &Path,
+    findings: &mut Findings,
+) -> Vec<CheckedExpose> {
     let mut sockets = BTreeMap::new();
     let mut exposes = Vec::new();
     for draft in drafts {
@@ -153,10 +213,11 @@ fn check_exposes(drafts: &[ExposeDraft], folder: &Path, findings: &mut Findings)
         let Some(interface) = &draft.interface else {
             continue;
         };
-        let name = draft.name.value.clone();
-        exposes.push(Expose {
-            name,
-            interface: interface.value.clone(),
+        exposes.push(CheckedExpose {
+            exposed: ChildExpose {
+                name: draft.name.value.clone(),
+                interface: interface.value.clone(),
+            },
             socket,
         });
     }
@@ -380,7 +441,12 @@ fn check_power(
 }
 
 /// Sockets of the ensemble itself: the launcher's, and those of exposed references.
-fn report_own_sockets(draft: &Draft, exposes: &[Expose], places: &Places, findings: &mut Findings) {
+fn report_own_sockets(
+    draft: &Draft,
+    exposes: &[CheckedExpose],
+    places: &Places,
+    findings: &mut Findings,
+) {
     let of_launcher = draft
         .name
         .as_ref()

@@ -62,6 +62,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -74,12 +75,14 @@ pub use units::{DurationError, HumanDuration, parse_duration};
 use super::confine::Level;
 use super::places::Places;
 use crate::net::Destination;
+use crate::supervisor::{ChildSpec, RestartKind, Shutdown};
 use diagnostic::Findings;
+use units::serialize_duration;
 
 /// Largest manifest that is read, in bytes. A larger one is refused with `V0003`.
 pub const MAX_MANIFEST: u64 = 1 << 20;
 
-/// A manifest without errors: everything the launcher needs to start its program.
+/// A manifest without errors: everything the launcher needs to start its programs.
 ///
 /// All paths are absolute.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -93,18 +96,19 @@ pub struct Manifest {
     pub name: VatName,
     /// What it is for, in one line.
     pub summary: Option<String>,
-    /// What runs.
-    pub program: Program,
-    /// The slots the program declares, in the order of the text.
+    /// The slots that the ensemble declares, in the order of the text.
     pub uses: Vec<Use>,
-    /// The references it gives back, in the order of the text.
+    /// The references that the ensemble gives back, in the order of the text.
     pub exposes: Vec<Expose>,
     /// Where the launcher listens for it; empty: only on its Unix socket.
     pub listen: Vec<SocketAddr>,
     /// Who fills the slots, in the order of the text. At most one per slot; every slot that is
     /// not optional has one.
     pub grants: Vec<Grant>,
-    /// When and how fast it is started again.
+    /// The programs, in the order they are started in; never empty. `[program]` is one child, named
+    /// like the ensemble.
+    pub children: Vec<ChildRules>,
+    /// When and how fast they are started again.
     pub supervision: SupervisionRules,
 }
 
@@ -120,9 +124,121 @@ impl Manifest {
     pub fn grant(&self, slot: &str) -> Option<&Grant> {
         self.grants.iter().find(|grant| grant.slot.as_str() == slot)
     }
+
+    /// The child of that name.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Option<&ChildRules> {
+        self.children
+            .iter()
+            .find(|child| child.name.as_str() == name)
+    }
+
+    /// The only child of a manifest with `[program]`; none, if the manifest has `[children]`.
+    #[must_use]
+    pub fn only_program(&self) -> Option<&ChildRules> {
+        match self.children.as_slice() {
+            [only] if only.path == self.name.as_str() => Some(only),
+            _ => None,
+        }
+    }
 }
 
-/// The program of a manifest.
+/// One program of an ensemble: what it is, what it needs and from where it gets it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ChildRules {
+    /// Its name: the ensemble's for `[program]`.
+    pub name: VatName,
+    /// Its supervision path, unique in the ensemble: `hello` for `[program]`, `shop/ledger` for
+    /// the child `ledger` of `shop`.
+    pub path: String,
+    /// What runs.
+    pub program: Program,
+    /// The slots it declares, in the order of the text.
+    pub uses: Vec<Use>,
+    /// The references it gives back to the launcher, in the order of the text.
+    pub exposes: Vec<ChildExpose>,
+    /// What fills its slots, in the order of the text. At most one per slot; every slot that is
+    /// not optional has one.
+    pub routes: Vec<Route>,
+    /// After which ends it is started again.
+    pub restart: RestartKind,
+    /// How long a start may take until it is ready.
+    #[serde(serialize_with = "serialize_duration")]
+    pub start_timeout: Duration,
+    /// How long an ordered stop may take before it is killed.
+    #[serde(serialize_with = "serialize_duration")]
+    pub stop_grace: Duration,
+}
+
+impl ChildRules {
+    /// What fills the slot of that name. None: the slot is optional and unfilled, or not there.
+    #[must_use]
+    pub fn route(&self, slot: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.slot.as_str() == slot)
+    }
+
+    /// What its supervisor is told about it. Its name there is its path.
+    #[must_use]
+    pub fn child_spec(&self) -> ChildSpec {
+        ChildSpec::new(&self.path)
+            .with_restart(self.restart)
+            .with_shutdown(Shutdown::Grace(self.stop_grace))
+            .with_start_within(Some(self.start_timeout))
+    }
+}
+
+/// A reference that a child gives back to the launcher.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ChildExpose {
+    /// Its name: the field of the program's record.
+    pub name: SlotName,
+    /// Its interface, compared at launch.
+    pub interface: InterfaceName,
+}
+
+/// The way from what the launcher holds into a slot of a child.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Route {
+    /// The child's slot.
+    pub slot: SlotName,
+    /// What it is filled with.
+    pub from: RouteSource,
+    /// For logs: the tag that the child's records carry.
+    pub tag: Option<String>,
+    /// For directories: what is left of the rights of the source. None: all of them.
+    pub rights: Option<Rights>,
+}
+
+/// Where a route begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteSource {
+    /// A slot of the ensemble, which `[run.grants]` fills. It may be unfilled, if both slots are
+    /// optional.
+    Use(SlotName),
+    /// What a child that starts earlier exposes.
+    Child {
+        /// The child.
+        child: VatName,
+        /// The name it exposes it under.
+        expose: SlotName,
+    },
+}
+
+/// A reference that a child of the ensemble exposes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ChildSource {
+    /// The child.
+    pub child: VatName,
+    /// The name it exposes it under.
+    pub expose: SlotName,
+}
+
+/// The program of a child.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Program {
@@ -165,7 +281,7 @@ pub enum TargetKind {
     Example(String),
 }
 
-/// A slot: something that the program needs.
+/// A slot: something that an ensemble or one of its programs needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Use {
@@ -189,7 +305,7 @@ pub struct Rights {
     pub write: bool,
 }
 
-/// A reference that the program gives back to whoever launched it.
+/// A reference that the ensemble gives back to whoever launched it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Expose {
@@ -199,6 +315,8 @@ pub struct Expose {
     pub interface: InterfaceName,
     /// A plain Unix socket that serves it to local programs of the same user.
     pub socket: Option<PathBuf>,
+    /// Which child's reference it is.
+    pub from: ChildSource,
 }
 
 /// What fills one slot.

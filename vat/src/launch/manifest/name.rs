@@ -39,8 +39,8 @@ pub enum NameError {
     NotATrait,
 }
 
-/// The name of an ensemble: lower-case letters, digits, `-` and `_`; a letter first; at most 40
-/// characters.
+/// The name of an ensemble or of one of its children: lower-case letters, digits, `-` and `_`; a
+/// letter first; at most 40 characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct VatName(String);

@@ -9,11 +9,10 @@ use super::Code;
 use super::diagnostic::Findings;
 use super::table::{At, Entry, Known, Table};
 use super::units::{HumanDuration, serialize_duration};
-use crate::supervisor::{
-    Backoff, ChildSpec, Intensity, RestartKind, Shutdown, Strategy, SupervisorSpec,
-};
+use crate::supervisor::{Backoff, Intensity, RestartKind, Strategy, SupervisorSpec};
 
-/// How the program is supervised.
+/// How the programs of an ensemble are supervised. What is about one program is the default for
+/// those that say nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SupervisionRules {
@@ -56,15 +55,6 @@ impl SupervisionRules {
             .with_strategy(self.strategy)
             .with_intensity(self.intensity)
             .with_backoff(self.backoff)
-    }
-
-    /// What the supervisor is told about the program.
-    #[must_use]
-    pub fn child_spec(&self, name: &str) -> ChildSpec {
-        ChildSpec::new(name)
-            .with_restart(self.restart)
-            .with_shutdown(Shutdown::Grace(self.stop_grace))
-            .with_start_within(Some(self.start_timeout))
     }
 }
 

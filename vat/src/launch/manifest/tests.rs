@@ -98,8 +98,11 @@ fn a_minimal_manifest_has_every_default() {
     let manifest = bench.manifest(&with(""));
     assert_eq!(manifest.name.as_str(), "hello");
     assert_eq!(manifest.folder, bench.folder.path());
-    assert_eq!(manifest.program.source, Source::Exec(bench.path("hello")));
-    assert_eq!(manifest.program.confinement, Level::L2);
+    assert_eq!(
+        manifest.children[0].program.source,
+        Source::Exec(bench.path("hello"))
+    );
+    assert_eq!(manifest.children[0].program.confinement, Level::L2);
     assert_eq!(manifest.supervision, SupervisionRules::default());
     assert!(manifest.uses.is_empty() && manifest.grants.is_empty() && manifest.listen.is_empty());
 }
@@ -139,7 +142,7 @@ start = { timeout = "1m" }
 stop = { order = "reverse", grace = "0s" }
 "#,
     ));
-    assert_eq!(manifest.program.confinement, Level::L3);
+    assert_eq!(manifest.children[0].program.confinement, Level::L3);
     let write = Rights {
         read: true,
         write: true,
@@ -177,6 +180,55 @@ stop = { order = "reverse", grace = "0s" }
 }
 
 #[test]
+fn a_program_is_one_child_that_is_granted_what_fills_the_slots() {
+    let bench = Bench::new();
+    let manifest = bench.manifest(&with(
+        r#"
+[use.log]
+type = "LogSink"
+[use.clock]
+type = "Clock"
+optional = true
+[expose.greeter]
+type = "hello::Greeter"
+[run.grants]
+log = "launcher.log"
+[supervisor]
+restart = "transient"
+start = { timeout = "1m" }
+stop = { grace = "2s" }
+"#,
+    ));
+    let [child] = manifest.children.as_slice() else {
+        panic!("{:?}", manifest.children)
+    };
+    assert_eq!(manifest.only_program(), Some(child));
+    assert_eq!(child.name, manifest.name);
+    assert_eq!(child.path, "hello");
+    assert_eq!(child.uses, manifest.uses);
+    let log = SlotName::parse("log").unwrap();
+    let route = Route {
+        slot: log.clone(),
+        from: RouteSource::Use(log),
+        tag: None,
+        rights: None,
+    };
+    assert_eq!(child.routes, [route]);
+    assert_eq!(child.exposes[0].name.as_str(), "greeter");
+    assert_eq!(child.exposes[0].interface.full(), "hello::Greeter");
+    let source = &manifest.exposes[0].from;
+    assert_eq!(source.child, manifest.name);
+    assert_eq!(source.expose.as_str(), "greeter");
+    let spec = child.child_spec();
+    assert_eq!(
+        (spec.name.as_str(), spec.restart),
+        ("hello", RestartKind::Transient)
+    );
+    assert_eq!(spec.shutdown, Shutdown::Grace(Duration::from_secs(2)));
+    assert_eq!(spec.start_within, Some(Duration::from_secs(60)));
+}
+
+#[test]
 fn a_cargo_target_is_named_by_package_and_target() {
     let bench = Bench::new();
     let text = "manifest = 1\n[vat]\nname = \"a\"\n[program]\n\
@@ -188,11 +240,14 @@ fn a_cargo_target_is_named_by_package_and_target() {
         package: "p".to_owned(),
         target: TargetKind::Example("e".to_owned()),
     };
-    assert_eq!(bench.manifest(text).program.source, Source::Cargo(expected));
+    assert_eq!(
+        bench.manifest(text).children[0].program.source,
+        Source::Cargo(expected)
+    );
     fs::rename(bench.path("Cargo.toml"), bench.path("vat/Cargo.toml")).unwrap();
     assert_eq!(bench.findings(text), ["5:9 V0403"]);
     let elsewhere = text.replace(" }", ", folder = \"./vat\" }");
-    let Source::Cargo(found) = bench.manifest(&elsewhere).program.source else {
+    let Source::Cargo(found) = &bench.manifest(&elsewhere).children[0].program.source else {
         panic!("not a package")
     };
     assert_eq!(found.folder, bench.path("vat"));
@@ -637,5 +692,5 @@ fn a_manifest_can_be_printed_as_json() {
     let json = serde_json::to_value(Bench::new().manifest(&with(""))).unwrap();
     assert_eq!(json["name"], "hello");
     assert_eq!(json["supervision"]["intensity"]["within"], "5s");
-    assert_eq!(json["program"]["confinement"], "L2");
+    assert_eq!(json["children"][0]["program"]["confinement"], "L2");
 }
