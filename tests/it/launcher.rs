@@ -53,7 +53,7 @@ fn a_killed_guestbook_comes_back_behind_the_same_reference() {
     let builder = Builder::new(env!("CARGO"));
     let program = builder.build(target, |_| {}).unwrap();
     let options = Options {
-        program,
+        programs: vec![program],
         args: Vec::new(),
         refs: Some(ensemble.path("refs")),
         allow_weak: false,
@@ -67,7 +67,7 @@ fn a_killed_guestbook_comes_back_behind_the_same_reference() {
             launcher.ready().await,
             ChildState::Running,
             "{:?}",
-            launcher.child_status()
+            launcher.children()
         );
 
         let driver = Driver::new(Vat::new("caller"));
@@ -76,7 +76,7 @@ fn a_killed_guestbook_comes_back_behind_the_same_reference() {
         assert_eq!(book.sign("Ann", "hello").await.unwrap(), 1);
         assert_eq!(book.sign("Bob", "hi").await.unwrap(), 2);
 
-        let pid = i32::try_from(launcher.child_status().pid).unwrap();
+        let pid = i32::try_from(launcher.children()[0].pid).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         assert_eq!(
@@ -92,7 +92,7 @@ fn a_killed_guestbook_comes_back_behind_the_same_reference() {
             .map(|entry| entry.name)
             .collect();
         assert_eq!(names, ["Ann", "Bob"]);
-        assert_eq!(launcher.child_status().restarts, 1);
+        assert_eq!(launcher.children()[0].restarts, 1);
 
         launcher.stop();
         let outcome = tokio::time::timeout(Duration::from_secs(10), run).await;

@@ -116,7 +116,7 @@ impl Launched {
         let ensemble = Ensemble::new();
         let (manifest, places) = checked(&ensemble, grant);
         let options = Options {
-            program: program(),
+            programs: vec![program()],
             args: Vec::new(),
             refs: Some(ensemble.path("refs")),
             allow_weak: false,
@@ -126,7 +126,7 @@ impl Launched {
         let running = launcher.clone();
         tokio::task::spawn_local(async move { running.run().await });
         let state = launcher.ready().await;
-        assert_eq!(state, ChildState::Running, "{:?}", launcher.child_status());
+        assert_eq!(state, ChildState::Running, "{:?}", launcher.children());
         let program = launcher.exposed("dialler").unwrap().into();
         Self {
             launcher,

@@ -1,5 +1,6 @@
 //! An ensemble in this process, from its manifest to its end: what `vat up` and `vat run` share.
 
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use vat::launch::launcher::{LaunchError, Launcher, Options};
 use vat::launch::manifest::{self, Manifest};
 use vat::launch::state::StateError;
 use vat::net::client::EnlivenError;
-use vat::power::ChildState;
+use vat::power::{ChildState, ChildStatus, LogRecord};
 use vat::supervisor::Outcome;
 
 use crate::command_error::{CommandError, Kind};
@@ -60,29 +61,28 @@ pub(crate) struct Session {
 /// What a wait came to.
 #[derive(Debug)]
 pub(crate) enum Now {
-    /// The program is ready.
+    /// Every program is ready, or has ended for good.
     Ready,
     /// No program runs and none will.
     Over(Outcome),
 }
 
 impl Session {
-    /// Seals the program, opens what it is granted and begins to run it.
+    /// Seals the programs, opens what they are granted and begins to run them.
     pub(crate) async fn start(
         plan: Plan,
         environment: &Environment,
         ui: &mut Ui,
     ) -> Result<Self, CommandError> {
-        let Some(only) = plan.manifest.only_program() else {
-            let error = LaunchError::SeveralPrograms;
-            return Err(not_launched(plan.manifest.name.as_str(), &error));
-        };
-        let program = program::seal(&only.program, plan.release, environment, ui)?;
+        let children = plan.manifest.children.iter();
+        let programs = children
+            .map(|child| program::seal(&child.program, plan.release, environment, ui))
+            .collect::<Result<_, _>>()?;
         // A signal before this line ends the command at once: nothing runs yet.
         let mut signals = Signals::catch()?;
         let name = plan.manifest.name.as_str().to_owned();
         let options = Options {
-            program,
+            programs,
             args: plan.args,
             refs: Some(plan.refs),
             allow_weak: false,
@@ -111,14 +111,25 @@ impl Session {
         })
     }
 
-    /// Waits until the program is ready or over. A signal stops it; the second one kills it.
+    /// Waits until all programs are ready or over; of several, each is shown as it becomes ready. A
+    /// signal stops them; the second one kills them.
     pub(crate) async fn ready(&mut self, ui: &mut Ui) -> Result<Now, CommandError> {
+        let mut known = BTreeSet::new();
         loop {
             let asked = tokio::select! {
-                state = self.launcher.ready() => match state {
-                    ChildState::Running => return Ok(Now::Ready),
-                    _ => return self.over(ui).await.map(Now::Over),
-                },
+                next = self.launcher.next_settled(&known) => {
+                    let Some(child) = next else {
+                        return match self.launcher.ready().await {
+                            ChildState::Running => Ok(Now::Ready),
+                            _ => self.over(ui).await.map(Now::Over),
+                        };
+                    };
+                    if self.launcher.children().len() > 1 {
+                        ui.note(&settled(&child));
+                    }
+                    known.insert(child.path);
+                    continue;
+                }
                 outcome = &mut self.running => return ended(outcome).map(Now::Over),
                 asked = self.signals.next() => asked,
             };
@@ -150,15 +161,19 @@ impl Session {
             return;
         }
         self.stopped = Some(asked);
-        let child = self.launcher.child_status();
+        let children = self.launcher.children();
         let again = match asked {
             Asked::Interrupt => "; Ctrl-C again kills it now",
             Asked::Terminate => "",
         };
-        ui.note(&format!(
-            "stopping {} (process {}){again}",
-            child.path, child.pid
-        ));
+        let what = match children.as_slice() {
+            [child] => format!("{} (process {})", child.path, child.pid),
+            several => {
+                let running = several.iter().filter(|child| child.pid != 0).count();
+                format!("{} (processes: {running})", self.launcher.name())
+            }
+        };
+        ui.note(&format!("stopping {what}{again}"));
         self.launcher.stop();
     }
 
@@ -166,11 +181,11 @@ impl Session {
     pub(crate) async fn failure(&mut self, outcome: &Outcome, ui: &mut Ui) -> CommandError {
         self.launcher.flushed().await;
         let unseen = self.log.take();
+        let unseen: Vec<_> = unseen.iter().filter(|it| says_why(it, outcome)).collect();
         let first = unseen.len().saturating_sub(LAST_WORDS);
-        for record in unseen.iter().skip(first) {
+        for record in unseen.into_iter().skip(first) {
             ui.note(&Line(record).to_string());
         }
-        let status = self.launcher.child_status();
         match outcome {
             Outcome::GaveUp(_) => CommandError::new(Kind::GaveUp, outcome.to_string())
                 .hint("its log says more: the lines above are the end of it")
@@ -180,10 +195,33 @@ impl Session {
                     .hint("`vat doctor` shows what this machine can enforce")
             }
             Outcome::Stopped => {
-                let message = format!("{} ended: {}", status.path, status.last_exit);
-                CommandError::new(Kind::LauncherFailed, message)
+                let children = self.launcher.children();
+                let ends = children
+                    .iter()
+                    .map(|child| format!("{} ended: {}", child.path, child.last_exit));
+                CommandError::new(Kind::LauncherFailed, ends.collect::<Vec<_>>().join("\n"))
             }
         }
+    }
+}
+
+/// Whether a record is of the child that the outcome names, if it names one.
+fn says_why(record: &LogRecord, outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::GaveUp(gave_up) => record.from == gave_up.name,
+        Outcome::StartFailed { name, .. } => record.from == *name,
+        Outcome::Stopped => true,
+    }
+}
+
+/// One line about a child that has become ready, or never will.
+fn settled(child: &ChildStatus) -> String {
+    match child.state {
+        ChildState::Running => format!(
+            "{} is ready: process {}, confined at level {}",
+            child.path, child.pid, child.confinement
+        ),
+        _ => format!("{} {}", child.path, child.last_exit),
     }
 }
 

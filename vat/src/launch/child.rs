@@ -1,17 +1,19 @@
 //! One supervised child: what is known of it, and its lives one after the other.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::broker::log::LogSource;
+use super::children::is_settled;
 use super::confine::{self, Launch, Level, Report, SealedProgram, Spawner};
 use super::incoming::{Incoming, Queue, Waiting};
 use super::output;
+use super::powers::{self, Supply};
 use crate::net::driver::{Attach, Driver};
 use crate::net::{Refusals, Stream};
 use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, StreamRef};
@@ -26,17 +28,23 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a child is made of, the same for all its lives.
 pub(crate) struct ChildPlan {
+    /// Its name in the manifest.
     pub(crate) name: String,
+    /// Its supervision path: `shop/ledger`.
+    pub(crate) path: String,
     pub(crate) program: SealedProgram,
     pub(crate) require: Level,
     pub(crate) allow_weak: bool,
     pub(crate) seed: Seed,
-    pub(crate) powers: Vec<Grant>,
+    pub(crate) supplies: Vec<Supply>,
     pub(crate) args: Vec<String>,
     /// The interface each expose name must have.
     pub(crate) exposes: BTreeMap<String, String>,
-    /// How long it may take until it is ready; no limit for a program that exposes nothing.
-    pub(crate) ready_within: Option<Duration>,
+    /// How long a start may wait for siblings, and then take until it is ready; a program that
+    /// exposes nothing may take as long as it likes.
+    pub(crate) start_within: Duration,
+    /// Where its standard output and error go.
+    pub(crate) output: LogSource,
     /// Whether its standard output goes to ours, line by line, as well as into the log.
     pub(crate) echo: bool,
 }
@@ -49,6 +57,12 @@ pub(crate) struct Child {
     /// Where it is reached.
     addresses: RefCell<Vec<Address>>,
     state: watch::Sender<ChildState>,
+    /// Tells the other children's keeper of each change of the state.
+    changes: watch::Sender<()>,
+    /// A start that waits for its powers is not wanted any more.
+    unwanted: Notify,
+    /// It is being stopped only to be started again.
+    returns: Cell<bool>,
     /// Connections that the child has not taken yet.
     queue: Queue,
     /// Those that it did not take.
@@ -69,12 +83,6 @@ struct Now {
     exposed: Vec<Exposed>,
 }
 
-/// What a life needs of its launcher.
-pub(crate) struct Surroundings {
-    pub(crate) spawner: Spawner,
-    pub(crate) output: LogSource,
-}
-
 /// How far one life got, for whoever supervises it.
 pub(crate) enum Life {
     /// The process could not be started.
@@ -84,7 +92,7 @@ pub(crate) enum Life {
 }
 
 impl Child {
-    pub(crate) fn new(driver: Driver, plan: ChildPlan) -> Self {
+    pub(crate) fn new(driver: Driver, plan: ChildPlan, changes: watch::Sender<()>) -> Self {
         let vat = Identity::from_seed(&plan.seed).id();
         let now = Now {
             pid: 0,
@@ -103,10 +111,21 @@ impl Child {
             vat,
             addresses: RefCell::default(),
             state: watch::Sender::new(ChildState::Starting),
+            changes,
+            unwanted: Notify::new(),
+            returns: Cell::new(false),
             queue: Queue::new(),
             refusals: Rc::default(),
             now: RefCell::new(now),
         }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.plan.path
     }
 
     pub(crate) fn vat(&self) -> VatId {
@@ -124,24 +143,35 @@ impl Child {
 
     /// A reference that the present life exposes.
     pub(crate) fn exposed(&self, name: &str) -> Option<Ref> {
+        self.exposed_now(name).map(|one| one.reference)
+    }
+
+    /// The same, with what it said of its interface.
+    pub(crate) fn exposed_now(&self, name: &str) -> Option<Exposed> {
         let now = self.now.borrow();
-        now.exposed
-            .iter()
-            .find(|exposed| exposed.name == name)
-            .map(|one| one.reference.clone())
+        let mut exposed = now.exposed.iter();
+        exposed.find(|exposed| exposed.name == name).cloned()
     }
 
     pub(crate) fn set_state(&self, state: ChildState) {
         self.state.send_replace(state);
+        self.changes.send_replace(());
     }
 
     pub(crate) fn state(&self) -> ChildState {
         *self.state.borrow()
     }
 
-    /// Sees every change of the state.
-    pub(crate) fn watch_state(&self) -> watch::Receiver<ChildState> {
-        self.state.subscribe()
+    /// Waits until it is ready, or never will be; says which.
+    pub(crate) async fn settled(&self) -> ChildState {
+        let mut state = self.state.subscribe();
+        let settled = state.wait_for(|state| is_settled(*state)).await;
+        settled.map_or(ChildState::Ended, |state| *state)
+    }
+
+    /// Whether a start was ever tried.
+    pub(crate) fn has_lived(&self) -> bool {
+        self.now.borrow().lives > 0
     }
 
     /// The exit code (or 128 + signal) of the last life.
@@ -153,7 +183,7 @@ impl Child {
         let now = self.now.borrow();
         let report = now.report.as_ref();
         ChildStatus {
-            path: self.plan.name.clone(),
+            path: self.plan.path.clone(),
             vat: self.vat.to_string(),
             state: self.state(),
             pid: now.pid,
@@ -177,18 +207,26 @@ impl Child {
         }
     }
 
-    /// Asks the present life to end, or ends it.
-    pub(crate) fn terminate(&self, how: Terminate) {
+    /// Asks the present life to end, or ends it; `returns`: to be started again.
+    pub(crate) fn terminate(&self, how: Terminate, returns: bool) {
+        self.returns.set(returns);
         self.set_state(ChildState::Stopping);
         if let Some(commands) = &self.now.borrow().commands {
             let _ = commands.send(how); // already gone: then there is nothing to end
         }
     }
 
+    /// Ends the wait for its powers, if it is waiting for them.
+    pub(crate) fn stop_waiting(&self) {
+        self.unwanted.notify_waiters();
+    }
+
     /// Hands a connected stream to the child, or holds it while the child is down.
     pub(crate) fn accept(&self, incoming: Incoming) {
-        if let ChildState::Ended | ChildState::GaveUp | ChildState::Stopping = self.state() {
-            return;
+        match self.state() {
+            ChildState::Ended | ChildState::GaveUp => return,
+            ChildState::Stopping if !self.returns.get() => return,
+            _ => {}
         }
         let waiting = match self.queue.enter(incoming) {
             Ok(waiting) => waiting,
@@ -238,19 +276,22 @@ impl Child {
     }
 
     /// One life: from the start of the process, when `spawned` is called, to its end.
-    pub(crate) async fn live(&self, around: &Surroundings, spawned: impl FnOnce()) -> Life {
-        let (commands, inbox) = mpsc::unbounded_channel();
+    pub(crate) async fn live(&self, spawner: &Spawner, spawned: impl FnOnce()) -> Life {
+        let (commands, mut inbox) = mpsc::unbounded_channel();
         {
             self.set_state(ChildState::Starting);
             let mut now = self.now.borrow_mut();
             now.lives += 1;
             now.commands = Some(commands);
         }
-        let life = match self.spawn(around).await {
-            Ok(process) => {
-                spawned();
-                Life::Ended(self.attend(process, inbox).await)
-            }
+        let life = match self.supplied(&mut inbox).await {
+            Ok(powers) => match self.spawn(spawner).await {
+                Ok(process) => {
+                    spawned();
+                    Life::Ended(self.attend(process, powers, inbox).await)
+                }
+                Err(not_started) => not_started,
+            },
             Err(not_started) => not_started,
         };
         let mut now = self.now.borrow_mut();
@@ -269,15 +310,29 @@ impl Child {
         life
     }
 
-    async fn spawn(&self, around: &Surroundings) -> Result<confine::Child, Life> {
+    /// Its powers for this life. What it waits for may be a sibling that never comes: whoever tells
+    /// it to end ends the wait.
+    async fn supplied(
+        &self,
+        inbox: &mut mpsc::UnboundedReceiver<Terminate>,
+    ) -> Result<Vec<Grant>, Life> {
+        tokio::select! {
+            powers = powers::assemble(&self.plan.supplies, self.plan.start_within) => {
+                powers.map_err(|unsupplied| Life::NotStarted(unsupplied.to_string()))
+            }
+            Some(_) = inbox.recv() => Err(not_wanted()),
+            () = self.unwanted.notified() => Err(not_wanted()),
+        }
+    }
+
+    async fn spawn(&self, spawner: &Spawner) -> Result<confine::Child, Life> {
         let plan = &self.plan;
-        let (stdout, stderr) = output::capture(&around.output, plan.echo)
+        let (stdout, stderr) = output::capture(&plan.output, plan.echo)
             .map_err(|source| Life::NotStarted(format!("no pipe for its output: {source}")))?;
-        let process = around
-            .spawner
+        let process = spawner
             .spawn(Launch {
                 program: plan.program.clone(),
-                name: plan.name.clone(),
+                name: plan.path.clone(),
                 require: plan.require,
                 allow_weak: plan.allow_weak,
                 stdout,
@@ -296,6 +351,7 @@ impl Child {
     async fn attend(
         &self,
         mut process: confine::Child,
+        powers: Vec<Grant>,
         mut inbox: mpsc::UnboundedReceiver<Terminate>,
     ) -> ExitReason {
         let connection = match process.take_socket().map(Stream::from_socketpair) {
@@ -309,7 +365,7 @@ impl Child {
         let names = plan.exposes.keys().cloned().collect();
         let start = program.start(
             plan.seed.expose().to_vec(),
-            plan.powers.clone(),
+            powers,
             plan.args.clone(),
             names,
             self.addresses
@@ -319,7 +375,8 @@ impl Child {
                 .collect::<Vec<_>>(),
         );
         let mut start = Some(start);
-        let deadline = tokio::time::sleep(plan.ready_within.unwrap_or(FOREVER));
+        let ready_within = (!plan.exposes.is_empty()).then_some(plan.start_within);
+        let deadline = tokio::time::sleep(ready_within.unwrap_or(FOREVER));
         tokio::pin!(deadline);
         let mut cause: Option<String> = None;
         let (mut asked, mut dead, mut cut) = (false, false, false);
@@ -342,7 +399,7 @@ impl Child {
                     deadline.as_mut().reset(tokio::time::Instant::now() + GIVEN_UP);
                 }
                 () = &mut deadline, if !dead && (start.is_some() || cause.is_some() || cut) => {
-                    let within = plan.ready_within.unwrap_or_default();
+                    let within = plan.start_within;
                     cause.get_or_insert_with(|| match cut {
                         true => "it cut its connection to the launcher".to_owned(),
                         false => format!("it was not ready within {within:?}"),
@@ -418,6 +475,10 @@ impl Child {
             (Err(error), None) => ExitReason::Abnormal(format!("cannot wait for it: {error}")),
         }
     }
+}
+
+fn not_wanted() -> Life {
+    Life::NotStarted("it was told to end before it had its powers".to_owned())
 }
 
 /// Waits for the answer, as long as there is one to come.

@@ -45,7 +45,7 @@ impl Supervisor for Control {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            children: vec![launcher.child.status()],
+            children: launcher.children(),
         })
     }
 

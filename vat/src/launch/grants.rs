@@ -1,5 +1,7 @@
-//! From the manifest's grants to live powers: what the operator at the shell gives the program.
+//! From the manifest's grants to live powers: what the operator at the shell gives the ensemble,
+//! and what each program gets of it.
 
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -8,64 +10,130 @@ use std::time::Duration;
 use super::broker::fs::{self, Dir, Files, FsLimits};
 use super::broker::log::LogSource;
 use super::broker::{self, WorkerLimits, Workers};
-use super::manifest::{Manifest, Power, Rights};
+use super::manifest::{Manifest, Power, Rights, Route, RouteSource};
 use crate::Interface;
 use crate::net;
 use crate::net::client::{EnlivenError, Enlivened};
 use crate::net::driver::Driver;
 use crate::net::tls::CredentialsError;
 use crate::net::{Credentials, Dialing, Peers};
-use crate::power::Grant;
+use crate::power::{DirectoryRef, LogSinkRef};
 use crate::prelude::*;
 use crate::sturdy::{Identity, ReferenceFileError, Seed, reference_file};
 
 /// How long the vat of a granted reference may take to answer.
 const ENLIVEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Opens every grant of the manifest, in its order.
-///
-/// # Errors
-/// When a directory or reference cannot be had.
-pub(crate) async fn open(
-    manifest: &Manifest,
-    driver: &Driver,
-    log: &LogSource,
-) -> Result<Vec<Grant>, GrantError> {
-    let files = Files::new(Workers::start(WorkerLimits::default()).map_err(GrantError::Threads)?);
-    let mut grants = Vec::new();
-    for grant in &manifest.grants {
-        let slot = grant.slot.to_string();
-        let (interface, power) = match &grant.power {
-            Power::Directory {
-                path,
-                rights,
-                create,
-            } => {
-                let dir = directory(&files, path, *rights, *create)?;
-                let made = driver.vat().turn(|turn| Ok(broker::directory(turn, dir)))?;
-                typed(made)
-            }
-            Power::Log => typed(
-                driver
-                    .vat()
-                    .turn(|turn| Ok(broker::log_sink(turn, log.clone())))?,
-            ),
-            Power::Clock => typed(driver.vat().turn(|turn| Ok(broker::clock(turn)))?),
-            Power::Network { to } => typed(driver.vat().turn(|turn| Ok(net::network(turn, to)))?),
-            // What it is shows when it is called; its own vat checks the interface.
-            Power::Reference { path } => (0, enliven(driver, path).await?.reference),
-        };
-        grants.push(Grant {
-            slot,
-            interface,
-            power,
-        });
-    }
-    Ok(grants)
+/// What fills the ensemble's slots, opened once for all its programs.
+pub(crate) struct Granted(BTreeMap<String, Opened>);
+
+enum Opened {
+    Directory(Dir),
+    /// Each program has a source of its own, under its path.
+    Log,
+    /// With its interface id.
+    Power(u64, Ref),
+    /// What it is shows when it is called; its own vat checks the interface.
+    Reference(Ref),
 }
 
-fn typed<R: Interface>(power: R) -> (u64, Ref) {
+impl Granted {
+    /// Opens every grant of the manifest, in its order.
+    ///
+    /// # Errors
+    /// When a directory or reference cannot be had.
+    pub(crate) async fn open(manifest: &Manifest, driver: &Driver) -> Result<Self, GrantError> {
+        let workers = Workers::start(WorkerLimits::default()).map_err(GrantError::Threads)?;
+        let files = Files::new(workers);
+        let mut slots = BTreeMap::new();
+        for grant in &manifest.grants {
+            let vat = driver.vat();
+            let opened = match &grant.power {
+                Power::Directory {
+                    path,
+                    rights,
+                    create,
+                } => Opened::Directory(directory(&files, path, *rights, *create)?),
+                Power::Log => Opened::Log,
+                Power::Clock => typed(vat.turn(|turn| Ok(broker::clock(turn)))?),
+                Power::Network { to } => typed(vat.turn(|turn| Ok(net::network(turn, to)))?),
+                Power::Reference { path } => {
+                    Opened::Reference(enliven(driver, path).await?.reference)
+                }
+            };
+            slots.insert(grant.slot.to_string(), opened);
+        }
+        Ok(Self(slots))
+    }
+
+    /// What one program gets through this route, with its interface id, or 0. `log` is the
+    /// program's own source. `None`: the ensemble's slot is not filled.
+    ///
+    /// # Errors
+    /// When less than everything is asked for of what can only be passed on whole.
+    pub(crate) fn power(
+        &self,
+        route: &Route,
+        driver: &Driver,
+        log: &LogSource,
+    ) -> Result<Option<(u64, Ref)>, GrantError> {
+        let RouteSource::Use(slot) = &route.from else {
+            return Ok(None);
+        };
+        let vat = driver.vat();
+        Ok(Some(match self.0.get(slot.as_str()) {
+            None => return Ok(None),
+            Some(Opened::Power(id, power)) => (*id, power.clone()),
+            Some(Opened::Log) => {
+                let log = match &route.tag {
+                    Some(tag) => log.tagged(tag),
+                    None => log.clone(),
+                };
+                named(vat.turn(|turn| Ok(broker::log_sink(turn, log)))?)
+            }
+            Some(Opened::Directory(dir)) => {
+                let dir = match route.rights {
+                    Some(rights) => dir.limited_to(rights_of(rights)),
+                    None => dir.clone(),
+                };
+                named(vat.turn(|turn| Ok(broker::directory(turn, dir)))?)
+            }
+            Some(Opened::Reference(reference)) => (0, facet(reference, route)?),
+        }))
+    }
+}
+
+/// A facet of what lies in another vat, as far as its interface has one.
+fn facet(reference: &Ref, route: &Route) -> Result<Ref, GrantError> {
+    let reference = match &route.tag {
+        Some(tag) => LogSinkRef::from(reference.clone()).tagged(tag).into(),
+        None => reference.clone(),
+    };
+    match route.rights {
+        None => Ok(reference),
+        Some(Rights { read: true, write }) if !write => {
+            Ok(DirectoryRef::from(reference).read_only().into())
+        }
+        Some(Rights { read: true, .. }) => Ok(reference),
+        Some(_) => Err(GrantError::NoFacet {
+            slot: route.slot.to_string(),
+        }),
+    }
+}
+
+fn named<R: Interface>(power: R) -> (u64, Ref) {
     (R::ID, power.into())
+}
+
+fn typed<R: Interface>(power: R) -> Opened {
+    Opened::Power(R::ID, power.into())
+}
+
+fn rights_of(rights: Rights) -> fs::Rights {
+    fs::Rights {
+        read: rights.read,
+        write: rights.write,
+    }
 }
 
 fn directory(files: &Files, path: &Path, rights: Rights, create: bool) -> Result<Dir, GrantError> {
@@ -80,12 +148,8 @@ fn directory(files: &Files, path: &Path, rights: Rights, create: bool) -> Result
             .create(path)
             .map_err(fail)?;
     }
-    let rights = fs::Rights {
-        read: rights.read,
-        write: rights.write,
-    };
     files
-        .ambient_dir(path, rights, FsLimits::default())
+        .ambient_dir(path, rights_of(rights), FsLimits::default())
         .map_err(fail)
 }
 
@@ -134,6 +198,21 @@ pub enum GrantError {
     Silent {
         /// The reference file.
         path: PathBuf,
+    },
+    /// A program is to have less than all of a directory that lies in another vat.
+    #[error(
+        "slot {slot}: a directory behind a reference file can be passed on whole or to be read, \
+         and not only to be written"
+    )]
+    NoFacet {
+        /// The program's slot.
+        slot: String,
+    },
+    /// A route begins at a program that is not started before its own.
+    #[error("slot {slot}: no program that starts earlier fills it")]
+    NoSibling {
+        /// The program's slot.
+        slot: String,
     },
     /// There is no randomness.
     #[error("cannot make a key")]

@@ -2,10 +2,15 @@
 //!
 //! It is a vat of its own, the only unconfined process of the ensemble. It opens what the manifest
 //! grants, listens for connections and routes each one to the vat whose key it asks for, has its
-//! program started and supervised, and offers the operator a
+//! programs started and supervised, and offers the operator a
 //! [`Supervisor`](crate::power::Supervisor) reference in `control.cap`.
+//!
+//! What one program exposes and another is granted is a raw reference: it dies with the process it
+//! leads to. The strategy `rest_for_one` starts those that hold it again, with a fresh one; sturdy
+//! refs reconnect.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -14,10 +19,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::broker::log::{Level, Log, LogLimits, LogSource};
-use super::child::{Child, ChildPlan, Surroundings};
+use super::children::{Children, Maker};
 use super::confine::{SealedProgram, Spawner};
 use super::control::Control;
-use super::grants::{self, GrantError};
+use super::grants::{GrantError, Granted};
 use super::lives::Lives;
 use super::manifest::Manifest;
 use super::places::Places;
@@ -25,13 +30,13 @@ use super::route::{ListenError, Listeners};
 use super::state::{State, StateError};
 use crate::net::driver::Driver;
 use crate::net::{Credentials, Dialing, Peers};
-use crate::power::{ChildState, SupervisorRef};
+use crate::power::{ChildState, ChildStatus, SupervisorRef};
 use crate::prelude::*;
 use crate::sturdy::{
     Address, Exposures, Identity, ReferenceFileError, RestorerRef, Seed, SturdyRef, SwissNumber,
     VatId, reference_file,
 };
-use crate::supervisor::{Event, Outcome, RestartKind};
+use crate::supervisor::{Event, Outcome};
 use crate::{Vat, VatConfig};
 
 /// How long the last answers may take to leave.
@@ -40,9 +45,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How an ensemble is to be run.
 #[derive(Debug)]
 pub struct Options {
-    /// The sealed program of the manifest.
-    pub program: SealedProgram,
-    /// Arguments for the program's `main`; they travel over the bootstrap socket.
+    /// The sealed programs of the manifest's children, in their order.
+    pub programs: Vec<SealedProgram>,
+    /// Arguments for each program's `main`; they travel over the bootstrap socket.
     pub args: Vec<String>,
     /// Where the reference files of exposed references go; `None` writes none.
     pub refs: Option<PathBuf>,
@@ -64,7 +69,7 @@ pub struct Launcher {
     notes: LogSource,
     /// Removed at the end: the log of an ensemble without state.
     temporary: Option<PathBuf>,
-    pub(super) child: Rc<Child>,
+    pub(super) children: Children,
     lives: Rc<Lives>,
     pub(super) peers: Peers,
     pub(super) restorer: RestorerRef,
@@ -92,9 +97,12 @@ impl Launcher {
         options: Options,
     ) -> Result<Rc<Self>, LaunchError> {
         let name = manifest.name.as_str().to_owned();
-        let Some(rules) = manifest.only_program().cloned() else {
-            return Err(LaunchError::SeveralPrograms);
-        };
+        if options.programs.len() != manifest.children.len() {
+            return Err(LaunchError::Programs {
+                wanted: manifest.children.len(),
+                given: options.programs.len(),
+            });
+        }
         let durable = !options.once || !manifest.exposes.is_empty();
         let state = durable
             .then(|| State::open(places, &name, &manifest.path))
@@ -105,43 +113,25 @@ impl Launcher {
         };
         let (log_dir, temporary) = log_dir(state.as_ref(), places, &name)?;
         let log = Log::open(&log_dir, LogLimits::default()).map_err(LaunchError::Log)?;
-        let source = log.source(&name);
-        // Another budget than the program's: it cannot silence what is said of it.
+        // Another budget than the programs': they cannot silence what is said of them.
         let notes = log.source(&name);
         let driver = Driver::new(Vat::new(VatConfig::new(name.clone())));
-        let powers = grants::open(&manifest, &driver, &source).await?;
+        let granted = Granted::open(&manifest, &driver).await?;
         let identity = Identity::from_seed(&seed.derive("launcher"));
         let credentials =
             Credentials::new(&identity).map_err(|e| LaunchError::Key(e.to_string()))?;
-        let exposes = rules.exposes.iter();
-        let child = Child::new(
-            driver.clone(),
-            ChildPlan {
-                name: name.clone(),
-                program: options.program.clone(),
-                require: rules.program.confinement,
-                allow_weak: options.allow_weak,
-                seed: seed.derive(&format!("child/{}", rules.path)),
-                powers,
-                args: options.args.clone(),
-                exposes: exposes
-                    .map(|e| (e.name.to_string(), e.interface.full()))
-                    .collect(),
-                ready_within: (!rules.exposes.is_empty()).then_some(rules.start_timeout),
-                echo: options.once,
-            },
-        );
-        let mut spec = rules.child_spec();
-        if options.once {
-            spec = spec.with_restart(RestartKind::Temporary);
-        }
-        let around = Surroundings {
-            spawner: Spawner::start().map_err(LaunchError::Io)?,
-            output: source,
+        let maker = Maker {
+            driver: &driver,
+            log: &log,
+            granted: &granted,
+            seed: &seed,
+            args: &options.args,
+            allow_weak: options.allow_weak,
+            once: options.once,
         };
-        let child = Rc::new(child);
-        let supervisor = manifest.supervision.supervisor_spec();
-        let lives = Lives::new(child.clone(), spec, supervisor, around, log.source(&name));
+        let (children, charges) = Children::new(&maker, &manifest, options.programs)?;
+        let spawner = Spawner::start().map_err(LaunchError::Io)?;
+        let lives = Lives::new(charges, manifest.supervision.supervisor_spec(), spawner);
         let restorer = driver
             .vat()
             .turn(|turn| Ok(RestorerRef::new(turn, Exposures::default())))?;
@@ -156,7 +146,7 @@ impl Launcher {
             log_dir,
             notes,
             temporary,
-            child,
+            children,
             lives: Rc::new(lives),
             peers,
             restorer,
@@ -183,7 +173,7 @@ impl Launcher {
         };
         let listeners = Listeners::open(&self.manifest, state).await?;
         self.addresses.replace(listeners.addresses().to_vec());
-        self.child.set_addresses(listeners.addresses());
+        self.children.set_addresses(listeners.addresses());
         let swiss = SwissNumber::exposed(&seed.derive("launcher"), "control", 0);
         let launcher = Rc::downgrade(self);
         self.driver.vat().turn(|turn| {
@@ -196,9 +186,12 @@ impl Launcher {
         self.write_reference(&state.runtime().join("control.cap"), self.peers.id(), swiss)?;
         if let Some(refs) = refs {
             for expose in &self.manifest.exposes {
-                let name = expose.name.as_str();
-                let swiss = SwissNumber::exposed(self.child.seed(), name, 0);
-                self.write_reference(&refs.join(format!("{name}.cap")), self.child.vat(), swiss)?;
+                let Some(child) = self.children.source(&expose.from) else {
+                    continue;
+                };
+                let swiss = SwissNumber::exposed(child.seed(), expose.from.expose.as_str(), 0);
+                let file = refs.join(format!("{}.cap", expose.name));
+                self.write_reference(&file, child.vat(), swiss)?;
             }
         }
         listeners.serve(self);
@@ -252,9 +245,14 @@ impl Launcher {
         self.driver.flushed(TICK).await;
     }
 
-    /// A reference that the program exposes, while it runs.
+    /// A reference that the ensemble exposes, while the program whose it is runs. It dies with the
+    /// process that it leads to.
     pub fn exposed(&self, name: &str) -> Option<Ref> {
-        self.child.exposed(name)
+        let mut exposes = self.manifest.exposes.iter();
+        let source = &exposes.find(|expose| expose.name.as_str() == name)?.from;
+        self.children
+            .source(source)?
+            .exposed(source.expose.as_str())
     }
 
     /// Where the launcher listens.
@@ -262,38 +260,45 @@ impl Launcher {
         self.addresses.borrow().clone()
     }
 
-    /// What the operator sees of the child now.
-    pub fn child_status(&self) -> crate::power::ChildStatus {
-        self.child.status()
+    /// What the operator sees of the children now, in start order.
+    pub fn children(&self) -> Vec<ChildStatus> {
+        self.children.status()
     }
 
-    /// The exit code of the child's last life (128 + signal if a signal ended it).
+    /// The exit code of the last life of the first child (128 + signal if a signal ended it): of the
+    /// only one, where there is one.
     pub fn exit_code(&self) -> Option<i32> {
-        self.child.exit_code()
+        self.children.exit_code()
     }
 
-    /// Waits until the child is ready, or will never be; says which.
+    /// Waits until every child is ready, or will never be. `GaveUp`: the supervisor gave one up;
+    /// `Running`: it did not, and at least one is ready; `Ended`: none is.
     pub async fn ready(&self) -> ChildState {
-        let settled = |state: &ChildState| {
-            matches!(
-                state,
-                ChildState::Running | ChildState::Ended | ChildState::GaveUp
-            )
-        };
-        match self.child.watch_state().wait_for(settled).await {
-            Ok(state) => *state,
-            Err(_) => ChildState::Ended,
+        let mut known = BTreeSet::new();
+        while let Some(child) = self.next_settled(&known).await {
+            known.insert(child.path);
         }
+        self.children.state()
     }
 
-    /// Begins an ordered stop: the child is asked, and killed after its grace.
+    /// Waits for a child that is ready, or will never be, and whose path is not among `known`. When
+    /// there is no other, waits until all of them are at the same time, and gives `None`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn next_settled(&self, known: &BTreeSet<String>) -> Option<ChildStatus> {
+        self.children.next_settled(known).await
+    }
+
+    /// Begins an ordered stop: the children are asked in reverse order, one at a time, and each is
+    /// killed after its grace.
     pub fn stop(&self) {
         self.stopping.set(true);
         self.asked.notify_waiters();
         self.lives.tell(Event::Stop);
     }
 
-    /// Ends the child now.
+    /// Ends all children now.
     pub fn kill(&self) {
         self.stopping.set(true);
         self.asked.notify_waiters();
@@ -324,7 +329,8 @@ impl Launcher {
         self.lives.ended().await
     }
 
-    /// Runs the ensemble to its end: starts the child, restarts it, stops it when asked.
+    /// Runs the ensemble to its end: starts the children, restarts them, stops them when asked. It
+    /// ends by itself when no child is left that runs or will run.
     ///
     /// A supervisor that gave up stays, with the child's state `gave_up`, until it is stopped: the
     /// caller decides by the outcome.
@@ -390,9 +396,14 @@ fn log_dir(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {
-    /// The manifest has `[children]`.
-    #[error("several programs in one manifest are not started by this version")]
-    SeveralPrograms,
+    /// There is not one program for each child.
+    #[error("the manifest has {wanted} programs, and {given} were given")]
+    Programs {
+        /// How many children the manifest has.
+        wanted: usize,
+        /// How many programs were given.
+        given: usize,
+    },
     /// Its state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),

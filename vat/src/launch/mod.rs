@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod build;
 mod child;
+mod children;
 pub mod confine;
 mod control;
 mod grants;
@@ -12,6 +13,7 @@ mod lives;
 pub mod manifest;
 mod output;
 pub mod places;
+mod powers;
 mod route;
 pub mod state;
 

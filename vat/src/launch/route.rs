@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::incoming::Incoming;
 use super::launcher::Launcher;
-use super::manifest::Manifest;
+use super::manifest::{ChildSource, Manifest};
 use super::state::{State, StateError};
 use crate::net::{Listener, Socket, Stream, client_hello};
 use crate::sturdy::{Address, UnixPath};
@@ -28,7 +28,7 @@ pub(crate) struct Listeners {
     /// confined: it answers on the Unix socket only, and nobody on the network meets it.
     shared: Vec<(Listener, Reach)>,
     /// For one exposed reference each, without encryption, for local programs of the same user.
-    plain: Vec<(String, Listener)>,
+    plain: Vec<(ChildSource, Listener)>,
     addresses: Vec<Address>,
 }
 
@@ -51,7 +51,7 @@ impl Listeners {
             let Some(socket) = &expose.socket else {
                 continue;
             };
-            plain.push((expose.name.to_string(), bind_unix(socket)?));
+            plain.push((expose.from.clone(), bind_unix(socket)?));
         }
         Ok(Self {
             shared,
@@ -72,13 +72,17 @@ impl Listeners {
                 tokio::task::spawn_local(route(launcher, socket, reach));
             });
         }
-        for (name, listener) in self.plain {
+        for (source, listener) in self.plain {
             spawn_accepting(listener, launcher, move |launcher, socket| {
+                let Some(child) = launcher.children.source(&source) else {
+                    return;
+                };
+                let name = source.expose.to_string();
                 let incoming = socket
                     .check_same_user()
-                    .and_then(|()| Incoming::new(socket, Vec::new(), Some(name.clone())));
+                    .and_then(|()| Incoming::new(socket, Vec::new(), Some(name)));
                 match incoming {
-                    Ok(incoming) => launcher.child.accept(incoming),
+                    Ok(incoming) => child.accept(incoming),
                     Err(error) => tracing::debug!(err = %error, "a local caller was refused"),
                 }
             });
@@ -124,10 +128,10 @@ async fn route(launcher: Rc<Launcher>, mut socket: Socket, reach: Reach) {
             return;
         }
     };
-    if hello.vat == launcher.child.vat() {
+    if let Some(child) = launcher.children.with_vat(hello.vat) {
         // If the runtime cannot let go of it, there is nobody to tell.
         if let Ok(incoming) = Incoming::new(socket, hello.bytes, None) {
-            launcher.child.accept(incoming);
+            child.accept(incoming);
         }
     } else if reach == Reach::Launcher && hello.vat == launcher.peers.id() {
         accept_own(&launcher, socket, hello.bytes).await;

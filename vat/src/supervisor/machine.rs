@@ -149,6 +149,22 @@ impl Supervision {
             && !self.children.values().any(waits)
     }
 
+    /// Whether it was stopped, or gave up, and waits for its children to end, or has ended.
+    pub fn is_stopping(&self) -> bool {
+        match self.phase {
+            Phase::Fresh | Phase::Initial(_) | Phase::Up => false,
+            Phase::Stopping(_) | Phase::Killing(_) | Phase::Finished(_) => true,
+        }
+    }
+
+    /// Whether this child is among those that are restarted because of another: it is stopped only
+    /// to be started again.
+    pub fn will_restart(&self, id: ChildId) -> bool {
+        self.group
+            .as_ref()
+            .is_some_and(|group| group.due_of(id).is_some())
+    }
+
     /// Restarts within the period that ends now: what counts against the intensity.
     pub fn recent_restarts(&self) -> usize {
         self.window.count(self.spec.intensity, self.now)

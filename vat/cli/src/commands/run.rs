@@ -8,6 +8,7 @@ use vat::supervisor::Outcome;
 use crate::command_error::{CommandError, Kind};
 use crate::environment::Environment;
 use crate::records::{self, Line};
+use crate::reference;
 use crate::runtime::block_on;
 use crate::session::{self, Plan, Session};
 use crate::ui::Ui;
@@ -37,6 +38,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, environment: &Environment, ui: &mut Ui) -> Result<(), CommandError> {
     let manifest = session::manifest(Some(&args.manifest), environment, ui)?;
+    if manifest.only_program().is_none() {
+        let several = format!(
+            "{} has [children]: `vat run` runs the one [program] of a manifest",
+            manifest.name
+        );
+        let up = format!("vat up {}", reference::shell_word(&args.manifest));
+        return Err(CommandError::new(Kind::Usage, several).hint(up));
+    }
     let plan = Plan {
         manifest,
         args: args.arguments.clone(),

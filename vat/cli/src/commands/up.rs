@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use vat::dynamic::Types;
 use vat::power::{ChildStatus, LogRecord};
 use vat::schema::describe;
@@ -24,7 +24,7 @@ use crate::{example, reference};
 /// Start what a manifest describes, confined and supervised
 ///
 /// Writes a reference file for each reference that the manifest exposes (guestbook.cap), waits
-/// until the program is ready, and prints what to type next. In the foreground it shows the log;
+/// until every program is ready, and prints what to type next. In the foreground it shows the log;
 /// Ctrl-C stops in order, a second Ctrl-C at once. With -d it goes on in the background; `vat down`
 /// stops it.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// The manifest; without it, the only *.vat.toml in this directory
     manifest: Option<PathBuf>,
 
-    /// Go into the background as soon as the program is ready
+    /// Go into the background as soon as every program is ready
     #[arg(short, long)]
     detach: bool,
 
@@ -152,12 +152,11 @@ async fn over(session: &mut Session, outcome: &Outcome, ui: &mut Ui) -> Result<(
             ui.note(&format!("{name} is stopped"));
             Ok(())
         }
-        // A program that is not to be started again has come to its end.
+        // Programs that are not to be started again have come to their end.
         Outcome::Stopped => {
-            ui.note(&format!(
-                "{name} {}",
-                session.launcher.child_status().last_exit
-            ));
+            for child in session.launcher.children() {
+                ui.note(&format!("{} {}", child.path, child.last_exit));
+            }
             Ok(())
         }
         _ => Err(session.failure(outcome, ui).await),
@@ -167,7 +166,7 @@ async fn over(session: &mut Session, outcome: &Outcome, ui: &mut Ui) -> Result<(
 /// Says what is up and what to type next.
 async fn announce(session: &Session, ui: &mut Ui) -> Result<(), CommandError> {
     let launcher = &session.launcher;
-    let child = launcher.child_status();
+    let children = launcher.children();
     let listens: Vec<String> = launcher
         .addresses()
         .iter()
@@ -182,7 +181,12 @@ async fn announce(session: &Session, ui: &mut Ui) -> Result<(), CommandError> {
     let data = json!({
         "name": launcher.name(),
         "pid": std::process::id(),
-        "child": super::ps::json_of_child(&child),
+        // The only one; `children` are all of them.
+        "child": match children.as_slice() {
+            [child] => super::ps::json_of_child(child),
+            _ => Json::Null,
+        },
+        "children": children.iter().map(super::ps::json_of_child).collect::<Json>(),
         "listens": listens,
         "references": files,
         "next": next,
@@ -190,7 +194,7 @@ async fn announce(session: &Session, ui: &mut Ui) -> Result<(), CommandError> {
     ui.answer(
         "up",
         &data,
-        &text(launcher.name(), &child, &listens, &files),
+        &text(launcher.name(), &children, &listens, &files),
     )?;
     for line in &next {
         ui.hint("next", line);
@@ -198,11 +202,14 @@ async fn announce(session: &Session, ui: &mut Ui) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn text(name: &str, child: &ChildStatus, listens: &[String], files: &[PathBuf]) -> String {
-    let mut text = format!(
-        "{name} is up: process {}, confined at level {}\n",
-        child.pid, child.confinement
-    );
+fn text(name: &str, children: &[ChildStatus], listens: &[String], files: &[PathBuf]) -> String {
+    let mut text = match children {
+        [child] => format!(
+            "{name} is up: process {}, confined at level {}\n",
+            child.pid, child.confinement
+        ),
+        several => format!("{name} is up: {} programs\n", several.len()),
+    };
     // Writing into a String cannot fail.
     for file in files {
         let _ = writeln!(text, "  reference  {}", file.display());

@@ -95,6 +95,15 @@ impl Dir {
         }
     }
 
+    /// The same directory with those of its rights that are also among these.
+    #[must_use]
+    pub fn limited_to(&self, rights: Rights) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            rights: self.rights.and(rights),
+        }
+    }
+
     /// Opens a file that is there, with this directory's rights. If the host lets the launcher only
     /// read it, the file has no right to append.
     ///

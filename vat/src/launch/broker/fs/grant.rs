@@ -42,6 +42,15 @@ impl Rights {
         }
     }
 
+    /// What both allow.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            read: self.read && other.read,
+            write: self.write && other.write,
+        }
+    }
+
     /// Without writing.
     #[must_use]
     pub fn read_only(self) -> Self {
