@@ -4,67 +4,145 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::children::{ChildDraft, ChildExposeDraft};
 use super::diagnostic::Findings;
-use super::document::{CargoKind, Draft, ExposeDraft, SourceDraft, UseDraft};
+use super::document::{Draft, ExposeDraft};
 use super::files::{self, Fence};
-use super::grant::{GrantDraft, PowerDraft};
-use super::table::{At, closest};
+use super::table::At;
+use super::wiring::{self, Sources, Wired};
 use super::{
-    Builtin, CargoTarget, ChildExpose, ChildRules, ChildSource, Code, Expose, Grant, InterfaceName,
-    Manifest, Power, Program, Rights, Route, RouteSource, Source, SupervisionRules, TargetKind,
-    Use, VatName,
+    ChildExpose, ChildRules, ChildSource, Code, Expose, Grant, InterfaceName, Manifest, Program,
+    Route, RouteSource, SupervisionRules, Use, VatName, granted, program, slots,
 };
-use crate::launch::build::package_folder;
 use crate::launch::places::Places;
-use crate::net::Destination;
-
-const READ_ONLY: Rights = Rights {
-    read: true,
-    write: false,
-};
 
 /// Checks everything that can be known before starting. `path` is the manifest's, absolute.
 pub(super) fn check(
-    mut draft: Draft,
+    draft: &Draft,
     path: &Path,
     places: &Places,
     findings: &mut Findings,
 ) -> Option<Manifest> {
     let folder = path.parent().unwrap_or_else(|| Path::new("/")).to_owned();
-    let uses = check_uses(&draft.uses, findings);
-    let source = draft
-        .source
-        .take()
-        .and_then(|source| check_source(source, &folder, findings));
-    let exposes = check_exposes(&draft.exposes, &folder, findings);
+    let uses: Vec<_> = draft
+        .uses
+        .iter()
+        .filter_map(|slot| slots::check(slot, findings))
+        .collect();
+    let only = draft
+        .program
+        .as_ref()
+        .and_then(|program| program::check(program, &folder, findings));
+    let children = draft.children.as_deref().unwrap_or_default();
+    let programs: Vec<_> = children
+        .iter()
+        .map(|child| program::check(&child.program, &folder, findings))
+        .collect();
+    let sockets = check_sockets(&draft.exposes, &folder, findings);
     let listen = check_listen(&draft.listen, findings);
-    report_unfilled(&draft.uses, &draft.grants, findings);
-    let mut fence = Fence::new(path, &folder, source.as_ref(), places);
-    for grant in &draft.grants {
-        fence.add_reference(grant);
-    }
-    let grants = check_grants(&draft, &folder, &fence, findings);
-    report_own_sockets(&draft, &exposes, places, findings);
-    let name = draft.name?;
-    let program = Program {
-        source: source?,
-        confinement: draft.confinement,
+    granted::report_unfilled(&draft.uses, &draft.grants, findings);
+    let fence = fence(draft, only.as_ref(), &programs, (path, &folder), places);
+    let grants = granted::check(draft, &folder, &fence, findings);
+    let own: Vec<_> = sockets.iter().flatten().cloned().collect();
+    granted::report_own_sockets(draft, &own, places, findings);
+    let sources = Sources {
+        uses: &draft.uses,
+        grants: &draft.grants,
+        children,
     };
-    let child = only_child(&name, program, &uses, &exposes, &grants, draft.supervision);
+    let wired = wire(&sources, draft.children.is_some(), findings);
+    let name = draft.name.clone()?;
+    let exposes = check_exposes(draft, &sources, sockets, findings);
+    let children = match only {
+        Some(program) => vec![only_child(
+            &name,
+            program,
+            &uses,
+            &exposes,
+            &grants,
+            draft.supervision,
+        )],
+        None => {
+            let parts = children.iter().zip(programs).zip(wired);
+            let rules = parts.map(|((child, program), wired)| {
+                child_rules(&name, child, program?, wired, draft.supervision)
+            });
+            rules.collect::<Option<_>>()?
+        }
+    };
     Some(Manifest {
         path: path.to_owned(),
         folder,
-        summary: draft.summary,
+        name,
+        summary: draft.summary.clone(),
         uses,
-        exposes: exposes
-            .into_iter()
-            .map(|expose| expose.of_child(&name))
-            .collect(),
+        exposes,
         listen,
         grants,
-        children: vec![child],
+        children,
         supervision: draft.supervision,
+    })
+}
+
+fn fence(
+    draft: &Draft,
+    only: Option<&Program>,
+    programs: &[Option<Program>],
+    (path, folder): (&Path, &Path),
+    places: &Places,
+) -> Fence {
+    let mut fence = Fence::new(path, folder, places);
+    if let Some(program) = only {
+        fence.add_program(&program.source, None);
+    }
+    let children = draft.children.iter().flatten();
+    for (child, program) in children.zip(programs) {
+        if let Some(program) = program {
+            fence.add_program(&program.source, Some(&child.key.value));
+        }
+    }
+    for grant in &draft.grants {
+        fence.add_reference(grant);
+    }
+    fence
+}
+
+/// What each child is given, in start order.
+fn wire<'d>(sources: &Sources<'d>, several: bool, findings: &mut Findings) -> Vec<Wired<'d>> {
+    if !several {
+        return Vec::new();
+    }
+    let wired: Vec<_> = (0..sources.children.len())
+        .map(|place| sources.wire(place, findings))
+        .collect();
+    wiring::report_across(sources, &wired, findings);
+    wired
+}
+
+fn child_rules(
+    ensemble: &VatName,
+    draft: &ChildDraft,
+    program: Program,
+    wired: Wired<'_>,
+    rules: SupervisionRules,
+) -> Option<ChildRules> {
+    let name = draft.name.clone()?;
+    let exposed = |expose: &ChildExposeDraft| {
+        Some(ChildExpose {
+            name: expose.name.value.clone(),
+            interface: expose.interface.as_ref()?.value.clone(),
+        })
+    };
+    Some(ChildRules {
+        path: format!("{ensemble}/{name}"),
         name,
+        program,
+        uses: wired.uses,
+        exposes: draft.exposes.iter().filter_map(exposed).collect(),
+        routes: wired.routes,
+        restart: draft.restart.unwrap_or(rules.restart),
+        start_timeout: draft.start_timeout.unwrap_or(rules.start_timeout),
+        stop_grace: draft.stop_grace.unwrap_or(rules.stop_grace),
     })
 }
 
@@ -73,7 +151,7 @@ fn only_child(
     name: &VatName,
     program: Program,
     uses: &[Use],
-    exposes: &[CheckedExpose],
+    exposes: &[Expose],
     grants: &[Grant],
     rules: SupervisionRules,
 ) -> ChildRules {
@@ -83,12 +161,16 @@ fn only_child(
         tag: None,
         rights: None,
     };
+    let exposed = |expose: &Expose| ChildExpose {
+        name: expose.name.clone(),
+        interface: expose.interface.clone(),
+    };
     ChildRules {
         name: name.clone(),
         path: name.to_string(),
         program,
         uses: uses.to_vec(),
-        exposes: exposes.iter().map(|e| e.exposed.clone()).collect(),
+        exposes: exposes.iter().map(exposed).collect(),
         routes: grants.iter().map(route).collect(),
         restart: rules.restart,
         start_timeout: rules.start_timeout,
@@ -96,132 +178,107 @@ fn only_child(
     }
 }
 
-/// An exposed reference, before it is said which child's it is.
-struct CheckedExpose {
-    exposed: ChildExpose,
-    socket: Option<PathBuf>,
-}
-
-impl CheckedExpose {
-    fn of_child(self, child: &VatName) -> Expose {
-        let ChildExpose { name, interface } = self.exposed;
-        Expose {
-            from: ChildSource {
-                child: child.clone(),
-                expose: name.clone(),
-            },
-            name,
-            interface,
-            socket: self.socket,
-        }
-    }
-}
-
-fn check_uses(drafts: &[UseDraft], findings: &mut Findings) -> Vec<Use> {
-    drafts
-        .iter()
-        .filter_map(|draft| check_use(draft, findings))
-        .collect()
-}
-
-fn check_use(draft: &UseDraft, findings: &mut Findings) -> Option<Use> {
-    let interface = draft.interface.as_ref()?;
-    let has_rights = has_rights(&interface.value);
-    if let (Some(rights), false) = (&draft.rights, has_rights) {
-        findings
-            .error(
-                Code::NoRightsHere,
-                format!("a {} has no rights to choose", interface.value),
-            )
-            .label(&rights.span, "does not apply")
-            .label(&interface.span, "only Directory and File have rights");
-    }
-    let declared = draft
-        .rights
-        .as_ref()
-        .map_or(READ_ONLY, |rights| rights.value);
-    Some(Use {
-        name: draft.name.value.clone(),
-        interface: interface.value.clone(),
-        rights: has_rights.then_some(declared),
-        optional: draft.optional,
-    })
-}
-
-fn has_rights(interface: &InterfaceName) -> bool {
-    matches!(
-        interface.builtin(),
-        Some(Builtin::Directory | Builtin::File)
-    )
-}
-
-fn check_source(source: SourceDraft, folder: &Path, findings: &mut Findings) -> Option<Source> {
-    match source {
-        SourceDraft::Exec(path) => {
-            let program = files::resolve(folder, &path, findings)?;
-            files::check_program(&program, &path.span, findings);
-            Some(Source::Exec(program))
-        }
-        SourceDraft::Cargo {
-            folder: written,
-            package,
-            kind,
-            target,
-            span,
-        } => {
-            let folder = match written {
-                Some(written) => files::resolve(folder, &written, findings)?,
-                None => folder.to_owned(),
-            };
-            if package_folder(&folder).is_none() {
-                findings
-                    .error(Code::NoCargoPackage, "there is no Cargo.toml here or above")
-                    .label(&span, "nothing to build it from");
-            }
-            let target = match kind {
-                CargoKind::Bin => TargetKind::Bin(target.value),
-                CargoKind::Example => TargetKind::Example(target.value),
-            };
-            Some(Source::Cargo(CargoTarget {
-                folder,
-                package: package.value,
-                target,
-            }))
-        }
-    }
-}
-
-fn check_exposes(
+/// The sockets of exposed references: one or none for each.
+fn check_sockets(
     drafts: &[ExposeDraft],
     folder: &Path,
     findings: &mut Findings,
-) -> Vec<CheckedExpose> {
+) -> Vec<Option<PathBuf>> {
     let mut sockets = BTreeMap::new();
+    let mut check = |draft: &ExposeDraft| {
+        let written = draft.socket.clone()?;
+        let path = files::resolve(folder, &written, findings)?;
+        files::check_socket(&path, &written.span, findings);
+        let span = written.span.clone();
+        if let Some(first) = sockets.insert(path.clone(), span) {
+            findings
+                .error(Code::Duplicate, "two references cannot share one socket")
+                .label(&written.span, "the same socket again")
+                .label(&first, "given here first");
+        }
+        Some(path)
+    };
+    drafts.iter().map(&mut check).collect()
+}
+
+fn check_exposes(
+    draft: &Draft,
+    sources: &Sources<'_>,
+    sockets: Vec<Option<PathBuf>>,
+    findings: &mut Findings,
+) -> Vec<Expose> {
     let mut exposes = Vec::new();
-    for draft in drafts {
-        let socket = draft.socket.as_ref().and_then(|written| {
-            let path = files::resolve(folder, written, findings)?;
-            files::check_socket(&path, &written.span, findings);
-            if let Some(first) = sockets.insert(path.clone(), written) {
-                findings
-                    .error(Code::Duplicate, "two references cannot share one socket")
-                    .label(&written.span, "the same socket again")
-                    .label(&first.span, "given here first");
-            }
-            Some(path)
-        });
-        let Some(interface) = &draft.interface else {
-            continue;
+    for (expose, socket) in draft.exposes.iter().zip(sockets) {
+        let found = if draft.children.is_some() {
+            expose_of_child(expose, sources, findings)
+        } else {
+            expose_of_program(expose, draft)
         };
-        exposes.push(CheckedExpose {
-            exposed: ChildExpose {
-                name: draft.name.value.clone(),
-                interface: interface.value.clone(),
-            },
-            socket,
-        });
+        if let Some((interface, from)) = found {
+            exposes.push(Expose {
+                name: expose.name.value.clone(),
+                interface,
+                socket,
+                from,
+            });
+        }
     }
     exposes
+}
+
+fn expose_of_program(expose: &ExposeDraft, draft: &Draft) -> Option<(InterfaceName, ChildSource)> {
+    let from = ChildSource {
+        child: draft.name.clone()?,
+        expose: expose.name.value.clone(),
+    };
+    Some((expose.interface.as_ref()?.value.clone(), from))
+}
+
+/// What a child exposes is the ensemble's too, with the same interface.
+fn expose_of_child(
+    expose: &ExposeDraft,
+    sources: &Sources<'_>,
+    findings: &mut Findings,
+) -> Option<(InterfaceName, ChildSource)> {
+    let from = expose.from.as_ref()?;
+    let RouteSource::Child {
+        child,
+        expose: name,
+    } = &from.value
+    else {
+        findings
+            .error(
+                Code::BadRoute,
+                "an ensemble gives back only what its children expose",
+            )
+            .label(&from.span, "a slot is what the ensemble is given")
+            .help("write \"children.<child>.<name>\"");
+        return None;
+    };
+    let (_, exposed) = sources.find_expose(child.as_str(), name, from, findings)?;
+    let interface = exposed.interface.as_ref()?;
+    if let Some(written) = expose
+        .interface
+        .as_ref()
+        .filter(|written| written.value != interface.value)
+    {
+        findings
+            .error(
+                Code::TypeMismatch,
+                format!(
+                    "`{child}` exposes a {}, not a {}",
+                    interface.value, written.value
+                ),
+            )
+            .label(&written.span, "another type than the child's")
+            .label(&interface.span, "what the child exposes")
+            .help("leave `type` out: it is the child's");
+    }
+    let source = ChildSource {
+        child: child.clone(),
+        expose: name.clone(),
+    };
+    Some((interface.value.clone(), source))
 }
 
 fn check_listen(drafts: &[At<SocketAddr>], findings: &mut Findings) -> Vec<SocketAddr> {
@@ -250,261 +307,4 @@ fn check_listen(drafts: &[At<SocketAddr>], findings: &mut Findings) -> Vec<Socke
         }
     }
     drafts.iter().map(|draft| draft.value).collect()
-}
-
-fn report_unfilled(uses: &[UseDraft], grants: &[GrantDraft], findings: &mut Findings) {
-    for slot in uses.iter().filter(|slot| !slot.optional) {
-        let name = slot.name.value.as_str();
-        if grants.iter().any(|grant| grant.slot.value == name) {
-            continue;
-        }
-        let finding = findings.error(Code::Unfilled, format!("nobody fills the slot `{name}`"));
-        finding.label(&slot.name.span, "declared here, and not optional");
-        if let Some(interface) = &slot.interface {
-            finding.help(format!(
-                "write into [run.grants]: {}",
-                example(name, &interface.value)
-            ));
-        }
-    }
-}
-
-/// A grant that would fill a slot of this interface.
-fn example(slot: &str, interface: &InterfaceName) -> String {
-    match interface.builtin() {
-        Some(Builtin::Directory) => format!("{slot} = {{ dir = \"./{slot}\", create = true }}"),
-        Some(Builtin::LogSink) => format!("{slot} = \"launcher.log\""),
-        Some(Builtin::Clock) => format!("{slot} = \"clock\""),
-        Some(Builtin::Network) => format!("{slot} = {{ network = [\"any\"] }}"),
-        Some(Builtin::File) | None => format!("{slot} = {{ ref = \"{slot}.cap\" }}"),
-    }
-}
-
-fn check_grants(
-    draft: &Draft,
-    folder: &Path,
-    fence: &Fence,
-    findings: &mut Findings,
-) -> Vec<Grant> {
-    let mut grants = Vec::new();
-    let mut writers: Vec<(PathBuf, &GrantDraft)> = Vec::new();
-    for written in &draft.grants {
-        let slot = find_slot(&draft.uses, written, findings);
-        let Some(power) = &written.power else {
-            continue;
-        };
-        if let Some(interface) = slot.and_then(|slot| slot.interface.as_ref()) {
-            report_mismatch(interface, power, findings);
-        }
-        let rights = rights_of(slot, power, findings);
-        let Some(power) = check_power(power, rights, folder, fence, findings) else {
-            continue;
-        };
-        if let Power::Directory { path, rights, .. } = &power
-            && rights.write
-        {
-            let path = files::canonical(path);
-            report_two_writers(&path, written, &writers, findings);
-            writers.push((path, written));
-        }
-        if let Some(slot) = slot {
-            grants.push(Grant {
-                slot: slot.name.value.clone(),
-                power,
-            });
-        }
-    }
-    grants
-}
-
-fn find_slot<'u>(
-    uses: &'u [UseDraft],
-    grant: &GrantDraft,
-    findings: &mut Findings,
-) -> Option<&'u UseDraft> {
-    let name = grant.slot.value.as_str();
-    let slot = uses.iter().find(|slot| slot.name.value.as_str() == name);
-    if slot.is_none() {
-        let finding = findings.error(Code::Unused, format!("there is no slot `{name}` to fill"));
-        finding.label(&grant.slot.span, "not declared in [use]");
-        match closest(name, uses.iter().map(|slot| slot.name.value.as_str())) {
-            Some(meant) => finding.help(format!("did you mean `{meant}`?")),
-            None => finding.help(format!("declare [use.{name}], or remove the grant")),
-        };
-    }
-    slot
-}
-
-fn report_mismatch(interface: &At<InterfaceName>, power: &At<PowerDraft>, findings: &mut Findings) {
-    let given = match &power.value {
-        PowerDraft::Directory { .. } => Builtin::Directory,
-        PowerDraft::Log => Builtin::LogSink,
-        PowerDraft::Clock => Builtin::Clock,
-        PowerDraft::Network { .. } => Builtin::Network,
-        PowerDraft::Reference { .. } => return,
-    };
-    let wanted = &interface.value;
-    if wanted.builtin() == Some(given) {
-        return;
-    }
-    let given = given.trait_name();
-    findings
-        .error(
-            Code::TypeMismatch,
-            format!("a {given} cannot fill a slot of type {wanted}"),
-        )
-        .label(&power.span, format!("this is a {given}"))
-        .label(&interface.span, format!("the slot takes a {wanted}"));
-}
-
-/// The rights that a directory is granted with: the slot's, as both have to agree.
-fn rights_of(slot: Option<&UseDraft>, power: &At<PowerDraft>, findings: &mut Findings) -> Rights {
-    let PowerDraft::Directory {
-        rights: granted, ..
-    } = &power.value
-    else {
-        return READ_ONLY;
-    };
-    let declared = slot.and_then(|slot| slot.rights.as_ref());
-    let wanted = declared.map_or(READ_ONLY, |at| at.value);
-    let Some(granted) = granted else {
-        return wanted;
-    };
-    let is_directory = slot
-        .and_then(|slot| slot.interface.as_ref())
-        .is_some_and(|interface| has_rights(&interface.value));
-    if !is_directory {
-        return granted.value;
-    }
-    let given = granted.value;
-    let broader = (given.read && !wanted.read) || (given.write && !wanted.write);
-    let narrower = (wanted.read && !given.read) || (wanted.write && !given.write);
-    let (code, message, label) = if broader {
-        (
-            Code::TooBroad,
-            "the grant allows more than the program asks for",
-            "more than is asked for",
-        )
-    } else if narrower {
-        (
-            Code::TooNarrow,
-            "the grant allows less than the program needs",
-            "less than is needed",
-        )
-    } else {
-        return given;
-    };
-    let finding = findings.error(code, message);
-    finding.label(&granted.span, label);
-    if let Some(declared) = declared {
-        finding.label(&declared.span, "what the program asks for");
-    } else if let Some(slot) = slot {
-        finding.label(&slot.name.span, "asks for \"read\", as it has no `rights`");
-    }
-    finding.help("leave `rights` out of the grant to give exactly what the slot declares");
-    given
-}
-
-fn check_power(
-    power: &At<PowerDraft>,
-    rights: Rights,
-    folder: &Path,
-    fence: &Fence,
-    findings: &mut Findings,
-) -> Option<Power> {
-    match &power.value {
-        PowerDraft::Log => Some(Power::Log),
-        PowerDraft::Clock => Some(Power::Clock),
-        PowerDraft::Network { to } => Some(Power::Network {
-            to: to.iter().map(|at| at.value.clone()).collect(),
-        }),
-        PowerDraft::Directory {
-            path: written,
-            create,
-            ..
-        } => {
-            let path = files::resolve(folder, written, findings)?;
-            files::check_directory(&path, rights, *create, &written.span, findings);
-            fence.check(&path, rights, &written.span, findings);
-            Some(Power::Directory {
-                path,
-                rights,
-                create: *create,
-            })
-        }
-        PowerDraft::Reference { path: written } => {
-            let path = files::resolve(folder, written, findings)?;
-            files::check_reference(&path, &written.span, findings);
-            Some(Power::Reference { path })
-        }
-    }
-}
-
-/// Sockets of the ensemble itself: the launcher's, and those of exposed references.
-fn report_own_sockets(
-    draft: &Draft,
-    exposes: &[CheckedExpose],
-    places: &Places,
-    findings: &mut Findings,
-) {
-    let of_launcher = draft
-        .name
-        .as_ref()
-        .map(|name| places.runtime(name.as_str()));
-    let of_launcher = of_launcher.map(|folder| files::canonical(&folder));
-    let exposed: Vec<_> = exposes
-        .iter()
-        .filter_map(|expose| expose.socket.as_deref())
-        .map(files::canonical)
-        .collect();
-    for at in draft.grants.iter().flat_map(destinations) {
-        let Destination::Unix(path) = &at.value else {
-            continue;
-        };
-        let path = files::canonical(path.as_path());
-        let is_own = of_launcher
-            .as_ref()
-            .is_some_and(|own| path.starts_with(own));
-        if is_own || exposed.contains(&path) {
-            findings
-                .error(Code::OwnSocket, "the grant leads back to its own launcher")
-                .label(&at.span, "a socket of this ensemble");
-        }
-    }
-}
-
-fn destinations(grant: &GrantDraft) -> &[At<Destination>] {
-    match grant.power.as_ref().map(|at| &at.value) {
-        Some(PowerDraft::Network { to }) => to,
-        _ => &[],
-    }
-}
-
-fn report_two_writers(
-    path: &Path,
-    grant: &GrantDraft,
-    writers: &[(PathBuf, &GrantDraft)],
-    findings: &mut Findings,
-) {
-    let overlap = writers
-        .iter()
-        .find(|(other, _)| path.starts_with(other) || other.starts_with(path));
-    let Some((_, other)) = overlap else { return };
-    let span = |grant: &GrantDraft| {
-        grant
-            .power
-            .as_ref()
-            .map_or(0..0, |power| power.span.clone())
-    };
-    findings
-        .error(
-            Code::TwoWriters,
-            format!(
-                "`{}` and `{}` may both write to the same directory",
-                other.slot.value, grant.slot.value
-            ),
-        )
-        .label(&span(grant), "writes here too")
-        .label(&span(other), "writes here")
-        .help("grant separate directories, or \"write\" to one slot only");
 }

@@ -71,8 +71,9 @@ grants could hand out more than was meant.";
     /// A key or table that must be there is missing.
     MissingKey = 102, "something is missing",
 "A table lacks a key that it must have. Every manifest has [vat] with a name,
-and [program] with `exec` or `cargo`. Every slot and every exposed reference
-has a `type`.
+and [program] or [children.<name>] with `exec` or `cargo`. Every slot has a
+`type`, and so has every reference that a program exposes; what an ensemble of
+several children exposes says with `from` which child's it is.
 
     manifest = 1
     [vat]
@@ -103,14 +104,18 @@ instead of text, text instead of a list.
 It is refused rather than ignored: starting half of what a manifest says would
 be worse than starting nothing.
 
-This version reads manifests of one program. Remove the table or key, or use a
-newer version.";
+This version reads manifests of one program or of several children. Remove the
+table or key, or use a newer version.";
     /// Two things that exclude each other, or one that means nothing.
     Contradiction = 106, "contradiction",
 "Two keys exclude each other, or a value allows nothing at all. A program is
 named either by `exec` (a file) or by `cargo` (a target that vat builds); a
 Cargo target is either a `bin` or an `example`; a grant is a `dir`, a `ref` or a
-`network`; a list of rights names at least one right.";
+`network`; a list of rights names at least one right.
+
+What runs is one [program] or several [children]. With one program, an exposed
+reference needs no `from`, and the strategies \"one_for_all\" and
+\"rest_for_one\" mean nothing.";
     /// A number or duration outside of what is allowed.
     OutOfRange = 107, "value out of range",
 "A number or a duration is outside of what is allowed for its key. The message
@@ -119,9 +124,15 @@ says the limits.
 For the restarts of a supervisor: `factor` is at least 1, `jitter` lies
 between 0 and 1, `within` is longer than nothing, and `initial` is not longer
 than `max`.";
+    /// More of something than is possible.
+    TooMany = 108, "too many children",
+"One manifest describes at most 256 children. An ensemble of more is hard to
+look at, and one supervisor with one restart intensity would treat them all
+alike. Make several ensembles, each with a manifest of its own; what one
+exposes is granted to another by its reference file.";
     /// A name with characters it may not have.
     BadName = 201, "malformed name",
-"Names of ensembles become names of folders: lower-case letters, digits, `-`
+"Names of ensembles and children become names of folders: lower-case letters, digits, `-`
 and `_`, a letter first, at most 40 characters.
 
 Names of slots and exposed references are names of fields of the program's
@@ -144,7 +155,7 @@ Clock, Network. Any other interface of the system is written with its package, a
 
     rights      \"read\", \"write\"
     restart     \"permanent\" (always), \"transient\" (unless it ended normally), \"temporary\" (never)
-    strategy    \"one_for_one\"
+    strategy    \"one_for_one\"; with children also \"one_for_all\", \"rest_for_one\"
     confinement \"L2\", \"L3\"";
     /// Not a duration.
     BadDuration = 204, "malformed duration",
@@ -198,6 +209,13 @@ doctor` shows what this machine can enforce.";
 Loopback and link-local addresses are special, and so are Unix sockets: what
 answers there often trusts everybody who can reach it. They are reached only
 where they are named themselves.";
+    /// Not a tag for a log.
+    BadTag = 212, "malformed tag",
+"A tag is a word that the records of one child carry in the log: 1 to 64 bytes,
+without control characters.
+
+    [children.ledger.grants]
+    log = { from = \"use.log\", tag = \"ledger\" }";
     /// A slot that nobody fills.
     Unfilled = 301, "unfilled slot",
 "The program declares a slot in [use], but nothing in [run.grants] fills it. It
@@ -209,19 +227,33 @@ cannot start without:
     [run.grants]
     log = \"launcher.log\"
 
+The slots of a child are filled in its own grants, from a slot of [use] or from
+what an earlier child exposes:
+
+    [children.ledger]
+    exec = \"./ledger\"
+    use  = { log = \"LogSink\" }
+
+    [children.ledger.grants]
+    log = \"use.log\"
+
 If the program can do without, write `optional = true` into the slot.";
     /// A grant for a slot that does not exist.
     Unused = 302, "a grant that nobody uses",
-"[run.grants] fills a slot that [use] does not declare. The program could not
-even name what it is granted, so the slot is misspelt or the grant is left
-over.";
+"[run.grants] fills a slot that [use] does not declare, or the grants of a child
+fill one that its `use` does not declare. The program could not even name what
+it is granted, so the slot is misspelt or the grant is left over.";
     /// What is granted is not what the slot takes.
     TypeMismatch = 303, "type mismatch",
 "What is granted has another interface than the slot declares. A directory
 fills a slot of type Directory, \"launcher.log\" one of type LogSink,
 \"clock\" one of type Clock, { network = [...] } one of type Network. A
 reference file can fill a slot of any type: its interface is compared when the
-program is launched.";
+program is launched.
+
+What a child is granted from a slot of [use], or from what another child
+exposes, has the same interface on both ends. So has what [expose] gives back:
+its `type` can be left out, and is then the child's.";
     /// A grant that allows more than the slot asks for.
     TooBroad = 304, "grant broader than the use declares",
 "The grant allows more than the program says it needs. Either the program's
@@ -234,7 +266,9 @@ declaration is out of date, or the grant gives away too much:
     [run.grants]
     notes = { dir = \"./notes\", rights = [\"read\", \"write\"] }     # wrong
 
-Leave `rights` out of the grant to give exactly what the slot declares.";
+Leave `rights` out of the grant to give exactly what the slot declares. A child
+is granted no more of a directory than the slot of [use] declares, and no more
+than its own slot asks for.";
     /// A grant that allows less than the slot asks for.
     TooNarrow = 305, "grant narrower than the use declares",
 "The grant allows less than the program says it needs: it would start, and fail
@@ -243,7 +277,11 @@ declares, or declare less.";
     /// Rights on something that has none.
     NoRightsHere = 306, "rights do not apply",
 "Only slots of type Directory and File have `rights`. Other interfaces say with
-their methods what can be done.";
+their methods what can be done.
+
+Among the grants of a child, `rights` narrow a directory that comes from a slot
+of [use]. A file is passed on as it is, and of what another child exposes that
+child alone knows what it allows.";
     /// A grant that is none of the known forms.
     UnknownGrant = 307, "unknown grant",
 "[run.grants] is where the operator at the shell fills the slots of a program.
@@ -257,6 +295,48 @@ A grant has one of these forms:
 
 A reference itself (vat://...) never stands in a manifest: whoever reads it
 has what it names.";
+    /// A grant of a child that does not say where it comes from.
+    BadRoute = 308, "malformed source of a grant",
+"What a child is granted comes from one of two places:
+
+    [children.gateway.grants]
+    log    = \"use.log\"                   # a slot of the ensemble's [use]
+    ledger = \"children.ledger.ledger\"    # what an earlier child exposes
+    audit  = { from = \"use.log\", tag = \"audit\" }
+
+Paths, addresses and reference files stand in [run.grants] only: a manifest
+passes on what it is given. What the ensemble gives back in [expose] always
+comes from a child.";
+    /// A grant of a child from something that is not there.
+    UnknownRoute = 309, "a grant from something unknown",
+"A grant of a child, or an exposed reference of the ensemble, names a slot that
+[use] does not declare, a child that [children] does not describe, or something
+that the child does not expose. The message names the nearest one.";
+    /// A grant of a child from one that starts later.
+    LaterRoute = 310, "a grant from a child that starts later",
+"Children start in the order of the text, each with everything it is granted. So
+what one child exposes can be granted to those further down only. Move the
+child that exposes it above the one that uses it.
+
+Two children that each need the other cannot be started in any order. Let one
+of them be given the other's reference in a call, once both run.";
+    /// A grant of a child from itself.
+    OwnRoute = 311, "a grant from the child itself",
+"A child is granted what it exposes itself. It exposes it only after it has
+started with everything it is granted, so it would wait for itself. A program
+has its own objects without a grant.";
+    /// A tag on something that is no log.
+    TagOnNoLog = 312, "a tag on something that is no log",
+"Only a LogSink is tagged: its records carry the tag, so that one log shows who
+wrote what. Other interfaces have nothing that could carry a tag.";
+    /// A slot of the ensemble that no child is granted.
+    SlotUnrouted = 313, "a slot that no child uses",
+"The ensemble asks for something in [use] that none of its children is granted.
+Whoever fills the slot gives it to nobody; it is probably left over, or a grant
+of a child is missing:
+
+    [children.ledger.grants]
+    log = \"use.log\"";
     /// The program's file is missing.
     ProgramMissing = 401, "the program is missing",
 "`exec` names a file that does not exist. Relative paths start from the
@@ -300,7 +380,8 @@ confined.";
     SelfGranted = 408, "the grant covers the program's own fence",
 "A directory that the program may write contains its own manifest, its own
 executable, or the workspace it is built from: the program could change what
-it is granted at the next start. Or a directory that it may read contains
+it is granted at the next start. Of several children, none may change what
+another one runs either. Or a directory that it may read contains
 reference files or the places where vat keeps keys and references: reading
 them is having what they name.
 
@@ -309,7 +390,13 @@ Put the program's data into a directory of its own.";
     TwoWriters = 409, "two writers on one directory",
 "Two slots are granted the right to write to the same directory, or to one
 inside the other. Each would believe that the files are its own. Grant
-separate directories, or only one of them with \"write\".";
+separate directories, or only one of them with \"write\".
+
+That two children may write to the same slot of [use] is a warning: their author
+may have meant it. Narrow one of them if not:
+
+    [children.gateway.grants]
+    store = { from = \"use.store\", rights = [\"read\"] }";
     /// A reference file is missing.
     ReferenceMissing = 410, "the reference file is missing",
 "A grant names a reference file that does not exist or cannot be read. `vat up`

@@ -1,26 +1,29 @@
 //! The first step: from TOML to typed values with their places.
 
 use std::net::SocketAddr;
-use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::Code;
-use super::Rights;
+use super::children::{self, ChildDraft};
 use super::diagnostic::Findings;
 use super::grant::{self, GrantDraft};
 use super::name::{InterfaceName, NameError, SlotName, VatName};
+use super::program::{self, ProgramDraft};
+use super::routes;
+use super::slots::{self, UseDraft};
 use super::supervise::{self, SupervisionRules};
-use super::table::{At, Entry, Known, Later, Table, word};
-use crate::launch::confine::Level;
+use super::table::{At, Entry, Known, Later, Table};
+use super::{Code, RouteSource};
 
 /// What the text says, each part as far as it could be read.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) name: Option<VatName>,
     pub(super) summary: Option<String>,
-    pub(super) source: Option<SourceDraft>,
-    pub(super) confinement: Level,
+    /// `[program]`.
+    pub(super) program: Option<ProgramDraft>,
+    /// `[children]`, in the order of the text. None: there is no such table.
+    pub(super) children: Option<Vec<ChildDraft>>,
     pub(super) uses: Vec<UseDraft>,
     pub(super) exposes: Vec<ExposeDraft>,
     pub(super) listen: Vec<At<SocketAddr>>,
@@ -28,38 +31,13 @@ pub(super) struct Draft {
     pub(super) supervision: SupervisionRules,
 }
 
-#[derive(Debug)]
-pub(super) enum SourceDraft {
-    Exec(At<String>),
-    Cargo {
-        /// Where Cargo runs; without it, in the manifest's folder.
-        folder: Option<At<String>>,
-        package: At<String>,
-        kind: CargoKind,
-        target: At<String>,
-        span: Range<usize>,
-    },
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum CargoKind {
-    Bin,
-    Example,
-}
-
-#[derive(Debug)]
-pub(super) struct UseDraft {
-    pub(super) name: At<SlotName>,
-    /// None: it was there, but wrong, and has been reported.
-    pub(super) interface: Option<At<InterfaceName>>,
-    pub(super) rights: Option<At<Rights>>,
-    pub(super) optional: bool,
-}
-
+/// What the ensemble gives back, as far as it could be read.
 #[derive(Debug)]
 pub(super) struct ExposeDraft {
     pub(super) name: At<SlotName>,
     pub(super) interface: Option<At<InterfaceName>>,
+    /// Where it comes from, in a manifest with children. None: missing or wrong, and reported.
+    pub(super) from: Option<At<RouteSource>>,
     pub(super) socket: Option<At<String>>,
 }
 
@@ -68,16 +46,13 @@ const ROOT: Known = Known {
         "manifest",
         "vat",
         "program",
+        "children",
         "use",
         "expose",
         "run",
         "supervisor",
     ],
     later: &[
-        Later {
-            key: "children",
-            what: "children",
-        },
         Later {
             key: "pool",
             what: "pools",
@@ -121,35 +96,7 @@ const ROOT: Known = Known {
     ],
 };
 
-const PROGRAM: Known = Known {
-    keys: &["exec", "cargo", "confinement"],
-    later: &[
-        Later {
-            key: "durable",
-            what: "durable stores",
-        },
-        Later {
-            key: "health",
-            what: "health checks",
-        },
-        Later {
-            key: "limits",
-            what: "resource limits",
-        },
-        Later {
-            key: "replicas",
-            what: "replicas",
-        },
-    ],
-};
-
-const EXPOSE: Known = Known {
-    keys: &["type", "socket"],
-    later: &[Later {
-        key: "from",
-        what: "references exposed by children",
-    }],
-};
+const EXPOSE: Known = Known::keys(&["type", "socket", "from"]);
 
 /// Reads the text, as far as it goes.
 pub(super) fn read(text: &str, findings: &mut Findings) -> Draft {
@@ -164,30 +111,51 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Draft {
     if let Some(vat) = root.required("vat", findings) {
         read_vat(&vat, &mut draft, findings);
     }
-    if root.entry("program").is_some() || root.entry("children").is_none() {
-        read_program(&root, &mut draft, findings);
+    read_programs(&root, &mut draft, findings);
+    if let Some(uses) = root.entry("use") {
+        draft.uses = slots::read_all(&uses, findings);
     }
-    if let Some(uses) = root.entry("use").and_then(|entry| entry.names(findings)) {
-        draft.uses = uses
-            .entries()
-            .iter()
-            .filter_map(|e| read_use(e, findings))
-            .collect();
-    }
+    let several = draft.children.is_some();
     if let Some(exposes) = root.entry("expose").and_then(|entry| entry.names(findings)) {
         draft.exposes = exposes
             .entries()
             .iter()
-            .filter_map(|e| read_expose(e, findings))
+            .filter_map(|e| read_expose(e, several, findings))
             .collect();
     }
     if let Some(run) = root.entry("run") {
         read_run(&run, &mut draft, findings);
     }
     if let Some(entry) = root.entry("supervisor") {
-        draft.supervision = supervise::read(&entry, findings);
+        draft.supervision = supervise::read(&entry, several, findings);
     }
     draft
+}
+
+/// What runs: one program, or children.
+fn read_programs(root: &Table<'_, '_>, draft: &mut Draft, findings: &mut Findings) {
+    let (program, children) = (root.entry("program"), root.entry("children"));
+    match (&program, &children) {
+        (Some(program), Some(children)) => {
+            findings
+                .error(
+                    Code::Contradiction,
+                    "a manifest has one [program] or several [children], not both",
+                )
+                .label(&children.key.span, "one of the two has to go")
+                .label(&program.key.span, "the other one")
+                .help("make the program one of the children: [children.<name>]");
+        }
+        (None, None) => {
+            findings
+                .error(Code::MissingKey, "the manifest does not say what runs")
+                .label(&root.span, "needs `program` or `children`")
+                .help("write [program] for one program, [children.<name>] for each of several");
+        }
+        _ => {}
+    }
+    draft.program = program.map(|entry| program::read(&entry, findings));
+    draft.children = children.map(|entry| children::read(&entry, findings));
 }
 
 fn report_syntax(errors: &[toml::de::Error], text: &str, findings: &mut Findings) {
@@ -243,7 +211,7 @@ fn read_vat(entry: &Entry<'_, '_>, draft: &mut Draft, findings: &mut Findings) {
 }
 
 /// Parses a name, or reports it.
-fn name_of<T>(
+pub(super) fn name_of<T>(
     text: &At<&str>,
     parse: fn(&str) -> Result<T, NameError>,
     findings: &mut Findings,
@@ -257,65 +225,6 @@ fn name_of<T>(
             None
         }
     }
-}
-
-fn read_program(root: &Table<'_, '_>, draft: &mut Draft, findings: &mut Findings) {
-    let Some(entry) = root.required("program", findings) else {
-        return;
-    };
-    let Some(program) = entry.table(PROGRAM, findings) else {
-        return;
-    };
-    read_confinement(&program, draft, findings);
-    let (exec, cargo) = (program.entry("exec"), program.entry("cargo"));
-    match (exec, cargo) {
-        (Some(exec), None) => draft.source = read_exec(&exec, findings),
-        (None, Some(cargo)) => draft.source = read_cargo(&cargo, findings),
-        (Some(exec), Some(cargo)) => {
-            findings
-                .error(
-                    Code::Contradiction,
-                    "a program is named by `exec` or by `cargo`, not both",
-                )
-                .label(&cargo.key.span, "one of the two has to go")
-                .label(&exec.key.span, "the other one");
-        }
-        (None, None) => {
-            findings
-                .error(Code::MissingKey, "[program] does not say which program")
-                .label(&program.span, "needs `exec` or `cargo`")
-                .help("exec = \"./hello\", or cargo = { package = \"hello\", bin = \"hello\" }");
-        }
-    }
-}
-
-/// L2 and L3; the weaker levels are words too, but nothing starts with them.
-fn read_confinement(program: &Table<'_, '_>, draft: &mut Draft, findings: &mut Findings) {
-    let levels = [
-        ("L2", Level::L2),
-        ("L3", Level::L3),
-        ("L1", Level::L1),
-        ("L0", Level::L0),
-    ];
-    let entry = program.entry("confinement");
-    let Some(level) = entry.and_then(|entry| entry.word(&levels, findings)) else {
-        return;
-    };
-    if level.value >= Level::L2 {
-        draft.confinement = level.value;
-        return;
-    }
-    findings
-        .error(
-            Code::WeakConfinement,
-            "no program starts below confinement level L2",
-        )
-        .label(&level.span, "too weak")
-        .help("write \"L2\" or \"L3\", or leave it out: the default is \"L2\"");
-}
-
-fn read_exec(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<SourceDraft> {
-    Some(SourceDraft::Exec(path_of(entry, findings)?))
 }
 
 /// A path: text that is not empty and has no NUL.
@@ -337,144 +246,47 @@ pub(super) fn path_of(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<
     Some(At::new(text.value.to_owned(), text.span))
 }
 
-fn read_cargo(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<SourceDraft> {
-    let cargo = entry.table(
-        Known::keys(&["package", "bin", "example", "folder"]),
-        findings,
-    )?;
-    let package = cargo
-        .required("package", findings)
-        .and_then(|e| cargo_name(&e, findings));
-    let folder = cargo.entry("folder").map(|entry| path_of(&entry, findings));
-    let (kind, target) = match (cargo.entry("bin"), cargo.entry("example")) {
-        (Some(bin), None) => (CargoKind::Bin, cargo_name(&bin, findings)?),
-        (None, Some(example)) => (CargoKind::Example, cargo_name(&example, findings)?),
-        (Some(bin), Some(example)) => {
-            findings
-                .error(
-                    Code::Contradiction,
-                    "a target is a `bin` or an `example`, not both",
-                )
-                .label(&example.key.span, "one of the two has to go")
-                .label(&bin.key.span, "the other one");
-            return None;
-        }
-        (None, None) => {
-            findings
-                .error(
-                    Code::MissingKey,
-                    "`cargo` does not say which target of the package",
-                )
-                .label(&entry.span, "needs `bin` or `example`");
-            return None;
-        }
-    };
-    // A folder that could not be read must not become the manifest's.
-    let folder = match folder {
-        Some(None) => return None,
-        Some(Some(folder)) => Some(folder),
-        None => None,
-    };
-    Some(SourceDraft::Cargo {
-        folder,
-        package: package?,
-        kind,
-        target,
-        span: entry.span.clone(),
-    })
-}
-
-/// A name that Cargo accepts and that cannot be taken for one of its options.
-fn cargo_name(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<At<String>> {
-    let text = entry.text(findings)?;
-    let fits = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-    if text.value.is_empty() || text.value.starts_with('-') || !text.value.chars().all(fits) {
-        findings
-            .error(
-                Code::BadName,
-                format!("{:?} cannot be a name in Cargo", text.value),
-            )
-            .label(&text.span, "letters, digits, `-` and `_`");
-        return None;
-    }
-    Some(At::new(text.value.to_owned(), text.span))
-}
-
-/// A slot's or exposed reference's name: the key of its table.
-fn slot_name(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<At<SlotName>> {
-    let name = name_of(&entry.key, SlotName::parse, findings)?;
-    Some(At::new(name, entry.key.span.clone()))
-}
-
-fn read_use(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<UseDraft> {
-    let name = slot_name(entry, findings);
-    let slot = entry.table(Known::keys(&["type", "rights", "optional"]), findings)?;
-    let interface = interface_of(&slot, findings);
-    let rights = slot
-        .entry("rights")
-        .and_then(|entry| read_rights(&entry, findings));
-    let optional = slot
-        .entry("optional")
-        .and_then(|entry| entry.boolean(findings));
-    Some(UseDraft {
-        name: name?,
-        interface,
-        rights,
-        optional: optional.unwrap_or(false),
-    })
-}
-
-fn read_expose(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<ExposeDraft> {
-    let name = slot_name(entry, findings);
+fn read_expose(
+    entry: &Entry<'_, '_>,
+    several: bool,
+    findings: &mut Findings,
+) -> Option<ExposeDraft> {
+    let name = slots::slot_name(entry, findings);
     let expose = entry.table(EXPOSE, findings)?;
-    let interface = interface_of(&expose, findings);
+    let interface = match expose.entry("type") {
+        Some(entry) => slots::interface_named(&entry, findings),
+        None if several => None,
+        None => slots::interface_of(&expose, findings),
+    };
     let socket = expose
         .entry("socket")
         .and_then(|entry| path_of(&entry, findings));
     Some(ExposeDraft {
         name: name?,
         interface,
+        from: read_from(&expose, several, findings),
         socket,
     })
 }
 
-fn interface_of(table: &Table<'_, '_>, findings: &mut Findings) -> Option<At<InterfaceName>> {
-    let text = table.required("type", findings)?.text(findings)?;
-    match InterfaceName::parse(text.value) {
-        Ok(name) => Some(At::new(name, text.span)),
-        Err(error) => {
-            let message = format!("{:?} is not the name of an interface", text.value);
-            findings
-                .error(Code::BadInterface, message)
-                .label(&text.span, error.to_string());
-            None
-        }
+/// Of several children it has to be said whose reference it is; of one program it cannot be.
+fn read_from(
+    expose: &Table<'_, '_>,
+    several: bool,
+    findings: &mut Findings,
+) -> Option<At<RouteSource>> {
+    if several {
+        return routes::read_source(&expose.required("from", findings)?, findings);
     }
-}
-
-pub(super) fn read_rights(entry: &Entry<'_, '_>, findings: &mut Findings) -> Option<At<Rights>> {
-    let words = entry.texts(findings)?;
-    if words.is_empty() {
-        findings
-            .error(
-                Code::Contradiction,
-                "an empty list of rights allows nothing",
-            )
-            .label(&entry.span, "name at least one right: \"read\", \"write\"");
-        return None;
-    }
-    let mut rights = Rights {
-        read: false,
-        write: false,
-    };
-    for text in &words {
-        let path = entry.path.as_str();
-        match word(text, path, &[("read", false), ("write", true)], findings)? {
-            true => rights.write = true,
-            false => rights.read = true,
-        }
-    }
-    Some(At::new(rights, entry.span.clone()))
+    let from = expose.entry("from")?;
+    findings
+        .error(
+            Code::Contradiction,
+            "`from` says which child exposes it, and there are no children",
+        )
+        .label(&from.key.span, "there is only [program]")
+        .help("remove it: what is exposed is the program's");
+    None
 }
 
 fn read_run(entry: &Entry<'_, '_>, draft: &mut Draft, findings: &mut Findings) {

@@ -205,41 +205,48 @@ pub(super) fn reason(error: &std::io::Error) -> String {
 pub(super) struct Fence {
     folder: PathBuf,
     /// The program must not write these.
-    deciding: Vec<(PathBuf, &'static str)>,
+    deciding: Vec<(PathBuf, String)>,
     /// The program must not even read these.
-    secret: Vec<(PathBuf, &'static str)>,
+    secret: Vec<(PathBuf, String)>,
 }
 
 impl Fence {
-    pub(super) fn new(
-        manifest: &Path,
-        folder: &Path,
-        source: Option<&Source>,
-        places: &Places,
-    ) -> Self {
-        let mut deciding = vec![(canonical(manifest), "its own manifest")];
-        match source {
-            Some(Source::Exec(program)) => {
-                deciding.push((canonical(program), "its own executable"));
-            }
-            Some(Source::Cargo(target)) => {
-                let workspace = package_folder(&target.folder).unwrap_or(folder);
-                deciding.push((canonical(workspace), "the package it is built from"));
-            }
-            None => {}
-        }
+    pub(super) fn new(manifest: &Path, folder: &Path, places: &Places) -> Self {
         let secret = vec![
             (
                 canonical(places.runtime_root()),
-                "the control references of your ensembles",
+                "the control references of your ensembles".to_owned(),
             ),
-            (canonical(places.state_root()), "the keys of your ensembles"),
+            (
+                canonical(places.state_root()),
+                "the keys of your ensembles".to_owned(),
+            ),
         ];
         Self {
             folder: folder.to_owned(),
-            deciding,
+            deciding: vec![(canonical(manifest), "its own manifest".to_owned())],
             secret,
         }
+    }
+
+    /// A program of the ensemble: the only one, or the child of that name. No child may change
+    /// what it or another one runs.
+    pub(super) fn add_program(&mut self, source: &Source, child: Option<&str>) {
+        let (path, what) = match (source, child) {
+            (Source::Exec(program), None) => (program.as_path(), "its own executable".to_owned()),
+            (Source::Exec(program), Some(child)) => {
+                (program.as_path(), format!("the executable of `{child}`"))
+            }
+            (Source::Cargo(target), child) => {
+                let workspace = package_folder(&target.folder).unwrap_or(&self.folder);
+                let what = match child {
+                    None => "the package it is built from".to_owned(),
+                    Some(child) => format!("the package that `{child}` is built from"),
+                };
+                (workspace, what)
+            }
+        };
+        self.deciding.push((canonical(path), what));
     }
 
     /// A granted reference file is a secret towards the program that it is granted to.
@@ -251,7 +258,7 @@ impl Fence {
         {
             let path = canonical(&self.folder.join(&path.value));
             self.secret
-                .push((path, "a reference file that is granted to it"));
+                .push((path, "a reference file that is granted to it".to_owned()));
         }
     }
 
@@ -274,7 +281,7 @@ impl Fence {
                 .label(span, "not an ordinary directory");
             return;
         }
-        let inside = |(secret, _): &&(PathBuf, &str)| secret.starts_with(&real);
+        let inside = |(secret, _): &&(PathBuf, String)| secret.starts_with(&real);
         let reached = self
             .secret
             .iter()

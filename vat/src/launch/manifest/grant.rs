@@ -3,7 +3,8 @@
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Findings;
-use super::document::{path_of, read_rights};
+use super::document::path_of;
+use super::slots::read_rights;
 use super::table::{At, Entry, Known, Later, Table};
 use super::{Code, Rights};
 use crate::net::Destination;

@@ -1,4 +1,5 @@
-//! The manifest: what a program is, what it needs, what it gives back, and who fills its slots.
+//! The manifest: what the programs of an ensemble are, what they need, what they give back, and who
+//! fills their slots.
 //!
 //! A manifest is read in two steps. The first turns TOML into typed values and reports unknown
 //! keys, wrong types and malformed names, each with its place. The second checks what lies
@@ -46,17 +47,55 @@
 //! start     = { timeout = "10s" }
 //! stop      = { grace = "5s" }
 //! ```
+//!
+//! For several programs, `[children]` takes the place of `[program]`. `[use]` is then what the
+//! ensemble needs, and the grants of each child pass it on, or what a child further up exposes:
+//!
+//! ```toml
+//! [children.ledger]
+//! exec    = "./ledger"            # or cargo = { ... }; confinement, as in [program]
+//! use     = { dir = "Directory" } # or slot = { type = ..., rights = [...], optional = true }
+//! restart = "permanent"           # else as in [supervisor]; also start, stop = { grace = "5s" }
+//! expose  = { ledger = "shop::Ledger" }
+//! [children.ledger.grants]
+//! dir = "use.store"
+//!
+//! [children.gateway]
+//! exec   = "./gateway"
+//! use    = { ledger = "shop::Ledger", dir = "Directory", log = "LogSink" }
+//! expose = { admin = "shop::Admin" }
+//! [children.gateway.grants]
+//! ledger = "children.ledger.ledger"
+//! dir    = { from = "use.store", rights = ["read"] }
+//! log    = { from = "use.log", tag = "gateway" }
+//!
+//! [expose.admin]
+//! from = "children.gateway.admin" # type is the child's; socket as above
+//! ```
+//!
+//! Children start in the order of the text, and a route leads from a child to one further down
+//! only: so there are no cycles, and whatever is routed is there when it is needed. A directory
+//! keeps the rights of the ensemble's slot unless the route or the child's slot names fewer. The
+//! manifest passes on what it is given and has no authority of its own: paths, addresses and
+//! reference files stand in `[run.grants]` only.
 
 mod check;
+mod children;
 mod code;
 mod diagnostic;
 mod document;
 mod files;
 mod grant;
+mod granted;
 mod name;
+mod narrowing;
+mod program;
+mod routes;
+mod slots;
 mod supervise;
 mod table;
 mod units;
+mod wiring;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -81,6 +120,9 @@ use units::serialize_duration;
 
 /// Largest manifest that is read, in bytes. A larger one is refused with `V0003`.
 pub const MAX_MANIFEST: u64 = 1 << 20;
+
+/// Most children that one manifest describes. One with more is refused with `V0108`.
+pub const MAX_CHILDREN: usize = 256;
 
 /// A manifest without errors: everything the launcher needs to start its programs.
 ///
@@ -208,7 +250,8 @@ pub struct Route {
     pub from: RouteSource,
     /// For logs: the tag that the child's records carry.
     pub tag: Option<String>,
-    /// For directories: what is left of the rights of the source. None: all of them.
+    /// For directories: what is left of the rights of the ensemble's slot, less than all of them.
+    /// None: all of them.
     pub rights: Option<Rights>,
 }
 
@@ -216,8 +259,7 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RouteSource {
-    /// A slot of the ensemble, which `[run.grants]` fills. It may be unfilled, if both slots are
-    /// optional.
+    /// A slot of the ensemble, which `[run.grants]` fills.
     Use(SlotName),
     /// What a child that starts earlier exposes.
     Child {
@@ -415,7 +457,7 @@ pub fn check_text(path: &Path, text: String, places: &Places) -> Checked {
     let manifest = match std::path::absolute(path) {
         Ok(absolute) => {
             let draft = document::read(&text, &mut findings);
-            check::check(draft, &absolute, places, &mut findings)
+            check::check(&draft, &absolute, places, &mut findings)
         }
         Err(error) => {
             findings.error(

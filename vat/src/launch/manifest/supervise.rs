@@ -89,25 +89,22 @@ const KEYS: Known = Known::keys(&[
 
 const MOST_RESTARTS: u32 = 1_000_000;
 
-/// Reads `[supervisor]`; what is missing or wrong has its default in the answer.
-pub(super) fn read(entry: &Entry<'_, '_>, findings: &mut Findings) -> SupervisionRules {
+/// Reads `[supervisor]`; what is missing or wrong has its default in the answer. `several`: there
+/// are children, not one program.
+pub(super) fn read(
+    entry: &Entry<'_, '_>,
+    several: bool,
+    findings: &mut Findings,
+) -> SupervisionRules {
     let mut spec = SupervisionRules::default();
     let Some(table) = entry.table(KEYS, findings) else {
         return spec;
     };
     if let Some(strategy) = table.entry("strategy") {
-        read_strategy(&strategy, findings);
+        spec.strategy = read_strategy(&strategy, several, findings);
     }
-    let restarts = [
-        ("permanent", RestartKind::Permanent),
-        ("transient", RestartKind::Transient),
-        ("temporary", RestartKind::Temporary),
-    ];
-    if let Some(restart) = table
-        .entry("restart")
-        .and_then(|e| e.word(&restarts, findings))
-    {
-        spec.restart = restart.value;
+    if let Some(restart) = read_restart(&table, findings) {
+        spec.restart = restart;
     }
     if let Some(entry) = table.entry("intensity") {
         read_intensity(&entry, &mut spec.intensity, findings);
@@ -115,36 +112,68 @@ pub(super) fn read(entry: &Entry<'_, '_>, findings: &mut Findings) -> Supervisio
     if let Some(entry) = table.entry("backoff") {
         read_backoff(&entry, &mut spec.backoff, findings);
     }
-    let start = table
-        .entry("start")
-        .and_then(|e| e.table(Known::keys(&["timeout"]), findings));
-    if let Some(timeout) = start.and_then(|start| positive(&start, "timeout", findings)) {
-        spec.start_timeout = timeout.value;
+    if let Some(timeout) = read_start(&table, findings) {
+        spec.start_timeout = timeout;
     }
-    if let Some(entry) = table.entry("stop") {
-        read_stop(&entry, &mut spec, findings);
+    if let Some(grace) = read_stop(&table, Known::keys(&["order", "grace"]), findings) {
+        spec.stop_grace = grace;
     }
     spec
 }
 
-/// Only `one_for_one` means something for one program; the other two wait for children.
-fn read_strategy(entry: &Entry<'_, '_>, findings: &mut Findings) {
+/// The key `restart`.
+pub(super) fn read_restart(table: &Table<'_, '_>, findings: &mut Findings) -> Option<RestartKind> {
+    let words = [
+        ("permanent", RestartKind::Permanent),
+        ("transient", RestartKind::Transient),
+        ("temporary", RestartKind::Temporary),
+    ];
+    let restart = table.entry("restart")?.word(&words, findings)?;
+    Some(restart.value)
+}
+
+/// The key `start`: within which time a program is ready.
+pub(super) fn read_start(table: &Table<'_, '_>, findings: &mut Findings) -> Option<Duration> {
+    let start = table
+        .entry("start")?
+        .table(Known::keys(&["timeout"]), findings)?;
+    positive(&start, "timeout", findings).map(|timeout| timeout.value)
+}
+
+/// The key `stop`: how much grace a program has.
+pub(super) fn read_stop(
+    table: &Table<'_, '_>,
+    known: Known,
+    findings: &mut Findings,
+) -> Option<Duration> {
+    let stop = table.entry("stop")?.table(known, findings)?;
+    if let Some(order) = stop.entry("order") {
+        order.word(&[("reverse", ())], findings);
+    }
+    let grace = stop.entry("grace")?.duration(findings)?;
+    Some(grace.value)
+}
+
+/// Two of the strategies mean something for several programs only.
+fn read_strategy(entry: &Entry<'_, '_>, several: bool, findings: &mut Findings) -> Strategy {
     let strategies = [
-        ("one_for_one", true),
-        ("one_for_all", false),
-        ("rest_for_one", false),
+        ("one_for_one", Strategy::OneForOne),
+        ("one_for_all", Strategy::OneForAll),
+        ("rest_for_one", Strategy::RestForOne),
     ];
     let Some(strategy) = entry.word(&strategies, findings) else {
-        return;
+        return Strategy::default();
     };
-    if !strategy.value {
+    if !several && strategy.value != Strategy::OneForOne {
         findings
             .error(
-                Code::NotSupported,
-                "this strategy needs children, which are not supported by this version",
+                Code::Contradiction,
+                "this strategy is about several programs, and there is only one",
             )
-            .label(&strategy.span, "only \"one_for_one\" can be used yet");
+            .label(&strategy.span, "means nothing for [program]")
+            .help("leave it out, or describe several programs with [children.<name>]");
     }
+    strategy.value
 }
 
 fn read_intensity(entry: &Entry<'_, '_>, intensity: &mut Intensity, findings: &mut Findings) {
@@ -200,19 +229,6 @@ fn read_backoff(entry: &Entry<'_, '_>, backoff: &mut Backoff, findings: &mut Fin
             .label(&max.span, "the longest delay");
     }
     backoff.max = max.value;
-}
-
-fn read_stop(entry: &Entry<'_, '_>, spec: &mut SupervisionRules, findings: &mut Findings) {
-    let known = Known::keys(&["order", "grace"]);
-    let Some(table) = entry.table(known, findings) else {
-        return;
-    };
-    if let Some(order) = table.entry("order") {
-        order.word(&[("reverse", ())], findings);
-    }
-    if let Some(grace) = table.entry("grace").and_then(|e| e.duration(findings)) {
-        spec.stop_grace = grace.value;
-    }
 }
 
 /// A duration that may not be zero.

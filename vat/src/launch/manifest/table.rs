@@ -47,7 +47,7 @@ impl Known {
 pub(super) struct Table<'d, 'i> {
     table: &'d DeTable<'i>,
     /// Dotted path from the root, for messages: `run.grants`. Empty for the root.
-    path: String,
+    pub(super) path: String,
     /// Where the table stands: its key, or the whole inline table.
     pub(super) span: Range<usize>,
 }
@@ -98,7 +98,7 @@ impl<'d, 'i> Table<'d, 'i> {
                     format!("{} are not supported by this version", later.what),
                 )
                 .label(&entry.key.span, "cannot be used yet")
-                .help("remove it; a manifest of this version describes one program");
+                .help("remove it, or use a version of vat that has it");
             return;
         }
         let place = match self.path.as_str() {
