@@ -60,8 +60,9 @@ Progress and warnings are text on the standard error, in this mode too.
 ";
 
 const MANIFEST: &str = "\
-A manifest says what a program is, what it needs, what it gives back, and who fills its slots.
-It is a TOML file, by convention <name>.vat.toml. Paths in it start from its own folder.
+A manifest says what one program is, or several, what they need, what they give back, and who
+fills their slots. It is a TOML file, by convention <name>.vat.toml. Paths in it start from its own
+folder.
 
   manifest = 1
 
@@ -103,7 +104,31 @@ It is a TOML file, by convention <name>.vat.toml. Paths in it start from its own
   start     = { timeout = \"10s\" }
   stop      = { grace = \"5s\" }
 
-Nothing else reaches the program: no environment, arguments, working directory, files or network.
+Several programs are children. Each says what it needs and gives back, and what fills its slots:
+
+  [children.ledger]                # in place of [program]; at most 256, started in this order
+  exec   = \"./ledger\"            # or cargo; also confinement, and restart, start, stop for it alone
+  use    = { dir = \"Directory\" }  # also dir = { type = ..., rights = [...], optional = true }
+  expose = { ledger = \"shop::Ledger\" }
+  [children.ledger.grants]
+  dir = \"use.store\"              # a slot of [use], with all its rights
+
+  [children.gateway]
+  exec   = \"./gateway\"
+  use    = { ledger = \"shop::Ledger\", dir = \"Directory\", log = \"LogSink\" }
+  expose = { admin = \"shop::Admin\" }
+  [children.gateway.grants]
+  ledger = \"children.ledger.ledger\"                 # what a child further up exposes
+  dir    = { from = \"use.store\", rights = [\"read\"] }
+  log    = { from = \"use.log\", tag = \"gateway\" }   # its records carry the tag
+
+  [expose.admin]                   # its type is the child's
+  from = \"children.gateway.admin\"
+
+  [supervisor]                     # with children also: one_for_all, rest_for_one
+  strategy = \"rest_for_one\"
+
+Nothing else reaches a program: no environment, arguments, working directory, files or network.
 `vat check` finds what is wrong without starting anything.
 ";
 

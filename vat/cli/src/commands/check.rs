@@ -3,9 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::Serialize;
 use serde_json::json;
 use vat::launch::manifest::{
-    self, Grant, HumanDuration, Manifest, Power, Program, Rights, Source, TargetKind, Use,
+    self, ChildRules, Expose, Grant, HumanDuration, Manifest, Power, Program, Rights, RouteSource,
+    Source, TargetKind, Use,
 };
 
 use crate::command_error::{CommandError, Kind};
@@ -13,7 +15,7 @@ use crate::environment::Environment;
 use crate::ui::Ui;
 use crate::{locate, program};
 
-/// Check a manifest, and show what its program would be granted
+/// Check a manifest, and show what its programs would be granted
 ///
 /// Nothing is started or changed. All errors are shown at once; `vat help <code>` explains each.
 /// Exits with 9 when there are errors.
@@ -22,7 +24,8 @@ pub(crate) struct Args {
     /// The manifest; without it, the only *.vat.toml in this directory
     manifest: Option<PathBuf>,
 
-    /// Also build a program that is named by its Cargo package, and see whether it can be confined
+    /// Also build programs that are named by their Cargo package, and see whether they can be
+    /// confined
     #[arg(long)]
     build: bool,
 }
@@ -69,7 +72,7 @@ fn json_of(manifest: &Manifest) -> serde_json::Value {
     data
 }
 
-/// What a manifest's program is, what it may use and what it gives back.
+/// What runs, what it may use and what it gives back.
 struct Summary<'a>(&'a Manifest);
 
 impl fmt::Display for Summary<'_> {
@@ -80,44 +83,102 @@ impl fmt::Display for Summary<'_> {
             write!(f, ": {summary}")?;
         }
         writeln!(f)?;
-        let programs = manifest.children.iter().map(|child| runs(&child.program));
-        row(f, "runs", &programs.collect::<Vec<_>>())?;
         let uses: Vec<_> = manifest
             .uses
             .iter()
             .map(|slot| filled(manifest, slot))
             .collect();
-        row(f, "may use", &uses)?;
+        match manifest.only_program() {
+            Some(only) => {
+                row(f, "runs", &[runs(&only.program)])?;
+                row(f, "may use", &uses)?;
+            }
+            None => {
+                row(f, "granted", &uses)?;
+                for child in &manifest.children {
+                    write_child(f, child)?;
+                }
+            }
+        }
         let exposes: Vec<_> = manifest
             .exposes
             .iter()
-            .map(|expose| match &expose.socket {
-                None => format!("{}: {}", expose.name, expose.interface),
-                Some(socket) => {
-                    format!(
-                        "{}: {}, also on {}",
-                        expose.name,
-                        expose.interface,
-                        socket.display()
-                    )
-                }
-            })
+            .map(|expose| exposed(manifest, expose))
             .collect();
         row(f, "gives", &exposes)?;
         if !manifest.listen.is_empty() {
             let listen: Vec<_> = manifest.listen.iter().map(ToString::to_string).collect();
             row(f, "listens", &listen)?;
         }
-        let rules = &manifest.supervision;
-        let restart = serde_json::to_value(rules.restart).unwrap_or_default();
-        let limit = format!(
-            "{}; gives up after more than {} restarts within {}",
-            restart.as_str().unwrap_or_default(),
-            rules.intensity.restarts,
-            HumanDuration(rules.intensity.within),
-        );
-        row(f, "restarts", &[limit])
+        row(f, "restarts", &[restarts(manifest)])
     }
+}
+
+/// One of several programs, with a heading of its own.
+fn write_child(f: &mut fmt::Formatter<'_>, child: &ChildRules) -> fmt::Result {
+    writeln!(f, "  {}", child.path)?;
+    let uses: Vec<_> = child.uses.iter().map(|slot| routed(child, slot)).collect();
+    let exposes = child.exposes.iter();
+    let exposes: Vec<_> = exposes
+        .map(|expose| format!("{}: {}", expose.name, expose.interface))
+        .collect();
+    inner_row(f, "runs", &[runs(&child.program)])?;
+    inner_row(f, "may use", &uses)?;
+    inner_row(f, "gives", &exposes)?;
+    inner_row(f, "restarts", &[word(&child.restart)])
+}
+
+/// A slot of a child and where it leads to.
+fn routed(child: &ChildRules, slot: &Use) -> String {
+    let name = slot.name.as_str();
+    let Some(route) = child.route(name) else {
+        return format!("{name}: {}, nothing (optional)", slot.interface);
+    };
+    let from = match &route.from {
+        RouteSource::Use(slot) => format!("use.{slot}"),
+        RouteSource::Child { child, expose } => format!("children.{child}.{expose}"),
+    };
+    let mut text = format!("{name}: {}, {from}", slot.interface);
+    if let Some(rights) = slot.rights {
+        text = format!("{text} ({})", words(rights));
+    }
+    if let Some(tag) = &route.tag {
+        text = format!("{text}, with the tag {tag:?}");
+    }
+    text
+}
+
+/// A reference that the ensemble gives back; of several children, also whose it is.
+fn exposed(manifest: &Manifest, expose: &Expose) -> String {
+    let mut text = format!("{}: {}", expose.name, expose.interface);
+    if manifest.only_program().is_none() {
+        let from = &expose.from;
+        text = format!("{text}, children.{}.{}", from.child, from.expose);
+    }
+    match &expose.socket {
+        None => text,
+        Some(socket) => format!("{text}, also on {}", socket.display()),
+    }
+}
+
+/// When programs are started again; of several children, how one's end concerns the others.
+fn restarts(manifest: &Manifest) -> String {
+    let rules = &manifest.supervision;
+    let first = match manifest.only_program() {
+        Some(only) => word(&only.restart),
+        None => word(&rules.strategy),
+    };
+    format!(
+        "{first}; gives up after more than {} restarts within {}",
+        rules.intensity.restarts,
+        HumanDuration(rules.intensity.within),
+    )
+}
+
+/// A word of the manifest's format.
+fn word(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// What a program is, and how it is confined.
@@ -136,12 +197,21 @@ fn runs(program: &Program) -> String {
 
 /// A heading, and the lines beside it.
 fn row(f: &mut fmt::Formatter<'_>, heading: &str, lines: &[String]) -> fmt::Result {
+    rows(f, 2, heading, lines)
+}
+
+/// The same below the heading of a child.
+fn inner_row(f: &mut fmt::Formatter<'_>, heading: &str, lines: &[String]) -> fmt::Result {
+    rows(f, 4, heading, lines)
+}
+
+fn rows(f: &mut fmt::Formatter<'_>, indent: usize, heading: &str, lines: &[String]) -> fmt::Result {
     if lines.is_empty() {
-        return writeln!(f, "  {heading:<9} nothing");
+        return writeln!(f, "{:indent$}{heading:<9} nothing", "");
     }
     for (number, line) in lines.iter().enumerate() {
         let heading = if number == 0 { heading } else { "" };
-        writeln!(f, "  {heading:<9} {line}")?;
+        writeln!(f, "{:indent$}{heading:<9} {line}", "")?;
     }
     Ok(())
 }

@@ -61,6 +61,133 @@ hello: Greets people; remembers names in one directory
     assert_eq!(child["program"], data["manifest"]["program"]);
 }
 
+const SHOP: &str = r#"manifest = 1
+
+[vat]
+name    = "shop"
+summary = "A ledger behind a gateway"
+
+[use.store]
+type   = "Directory"
+rights = ["read", "write"]
+[use.log]
+type = "LogSink"
+
+[supervisor]
+strategy = "rest_for_one"
+
+[children.ledger]
+exec   = "./hello"
+use    = { dir = "Directory", log = "LogSink" }
+expose = { ledger = "shop::Ledger" }
+[children.ledger.grants]
+dir = "use.store"
+log = { from = "use.log", tag = "ledger" }
+
+[children.gateway]
+exec        = "./hello"
+confinement = "L3"
+restart     = "transient"
+expose      = { admin = "shop::Admin" }
+[children.gateway.use]
+ledger = "shop::Ledger"
+dir    = "Directory"
+time   = { type = "Clock", optional = true }
+[children.gateway.grants]
+ledger = "children.ledger.ledger"
+dir    = { from = "use.store", rights = ["read"] }
+
+[expose.admin]
+from   = "children.gateway.admin"
+socket = "admin.sock"
+
+[run.grants]
+store = { dir = "./store", create = true }
+log   = "launcher.log"
+"#;
+
+#[test]
+fn several_programs_are_summed_up_one_by_one() {
+    let folder = Folder::new();
+    folder.write("shop.vat.toml", SHOP);
+    let ran = folder.vat(&["check"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert_text(
+        &ran.stdout,
+        "\
+shop.vat.toml is valid
+
+shop: A ledger behind a gateway
+  granted   store: Directory, [FOLDER]/store (read, write)
+            log: LogSink, the launcher's log
+  shop/ledger
+    runs      [FOLDER]/hello, confined at level L2 or better
+    may use   dir: Directory, use.store (read, write)
+              log: LogSink, use.log, with the tag \"ledger\"
+    gives     ledger: shop::Ledger
+    restarts  permanent
+  shop/gateway
+    runs      [FOLDER]/hello, confined at level L3 or better
+    may use   ledger: shop::Ledger, children.ledger.ledger
+              dir: Directory, use.store (read)
+              time: Clock, nothing (optional)
+    gives     admin: shop::Admin
+    restarts  transient
+  gives     admin: shop::Admin, children.gateway.admin, also on [FOLDER]/admin.sock
+  restarts  rest_for_one; gives up after more than 3 restarts within 5s",
+    );
+    let (code, _, data) = folder.json(&["check", "shop.vat.toml"]);
+    assert_eq!((code, &data["valid"]), (Some(0), &true.into()));
+    let manifest = &data["manifest"];
+    assert_eq!(manifest.get("program"), None);
+    assert_eq!(manifest["supervision"]["strategy"], "rest_for_one");
+    let gateway = &manifest["children"][1];
+    assert_eq!(gateway["path"], "shop/gateway");
+    assert_eq!(gateway["program"]["confinement"], "L3");
+    assert_eq!(gateway["routes"][1]["rights"]["write"], false);
+    assert_eq!(manifest["exposes"][0]["from"]["child"], "gateway");
+}
+
+#[test]
+fn a_grant_from_a_later_child_shows_both_places() {
+    let folder = Folder::new();
+    let text = SHOP.replace("children.ledger.ledger", "children.gateway.admin");
+    let text = text.replace(
+        "ledger = \"shop::Ledger\"\ndir",
+        "ledger = \"shop::Admin\"\ndir",
+    );
+    folder.write("shop.vat.toml", &text);
+    let ran = folder.vat_with(&["check"], &[("LANG", "C.UTF-8")]);
+    assert_eq!(ran.code, Some(9));
+    assert!(ran.stderr.contains("V0311"), "{}", ran.stderr);
+    let text = SHOP.replace("\"use.store\"\nlog", "\"children.gateway.admin\"\nlog");
+    folder.write("shop.vat.toml", &text);
+    let ran = folder.vat_with(&["check"], &[("LANG", "C.UTF-8")]);
+    assert_eq!(ran.code, Some(9));
+    assert_text(
+        &ran.stderr,
+        r#"V0310
+
+  × `gateway` starts later than `ledger`
+    ╭─[shop.vat.toml:21:7]
+ 20 │ [children.ledger.grants]
+ 21 │ dir = "children.gateway.admin"
+    ·       ────────────┬───────────
+    ·                   ╰── not there yet when it is needed
+ 22 │ log = { from = "use.log", tag = "ledger" }
+ 23 │ 
+ 24 │ [children.gateway]
+    ·           ───┬───
+    ·              ╰── declared here, further down
+ 25 │ exec        = "./hello"
+    ╰────
+  help: children start in the order of the text: move [children.gateway] above [children.ledger]
+
+error: 1 error in shop.vat.toml
+hint: `vat help V0310` says more about it"#,
+    );
+}
+
 #[test]
 fn errors_are_shown_with_their_place() {
     let folder = Folder::new();

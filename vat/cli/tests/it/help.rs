@@ -96,12 +96,33 @@ fn the_manifest_of_the_help_is_valid() {
     let help = folder.vat(&["help", "manifest"]).stdout;
     let example = help.lines().skip_while(|line| *line != "  manifest = 1");
     let example: Vec<_> = example
-        .take_while(|line| !line.starts_with("Nothing else"))
+        .take_while(|line| !line.starts_with("Several programs"))
         .collect();
     std::fs::create_dir(folder.path("notes")).unwrap();
     folder.write("help.vat.toml", &example.join("\n"));
     let ran = folder.vat(&["check"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+}
+
+#[test]
+fn the_children_of_the_help_are_valid() {
+    let folder = Folder::new();
+    let help = folder.vat(&["help", "manifest"]).stdout;
+    let example = help
+        .lines()
+        .skip_while(|line| !line.starts_with("  [children.ledger]"));
+    let example: Vec<_> = example
+        .take_while(|line| !line.starts_with("Nothing else"))
+        .collect();
+    let example = example.join("\n").replace("./ledger", "./hello");
+    let example = example.replace("./gateway", "./hello");
+    let before = "manifest = 1\n[vat]\nname = \"shop\"\n[use.store]\ntype = \"Directory\"\n\
+                  rights = [\"read\", \"write\"]\n[use.log]\ntype = \"LogSink\"\n[run.grants]\n\
+                  store = { dir = \"store\", create = true }\nlog = \"launcher.log\"\n";
+    folder.write("shop.vat.toml", &format!("{before}{example}"));
+    let ran = folder.vat(&["check"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert!(ran.stdout.contains("shop/gateway"), "{}", ran.stdout);
 }
 
 #[test]
