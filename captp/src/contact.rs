@@ -9,6 +9,10 @@ use capnp::{any_pointer, text_list};
 
 use crate::network_capnp::{claim, completion, contact, third_party_await};
 
+mod introduction;
+
+pub use introduction::Introduction;
+
 /// The public key that names a vat.
 ///
 /// It identifies and never authorises.
@@ -158,16 +162,27 @@ impl Claim {
         1 + self.forwards.len()
     }
 
+    /// To whom it was given who passed it on, in order.
+    fn forwarders(&self) -> impl Iterator<Item = VatKey> {
+        let given = std::iter::once(self.recipient);
+        let all = given.chain(self.forwards.iter().map(|forward| forward.to));
+        all.take(self.forwards.len())
+    }
+
     /// Whether all signatures are good, for this vat as the exporter.
     pub(crate) fn is_signed(&self, exporter: &Identity) -> bool {
-        let verify = |key: &VatKey, message: &[u8], sig| exporter.signer.verify(key, message, sig);
-        let message = handoff_message(&exporter.key, &self.recipient, &self.gift);
+        self.is_signed_for(&exporter.key, &*exporter.signer)
+    }
+
+    fn is_signed_for(&self, exporter: &VatKey, signer: &dyn Signer) -> bool {
+        let verify = |key: &VatKey, message: &[u8], sig| signer.verify(key, message, sig);
+        let message = handoff_message(exporter, &self.recipient, &self.gift);
         if !verify(&self.gift.gifter, &message, &self.signature) {
             return false;
         }
         let mut holder = self.recipient;
         self.forwards.iter().all(|Forward { to, signature }| {
-            let message = forward_message(&exporter.key, &self.gift, &holder, to);
+            let message = forward_message(exporter, &self.gift, &holder, to);
             let good = verify(&holder, &message, signature);
             holder = *to;
             good

@@ -204,7 +204,7 @@ mod captp_capnp;
 #[path = "generated/network_capnp.rs"]
 mod network_capnp;
 
-pub use contact::{Identity, Signer, VatKey};
+pub use contact::{Identity, Introduction, Signer, VatKey};
 pub use content::{Content, Elements, Slot};
 pub use engine::{Config, ConnOptions, DialId, Engine, NodeState, Output, Stats};
 pub use error::{ApiMisuse, CloseReason, PeerMisbehaved};

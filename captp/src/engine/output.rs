@@ -1,6 +1,6 @@
 //! What the engine tells its vat: things to do, states of references, counts.
 
-use crate::contact::VatKey;
+use crate::contact::{Introduction, VatKey};
 use crate::{AnswerToken, CloseReason, ConnId, Exception, Host, Incoming, ObjectKey, Payload};
 
 /// Something for the vat to do.
@@ -44,6 +44,8 @@ pub enum Output<H: Host> {
         request: DialId,
         /// Which vat. Make sure that it is this one that is reached.
         vat: VatKey,
+        /// Who introduced us: for whoever connects vats only after an introduction.
+        introduction: Introduction,
         /// Where it may be; hints from peers, not to be trusted.
         addresses: Vec<String>,
     },

@@ -1,6 +1,6 @@
 //! Protocol scripts: they see private state and deliver one message at a time.
 
-mod net;
+pub(crate) mod net;
 
 mod bad_input;
 mod basics;

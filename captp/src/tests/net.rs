@@ -12,7 +12,7 @@ use capnp::{any_pointer, any_pointer_list};
 
 use crate::captp_capnp::bootstrap;
 use crate::connection::framer::Framer;
-use crate::contact::{Identity, Signer, VatKey};
+use crate::contact::{Identity, Introduction, Signer, VatKey};
 use crate::message::{Envelope, ReturnBody, decode};
 use crate::{
     AnswerToken, CloseReason, Config, ConnId, ConnOptions, Content, DialId, Elements, Encoded,
@@ -23,7 +23,7 @@ use crate::{
 mod keys;
 mod link;
 
-pub(super) use keys::{identity, key};
+pub(crate) use keys::{Key, identity, key};
 pub(super) use link::{Net, exception_in, split};
 
 pub(super) struct Test;
@@ -205,6 +205,7 @@ pub(super) struct Vat {
     next_tag: u32,
     /// Where the last one that was asked for is said to be.
     pub(super) dialed: Vec<String>,
+    pub(super) introduced: Option<Introduction>,
     /// Where calls from other vats go on to, if they do.
     pub(super) forward_to: Option<NodeId>,
 }
@@ -234,6 +235,7 @@ impl Vat {
             written: Rc::default(),
             next_tag: 0,
             dialed: Vec::new(),
+            introduced: None,
             forward_to: None,
         }
     }
@@ -429,9 +431,11 @@ impl Vat {
             Output::Dial {
                 request,
                 vat,
+                introduction,
                 addresses,
             } => {
                 self.dialed = addresses;
+                self.introduced = Some(introduction);
                 Event::Dial(request, vat)
             }
             Output::Closed { conn, reason } => Event::Closed(conn, reason),

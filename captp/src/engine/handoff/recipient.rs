@@ -7,7 +7,7 @@ use super::super::room::Names;
 use super::super::{DialId, Engine, Output, Work};
 use crate::connection::handoff::{Acceptor, Gift, Parked};
 use crate::connection::question::Asker;
-use crate::contact::{Contact, VatKey};
+use crate::contact::{Contact, Introduction, VatKey};
 use crate::message::EmbargoName;
 use crate::message::encode;
 use crate::path::Path;
@@ -84,6 +84,7 @@ impl<H: Host> Engine<H> {
         self.outputs.push_back(Output::Dial {
             request,
             vat: exporter,
+            introduction: Introduction::of(&contact),
             addresses,
         });
     }

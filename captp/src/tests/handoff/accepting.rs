@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
-use super::super::net::{Event, Net, identity, key, take};
+use super::super::net::{Event, Key, Net, identity, key, take};
 use super::{EXPORTER, GIFTER, RECIPIENT, TO_EXPORTER, TO_RECIPIENT, Trio, give, hush};
 use crate::{Config, ConnOptions, Engine, Exception, Limits, NodeId, NodeState};
 
@@ -262,4 +262,16 @@ fn a_gift_that_is_reached_through_the_gifter_keeps_its_descriptor() {
     assert!(engine.fd(given).is_some(), "it went with the gift");
     trio.net.run();
     trio.assert_number(EXPORTER, 1);
+}
+
+#[test]
+fn who_is_asked_to_connect_is_told_who_introduced_the_recipient() {
+    let mut trio = Trio::new();
+    let given = trio.give();
+    trio.net.vats[RECIPIENT].send(given, 1, &[]);
+    take!(trio.net.vats[RECIPIENT], Event::Dial(_, to) => assert_eq!(to, key(3)));
+    let told = trio.net.vats[RECIPIENT].introduced.take().unwrap();
+    assert_eq!((told.gifter(), told.recipient()), (key(1), key(2)));
+    assert_eq!((told.exporter(), told.forwarders().count()), (key(3), 0));
+    assert!(told.is_signed(&Key::new(4)), "anybody can check it");
 }

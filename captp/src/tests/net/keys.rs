@@ -3,10 +3,10 @@
 use super::*;
 
 /// A key of its own for each number.
-pub(in crate::tests) struct Key(ed25519_dalek::SigningKey);
+pub(crate) struct Key(ed25519_dalek::SigningKey);
 
 impl Key {
-    pub(in crate::tests) fn new(number: u8) -> Self {
+    pub(crate) fn new(number: u8) -> Self {
         Self(ed25519_dalek::SigningKey::from_bytes(&[number; 32]))
     }
 }
@@ -26,10 +26,10 @@ impl Signer for Key {
     }
 }
 
-pub(in crate::tests) fn key(number: u8) -> VatKey {
+pub(crate) fn key(number: u8) -> VatKey {
     VatKey(Key::new(number).0.verifying_key().to_bytes())
 }
 
-pub(in crate::tests) fn identity(number: u8) -> Identity {
+pub(crate) fn identity(number: u8) -> Identity {
     Identity::new(key(number), 7, Rc::new(Key::new(number)))
 }
