@@ -29,20 +29,42 @@ interface Program @0x94ca5fdf2f361da4 {
   # # Authority
   # Whoever holds this decides what the vat is: its identity, its powers, and when it ends. Only the
   # launcher ever does.
-  start @0 (seed :Data, powers :List(Grant), args :List(Text), exposes :List(Text), addresses :List(Text)) -> (value :List(Exposed));
+  start @0 (powers :List(Grant), args :List(Text), exposes :List(Text), addresses :List(Text)) -> (value :List(Exposed));
   # Starts the program with exactly these powers. Its answer means that the vat is ready.
   #
-  # `seed` is the secret of the vat's identity (32 bytes); it is kept in memory only. `exposes`
-  # are the manifest's expose names: a `main` that gives back one reference means the only one.
-  # `addresses` say where other vats reach this one, as in its sturdy refs; whoever gives a
-  # reference to it away tells them.
+  # `exposes` are the manifest's expose names: a `main` that gives back one reference means the
+  # only one. `addresses` say where other vats reach this one, as in its sturdy refs; whoever
+  # gives a reference to it away tells them.
   accept @1 (stream :Stream, head :Data, plain :Text) -> ();
   # Takes a connected stream for this vat. Its descriptor is attached to `stream`.
   #
   # `head` is what the launcher has read of it (the TLS `ClientHello`). With `plain`, the stream is
   # an unencrypted local one whose bootstrap is the exposed reference of that name.
-  stop @2 () -> ();
+  meet @2 (stream :Stream, vat :Text) -> ();
+  # Takes one end of a socket pair; at the other end is `vat`, another vat of the same launcher
+  # that was introduced to this one. The descriptor is attached to `stream`. Both say their hello
+  # and speak as over any other connection, without encryption: who is there, the launcher knows.
+  stop @3 () -> ();
   # Asks the vat to end. It answers, then finishes what it is doing and exits with code 0.
+}
+
+interface Siblings @0xcf3b30610c4bf0c0 {
+  # What a launcher offers to a vat that it launched: the way to the others, its siblings.
+  #
+  # # Authority
+  # To be connected with those to whom somebody introduced this vat who has a reference there, and
+  # who was launched by the same launcher, or is the launcher. Nobody else can be reached by it, and
+  # a connection alone gives nothing but what its host gives to everybody who calls it.
+  reach @0 (introduction :Data) -> (value :Stream);
+  # Makes a connection to the vat that `introduction` names, and gives this vat's end of it: the
+  # descriptor is attached to the reference. The other end goes to that vat, which need not
+  # answer first.
+  #
+  # `introduction` is the `Contact` (`schema/network.capnp`) of a reference that was given to
+  # this vat, without its addresses, as one segment. It fails if the vat is none of this
+  # launcher's or does not run, or if who introduced this one does not count: then the reference
+  # goes through who gave it. At most 64 streams of one vat are being made or kept at a time, and
+  # in the long run 16 are made per second.
 }
 
 interface Stream @0xcff15358d3325dd2 {

@@ -133,7 +133,10 @@ mod tests {
             let mut wrong = written.clone();
             wrong.resize(len, 0);
             let read = Introduction::from_bytes(&wrong);
-            assert!(read.is_none_or(|read| !read.is_signed(&Key::new(7))), "{len}");
+            assert!(
+                read.is_none_or(|read| !read.is_signed(&Key::new(7))),
+                "{len}"
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the engine tells its vat: things to do, states of references, counts.
 
-use crate::contact::{Introduction, VatKey};
+use crate::contact::Introduction;
 use crate::{AnswerToken, CloseReason, ConnId, Exception, Host, Incoming, ObjectKey, Payload};
 
 /// Something for the vat to do.
@@ -42,9 +42,8 @@ pub enum Output<H: Host> {
     Dial {
         /// What to answer.
         request: DialId,
-        /// Which vat. Make sure that it is this one that is reached.
-        vat: VatKey,
-        /// Who introduced us: for whoever connects vats only after an introduction.
+        /// Which vat, its exporter, and who introduced us. Make sure that it is this vat that is
+        /// reached.
         introduction: Introduction,
         /// Where it may be; hints from peers, not to be trusted.
         addresses: Vec<String>,
@@ -146,10 +145,14 @@ impl<H: Host> std::fmt::Debug for Output<H> {
             Self::Run(_) => f.write_str("Run"),
             Self::Cancelled(token) => f.debug_tuple("Cancelled").field(token).finish(),
             Self::Dropped(object) => f.debug_tuple("Dropped").field(object).finish(),
-            Self::Dial { request, vat, .. } => f
+            Self::Dial {
+                request,
+                introduction,
+                ..
+            } => f
                 .debug_struct("Dial")
                 .field("request", request)
-                .field("vat", vat)
+                .field("vat", &introduction.exporter())
                 .finish_non_exhaustive(),
             Self::Closed { conn, reason } => f
                 .debug_struct("Closed")

@@ -430,10 +430,10 @@ impl Vat {
             Output::Dropped(ObjectKey(object)) => Event::Dropped(object),
             Output::Dial {
                 request,
-                vat,
                 introduction,
                 addresses,
             } => {
+                let vat = introduction.exporter();
                 self.dialed = addresses;
                 self.introduced = Some(introduction);
                 Event::Dial(request, vat)

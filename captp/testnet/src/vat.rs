@@ -398,7 +398,11 @@ impl Vat {
             Output::Run(job) => Event::Run(job),
             Output::Cancelled(token) => Event::Cancelled(key(&token)),
             Output::Dropped(ObjectKey(key)) => Event::Dropped(key),
-            Output::Dial { request, vat, .. } => return self.dials.push_back((request, vat)),
+            Output::Dial {
+                request,
+                introduction,
+                ..
+            } => return self.dials.push_back((request, introduction.exporter())),
             Output::Closed { conn, reason } => Event::Closed(conn, reason),
         };
         self.events.push_back(event);

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use captp::{CloseReason, ConnId, DialId, Engine, Host, Incoming, NodeId, Output, VatKey};
+use captp::{CloseReason, ConnId, DialId, Engine, Host, Incoming, Introduction, NodeId, Output};
 
 use super::call::{Call, Message, Reply};
 use super::facet::Facets;
@@ -247,7 +247,7 @@ pub(crate) struct VatHost;
 #[derive(Debug)]
 pub(crate) struct Dial {
     pub(crate) request: DialId,
-    pub(crate) vat: VatKey,
+    pub(crate) introduction: Introduction,
     pub(crate) addresses: Vec<String>,
 }
 
@@ -387,11 +387,11 @@ impl Shared {
             Output::Closed { conn, reason } => self.closed.borrow_mut().push((conn, reason)),
             Output::Dial {
                 request,
-                vat,
+                introduction,
                 addresses,
             } => self.dials.borrow_mut().push(Dial {
                 request,
-                vat,
+                introduction,
                 addresses,
             }),
         }

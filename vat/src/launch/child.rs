@@ -14,10 +14,12 @@ use super::confine::{self, Launch, Level, Report, SealedProgram, Spawner};
 use super::incoming::{Incoming, Queue, Waiting};
 use super::output;
 use super::powers::{self, Supply};
-use crate::net::driver::{Attach, Driver};
+use super::siblings::{Introducer, Sibling};
+use crate::net::driver::{Attach, Connection, Driver};
 use crate::net::{Refusals, Stream};
-use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, StreamRef};
+use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, SiblingsRef, StreamRef};
 use crate::prelude::*;
+use crate::program::Preamble;
 use crate::sturdy::{Address, Identity, Seed, VatId};
 use crate::supervisor::{ExitReason, Terminate};
 
@@ -52,6 +54,7 @@ pub(crate) struct ChildPlan {
 /// A supervised child.
 pub(crate) struct Child {
     driver: Driver,
+    siblings: Rc<Introducer>,
     plan: ChildPlan,
     vat: VatId,
     /// Where it is reached.
@@ -92,7 +95,12 @@ pub(crate) enum Life {
 }
 
 impl Child {
-    pub(crate) fn new(driver: Driver, plan: ChildPlan, changes: watch::Sender<()>) -> Self {
+    pub(crate) fn new(
+        driver: Driver,
+        siblings: Rc<Introducer>,
+        plan: ChildPlan,
+        changes: watch::Sender<()>,
+    ) -> Self {
         let vat = Identity::from_seed(&plan.seed).id();
         let now = Now {
             pid: 0,
@@ -107,6 +115,7 @@ impl Child {
         };
         Self {
             driver,
+            siblings,
             plan,
             vat,
             addresses: RefCell::default(),
@@ -301,6 +310,7 @@ impl Child {
         now.program = None;
         now.commands = None;
         now.exposed.clear();
+        self.siblings.forget(self.vat);
         if self.state() != ChildState::Stopping {
             self.set_state(ChildState::Waiting);
         }
@@ -347,6 +357,22 @@ impl Child {
         Ok(process)
     }
 
+    /// Begins to speak with the program at the other end.
+    async fn connect(&self, mut stream: Stream) -> Connection {
+        let preamble = Preamble {
+            seed: Seed::from_bytes(*self.plan.seed.expose()),
+            launcher: self.siblings.launcher(),
+        };
+        if let Err(error) = preamble.send(&mut stream).await {
+            tracing::debug!(err = %error, "a program ended before it was told who it is");
+        }
+        let vat = self.driver.vat();
+        let way = vat.turn(|turn| Ok(self.siblings.way_of(turn, self.vat)));
+        let attach = Attach::sibling(way.ok().map(SiblingsRef::into))
+            .with_peer(self.vat, self.addresses.borrow().clone());
+        self.driver.attach(stream, attach)
+    }
+
     /// Starts the program in its process and stays with it until the process is gone.
     async fn attend(
         &self,
@@ -355,16 +381,16 @@ impl Child {
         mut inbox: mpsc::UnboundedReceiver<Terminate>,
     ) -> ExitReason {
         let connection = match process.take_socket().map(Stream::from_socketpair) {
-            Some(Ok(stream)) => self.driver.attach(stream, Attach::sibling(None)),
+            Some(Ok(stream)) => self.connect(stream).await,
             _ => return ExitReason::Abnormal("there is no socket to it".to_owned()),
         };
         let Some(program) = connection.bootstrap().map(ProgramRef::from) else {
             return ExitReason::Abnormal("the launcher ends".to_owned());
         };
+        self.now.borrow_mut().program = Some(program.clone());
         let plan = &self.plan;
         let names = plan.exposes.keys().cloned().collect();
         let start = program.start(
-            plan.seed.expose().to_vec(),
             powers,
             plan.args.clone(),
             names,
@@ -430,7 +456,6 @@ impl Child {
         self.check_exposed(&exposed)?;
         let mut now = self.now.borrow_mut();
         now.ready_since = Some(Instant::now());
-        now.program = Some(program.clone());
         now.exposed = exposed;
         self.set_state(ChildState::Running);
         for waiting in self.queue.take_held() {
@@ -479,6 +504,22 @@ impl Child {
 
 fn not_wanted() -> Life {
     Life::NotStarted("it was told to end before it had its powers".to_owned())
+}
+
+impl Sibling for Child {
+    fn path(&self) -> &str {
+        &self.plan.path
+    }
+
+    fn vat(&self) -> VatId {
+        self.vat
+    }
+
+    fn meet(&self, stream: StreamRef, vat: VatId) -> Option<Promise<()>> {
+        let now = self.now.borrow();
+        let program = now.program.as_ref()?;
+        Some(program.meet(stream, vat.to_string()))
+    }
 }
 
 /// Waits for the answer, as long as there is one to come.

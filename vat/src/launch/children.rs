@@ -12,6 +12,7 @@ use super::grants::{GrantError, Granted};
 use super::lives::Charge;
 use super::manifest::{ChildRules, ChildSource, Manifest, RouteSource};
 use super::powers::Supply;
+use super::siblings::{Introducer, Sibling};
 use crate::net::driver::Driver;
 use crate::power::{ChildState, ChildStatus};
 use crate::sturdy::{Address, Seed, VatId};
@@ -29,6 +30,8 @@ pub(super) struct Maker<'a> {
     pub(super) driver: &'a Driver,
     pub(super) log: &'a Log,
     pub(super) granted: &'a Granted,
+    /// Who connects them with each other.
+    pub(super) siblings: &'a Rc<Introducer>,
     /// The ensemble's secret.
     pub(super) seed: &'a Seed,
     pub(super) args: &'a [String],
@@ -52,6 +55,8 @@ impl Children {
         let mut charges = Vec::new();
         for (rules, program) in manifest.children.iter().zip(programs) {
             let child = Rc::new(maker.child(rules, program, &children)?);
+            let sibling: Rc<dyn Sibling> = child.clone();
+            maker.siblings.add(child.vat(), Rc::downgrade(&sibling));
             charges.push(maker.charge(rules, child.clone()));
             children.all.push(child);
         }
@@ -172,6 +177,7 @@ impl Maker<'_> {
         };
         Ok(Child::new(
             self.driver.clone(),
+            self.siblings.clone(),
             plan,
             earlier.changes.clone(),
         ))

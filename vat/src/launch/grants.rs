@@ -159,12 +159,7 @@ async fn enliven(driver: &Driver, path: &PathBuf) -> Result<Enlivened, GrantErro
     let sturdy = reference_file::read(path)?;
     let seed = Seed::generate().map_err(GrantError::Random)?;
     let credentials = Credentials::new(&Identity::from_seed(&seed))?;
-    let peers = Peers::new(
-        driver.clone(),
-        credentials,
-        None,
-        Dialing::ambient_network(),
-    );
+    let peers = Peers::apart(driver.clone(), credentials, Dialing::ambient_network());
     let enlivened = tokio::time::timeout(ENLIVEN_WITHIN, peers.enliven(&sturdy)).await;
     let Ok(enlivened) = enlivened else {
         return Err(GrantError::Silent { path: path.clone() });

@@ -27,6 +27,7 @@ use super::lives::Lives;
 use super::manifest::Manifest;
 use super::places::Places;
 use super::route::{ListenError, Listeners};
+use super::siblings::Introducer;
 use super::state::{State, StateError};
 use crate::net::driver::Driver;
 use crate::net::{Credentials, Dialing, Peers};
@@ -118,12 +119,12 @@ impl Launcher {
         let driver = Driver::new(Vat::new(VatConfig::new(name.clone())));
         let granted = Granted::open(&manifest, &driver).await?;
         let identity = Identity::from_seed(&seed.derive("launcher"));
-        let credentials =
-            Credentials::new(&identity).map_err(|e| LaunchError::Key(e.to_string()))?;
+        let (peers, restorer) = own_vat(&driver, &identity)?;
         let maker = Maker {
             driver: &driver,
             log: &log,
             granted: &granted,
+            siblings: &Rc::new(Introducer::new(identity)),
             seed: &seed,
             args: &options.args,
             allow_weak: options.allow_weak,
@@ -132,11 +133,6 @@ impl Launcher {
         let (children, charges) = Children::new(&maker, &manifest, options.programs)?;
         let spawner = Spawner::start().map_err(LaunchError::Io)?;
         let lives = Lives::new(charges, manifest.supervision.supervisor_spec(), spawner);
-        let restorer = driver
-            .vat()
-            .turn(|turn| Ok(RestorerRef::new(turn, Exposures::default())))?;
-        let bootstrap = Some(restorer.clone().into());
-        let peers = Peers::new(driver.clone(), credentials, bootstrap, Dialing::nobody());
         let launcher = Rc::new(Self {
             name,
             manifest,
@@ -368,6 +364,17 @@ impl std::fmt::Debug for Launcher {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
+}
+
+/// The launcher as other vats find it: what it offers is found by its swiss number.
+fn own_vat(driver: &Driver, identity: &Identity) -> Result<(Peers, RestorerRef), LaunchError> {
+    let credentials = Credentials::new(identity).map_err(|e| LaunchError::Key(e.to_string()))?;
+    let restorer = driver
+        .vat()
+        .turn(|turn| Ok(RestorerRef::new(turn, Exposures::default())))?;
+    let bootstrap = Some(restorer.clone().into());
+    let peers = Peers::new(driver.clone(), credentials, bootstrap, Dialing::nobody());
+    Ok((peers, restorer))
 }
 
 /// Where the log goes: into the state, or, where there is none, into a directory for this run only.

@@ -15,6 +15,7 @@ mod output;
 pub mod places;
 mod powers;
 mod route;
+mod siblings;
 pub mod state;
 
 pub use grants::GrantError;

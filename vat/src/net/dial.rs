@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, io, net::IpAddr, os::fd::OwnedFd, time::Duration};
 
+use captp::Introduction;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
@@ -11,7 +12,7 @@ use tokio::{
 use super::{Connector, HANDSHAKE_TIMEOUT, HandshakeError, PeerInfo, Socket, Stream, handshake};
 use crate::core::Ref;
 use crate::error::Error;
-use crate::power::NetworkRef;
+use crate::power::{NetworkRef, SiblingsRef};
 use crate::sturdy::{Address, VatId};
 
 /// Most time to reach one address, name look-up included.
@@ -93,7 +94,18 @@ impl Stream {
 
 /// Who makes the connections of a vat to others: nobody, this process, or the holder of a power.
 #[derive(Clone, Debug)]
-pub struct Dialing(Way);
+pub struct Dialing {
+    way: Way,
+    /// Who is asked first.
+    siblings: Option<Introduced>,
+}
+
+/// A way to a vat of the same launcher, after an introduction.
+#[derive(Clone, Debug)]
+struct Introduced {
+    launcher: SiblingsRef,
+    introduction: Introduction,
+}
 
 #[derive(Clone, Debug)]
 enum Way {
@@ -106,7 +118,7 @@ impl Dialing {
     /// Nobody: the vat is only called.
     #[must_use]
     pub const fn nobody() -> Self {
-        Self(Way::Nobody)
+        Self::by(Way::Nobody)
     }
 
     /// This process itself, for programs that nobody confines.
@@ -117,31 +129,68 @@ impl Dialing {
     /// launched programs.
     #[must_use]
     pub const fn ambient_network() -> Self {
-        Self(Way::Ambient)
+        Self::by(Way::Ambient)
     }
 
     /// Whoever is behind this power.
     #[must_use]
     pub const fn through(network: NetworkRef) -> Self {
-        Self(Way::Power(network))
+        Self::by(Way::Power(network))
+    }
+
+    const fn by(way: Way) -> Self {
+        Self {
+            way,
+            siblings: None,
+        }
+    }
+
+    /// The same, once the launcher has said that the vat is none of those that it launched.
+    pub(super) fn after(mut self, launcher: SiblingsRef, introduction: &Introduction) -> Self {
+        self.siblings = Some(Introduced {
+            launcher,
+            introduction: introduction.clone(),
+        });
+        self
     }
 
     /// Whether there is anybody who dials.
     pub(super) fn is_possible(&self) -> bool {
-        !matches!(self.0, Way::Nobody)
+        self.siblings.is_some() || !matches!(self.way, Way::Nobody)
     }
 
     /// Whether the same one dials.
     pub(super) fn same(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
+        let way = match (&self.way, &other.way) {
             (Way::Nobody, Way::Nobody) | (Way::Ambient, Way::Ambient) => true,
             (Way::Power(one), Way::Power(other)) => one.same(other) == Some(true),
             _ => false,
-        }
+        };
+        let introduction = |dialing: &Self| {
+            let siblings = dialing.siblings.as_ref();
+            siblings.map(|introduced| introduced.introduction.clone())
+        };
+        way && introduction(self) == introduction(other)
+    }
+
+    /// The stream to a vat of the same launcher.
+    async fn meet(&self) -> Option<Result<Stream, Error>> {
+        let Introduced {
+            launcher,
+            introduction,
+        } = self.siblings.as_ref()?;
+        let asked = async {
+            let stream: Ref = launcher.reach(introduction.to_bytes()).into();
+            stream.settled().await?;
+            Stream::from_socketpair(stream.take_fd()?).map_err(Error::of)
+        };
+        let silent = || Error::failed("the launcher does not answer");
+        let stream = timeout(DIAL_TIMEOUT, asked).await;
+        Some(stream.unwrap_or_else(|_| Err(silent())))
     }
 
     async fn dial(&self, vat: VatId, address: &Address) -> Result<Socket, AttemptError> {
-        match &self.0 {
+        match &self.way {
             Way::Nobody => Err(AttemptError::NotAllowed(Error::failed(NO_POWER))),
             Way::Ambient => connect_socket(address).await.map_err(AttemptError::Dial),
             Way::Power(network) => {
@@ -172,13 +221,21 @@ async fn dial_through(
     Socket::from_descriptor(descriptor).map_err(Error::of)
 }
 
-/// Calls the vat of `connector` at the first of `addresses` where it answers.
+/// Calls the vat of `connector`: as a sibling, or at the first of `addresses` where it answers.
 pub(super) async fn connect(
     addresses: &[Address],
     connector: &Connector,
     dialing: &Dialing,
 ) -> Result<(Stream, PeerInfo), ConnectError> {
     let vat = connector.expected();
+    match dialing.meet().await {
+        Some(Ok(stream)) => {
+            let (id, vat_protocol) = (vat, true);
+            return Ok((stream, PeerInfo { id, vat_protocol }));
+        }
+        Some(Err(error)) => tracing::debug!(%vat, err = %error, "not reached as a sibling"),
+        None => {}
+    }
     let attempts = addresses.iter().map(|address| async move {
         let attempt = async {
             let socket = dialing.dial(vat, address).await?;

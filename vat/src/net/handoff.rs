@@ -111,13 +111,14 @@ pub(super) fn answer_dials(vat: &Vat, wake: &Arc<Notify>) {
 
 async fn connect(peers: &Peers, dial: Dial, wake: &Notify) {
     let vat = peers.vat();
-    let Ok(id) = VatId::from_bytes(dial.vat.0) else {
+    let Ok(id) = VatId::from_bytes(dial.introduction.exporter().0) else {
         refuse(vat, &dial, "its key is not one that a vat can have");
         return wake.notify_one();
     };
     let addresses = dial.addresses.iter().filter_map(|text| text.parse().ok());
     let addresses: Vec<Address> = addresses.collect();
-    match peers.connect(id, &addresses).await {
+    let dialing = peers.dialing_after(&dial.introduction);
+    match peers.connect_by(id, &addresses, &dialing).await {
         Ok(Reached::Peer(connection)) => {
             tracing::debug!(vat = %id, conn = %connection.id(), "introduced");
             vat.engine(|engine| engine.dialed(dial.request, Ok(connection.id())));
@@ -130,7 +131,7 @@ async fn connect(peers: &Peers, dial: Dial, wake: &Notify) {
 
 /// The reference goes on through whoever gave it.
 fn refuse(vat: &Vat, dial: &Dial, why: &str) {
-    tracing::debug!(vat = ?dial.vat, err = %why, "no connection to who hosts a given reference");
+    tracing::debug!(vat = ?dial.introduction.exporter(), err = %why, "no connection to who hosts a given reference");
     let reason = Exception::failed(why);
     vat.engine(|engine| engine.dialed(dial.request, Err(reason)));
 }

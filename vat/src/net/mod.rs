@@ -41,6 +41,6 @@ pub use self::{
 };
 #[cfg(feature = "launch")]
 pub(crate) use self::{
-    admission::{Full, Place, Refusals, Room, Ticket},
+    admission::{Bucket, Full, Place, Rate, Refusals, Room, Ticket},
     host_network::network,
 };

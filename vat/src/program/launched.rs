@@ -9,10 +9,12 @@ use tokio::sync::Notify;
 use crate::Interface;
 use crate::core::{Exposure, Grants, Main};
 use crate::net::driver::{Attach, Driver};
-use crate::net::{Admission, AdmissionLimits, Credentials, Dialing, Peers, Socket, Stream};
+use crate::net::{
+    Admission, AdmissionLimits, Credentials, Dialing, PeerInfo, Peers, Socket, Stream,
+};
 use crate::power::{Exposed, Grant, NetworkRef, Program, ProgramRef, StreamRef};
 use crate::prelude::*;
-use crate::sturdy::{Exposures, Identity, RestorerRef, Seed, SwissNumber};
+use crate::sturdy::{Exposures, Identity, RestorerRef, Seed, SwissNumber, VatId};
 
 /// When and how the program is to end.
 #[derive(Default)]
@@ -45,25 +47,56 @@ impl End {
 #[object(external)]
 pub(super) struct Launched {
     main: Option<Main>,
-    driver: Driver,
     end: Rc<End>,
-    /// Set by `start`.
-    open: Option<Open>,
-}
-
-/// What a started program shows to the network.
-struct Open {
+    seed: Seed,
+    driver: Driver,
+    /// The program as other vats find it. It is on the network before its `main` runs, which may
+    /// give references away.
     peers: Peers,
+    /// Whoever asks for references before `main` has given them waits.
+    restorer: Option<Resolver<RestorerRef>>,
+    /// What `main` gave back.
     exposed: BTreeMap<String, Ref>,
 }
 
 impl Launched {
-    pub(super) fn new(main: Main, driver: Driver, end: Rc<End>) -> Self {
-        Self {
+    /// The program with this seed.
+    pub(super) fn new(
+        turn: &Turn,
+        driver: &Driver,
+        main: Main,
+        seed: Seed,
+        end: Rc<End>,
+    ) -> Result<Self> {
+        let credentials = Credentials::new(&Identity::from_seed(&seed)).map_err(Error::of)?;
+        let (bootstrap, restorer) = turn.promise::<RestorerRef>();
+        let bootstrap = Some(bootstrap.into());
+        let peers = Peers::new(driver.clone(), credentials, bootstrap, Dialing::nobody());
+        // Beyond it connections are refused, so that nobody can use up the descriptors.
+        peers.set_admission(Admission::new(AdmissionLimits::launched()));
+        Ok(Self {
             main: Some(main),
-            driver,
             end,
-            open: None,
+            seed,
+            driver: driver.clone(),
+            peers,
+            restorer: Some(restorer),
+            exposed: BTreeMap::new(),
+        })
+    }
+
+    pub(super) const fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// The program's way out is the power that was granted for that, if one was.
+    fn dial_through(&self, powers: &[Grant]) {
+        let network = powers
+            .iter()
+            .find(|grant| grant.interface == <NetworkRef as Interface>::ID)
+            .map(|grant| NetworkRef::from(grant.power.clone()));
+        if let Some(network) = network {
+            self.peers.set_dialing(Dialing::through(network));
         }
     }
 
@@ -71,21 +104,19 @@ impl Launched {
     fn publish(
         &mut self,
         turn: &Turn,
-        seed: &Seed,
-        network: OnNetwork,
         exposures: Vec<Exposure>,
         names: &[String],
     ) -> Result<Vec<Exposed>> {
         let mut by_digest = Exposures::default();
         let mut exposed = Vec::new();
-        let mut by_name = BTreeMap::new();
         for exposure in exposures {
             let name = name_of(&exposure, names)?;
             by_digest.expose(
-                &SwissNumber::exposed(seed, &name, 0),
+                &SwissNumber::exposed(&self.seed, &name, 0),
                 exposure.reference.clone(),
             );
-            by_name.insert(name.clone(), exposure.reference.clone());
+            self.exposed
+                .insert(name.clone(), exposure.reference.clone());
             exposed.push(Exposed {
                 name,
                 interface_name: exposure.interface_name.to_owned(),
@@ -93,39 +124,10 @@ impl Launched {
                 reference: exposure.reference,
             });
         }
-        network
-            .restorer
-            .resolve(Ok(RestorerRef::new(turn, by_digest)));
-        self.open = Some(Open {
-            peers: network.peers,
-            exposed: by_name,
-        });
+        if let Some(restorer) = self.restorer.take() {
+            restorer.resolve(Ok(RestorerRef::new(turn, by_digest)));
+        }
         Ok(exposed)
-    }
-}
-
-/// A program that is being started, as other vats find it.
-struct OnNetwork {
-    peers: Peers,
-    /// Whoever asks for references before `main` has given them waits.
-    restorer: Resolver<RestorerRef>,
-}
-
-impl OnNetwork {
-    /// The table of peers of the vat with this seed. It dials through the power that was granted for
-    /// that, if one was.
-    fn new(turn: &Turn, driver: Driver, seed: &Seed, powers: &[Grant]) -> Result<Self> {
-        let credentials = Credentials::new(&Identity::from_seed(seed)).map_err(Error::of)?;
-        let (bootstrap, restorer) = turn.promise::<RestorerRef>();
-        let network = powers
-            .iter()
-            .find(|grant| grant.interface == <NetworkRef as Interface>::ID)
-            .map(|grant| NetworkRef::from(grant.power.clone()));
-        let dialing = network.map_or_else(Dialing::nobody, Dialing::through);
-        let peers = Peers::new(driver, credentials, Some(bootstrap.into()), dialing);
-        // Beyond it connections are refused, so that nobody can use up the descriptors.
-        peers.set_admission(Admission::new(AdmissionLimits::launched()));
-        Ok(Self { peers, restorer })
     }
 }
 
@@ -150,22 +152,19 @@ impl Program for Launched {
     async fn start(
         this: Near<Self>,
         cx: &Cx,
-        seed: Vec<u8>,
         powers: Vec<Grant>,
         args: Vec<String>,
         exposes: Vec<String>,
         addresses: Vec<String>,
     ) -> Result<Vec<Exposed>> {
-        let seed = <[u8; Seed::LEN]>::try_from(seed.as_slice()).map(Seed::from_bytes);
-        let seed = seed.map_err(|_| Error::failed("a seed has 32 bytes"))?;
-        let (main, driver, end) = this.with(cx, |launched| {
-            let (driver, end) = (launched.driver.clone(), launched.end.clone());
-            (launched.main.take(), driver, end)
+        let addresses = addresses.iter().filter_map(|address| address.parse().ok());
+        let addresses: Vec<_> = addresses.collect();
+        let (main, end) = this.with(cx, |launched| {
+            launched.peers.set_addresses(&addresses);
+            launched.dial_through(&powers);
+            (launched.main.take(), launched.end.clone())
         })?;
         let main = main.ok_or_else(|| Error::failed("the program was started already"))?;
-        let network = OnNetwork::new(cx, driver, &seed, &powers)?;
-        let addresses = addresses.iter().filter_map(|address| address.parse().ok());
-        network.peers.set_addresses(&addresses.collect::<Vec<_>>());
         let grants = powers
             .into_iter()
             .fold(Grants::new().with_args(args), |grants, grant| {
@@ -173,7 +172,7 @@ impl Program for Launched {
             });
         let started = match main.run(cx, grants).await {
             Ok(outcome) => this.call(cx, |launched| {
-                launched.publish(cx, &seed, network, outcome.exposed, &exposes)
+                launched.publish(cx, outcome.exposed, &exposes)
             }),
             Err(error) => Err(error),
         };
@@ -192,15 +191,11 @@ impl Program for Launched {
         head: Vec<u8>,
         plain: Option<String>,
     ) -> Result<()> {
-        let open = self
-            .open
-            .as_ref()
-            .ok_or_else(|| Error::failed("not started yet"))?;
         let socket = Socket::from_descriptor(Ref::from(stream).take_fd()?).map_err(Error::of)?;
-        let socket = open.peers.admission().admit(socket)?;
+        let socket = self.peers.admission().admit(socket)?;
         match plain {
             Some(name) => {
-                let bootstrap = open.exposed.get(&name).cloned();
+                let bootstrap = self.exposed.get(&name).cloned();
                 let bootstrap = bootstrap.ok_or_else(|| {
                     Error::failed(format!("no exposed reference is called {name}"))
                 })?;
@@ -208,7 +203,7 @@ impl Program for Launched {
                 self.driver.attach(stream, Attach::plain(Some(bootstrap)));
             }
             None => {
-                let peers = open.peers.clone();
+                let peers = self.peers.clone();
                 tokio::task::spawn_local(async move {
                     match Stream::accept_tls_on(socket, head, peers.acceptor()).await {
                         Ok((stream, peer)) => peers.accepted(stream, peer).await,
@@ -217,6 +212,16 @@ impl Program for Launched {
                 });
             }
         }
+        Ok(())
+    }
+
+    fn meet(&mut self, _turn: &Turn, stream: StreamRef, vat: String) -> Result<()> {
+        let (id, vat_protocol) = (vat.parse::<VatId>().map_err(Error::of)?, true);
+        let stream = Stream::from_socketpair(Ref::from(stream).take_fd()?).map_err(Error::of)?;
+        let peers = self.peers.clone();
+        tokio::task::spawn_local(async move {
+            peers.accepted(stream, PeerInfo { id, vat_protocol }).await;
+        });
         Ok(())
     }
 

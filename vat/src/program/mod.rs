@@ -4,6 +4,7 @@
 //! that socket (its identity, its powers, connected streams) is all it ever has.
 
 mod launched;
+mod preamble;
 
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -15,8 +16,12 @@ use tokio::task::LocalSet;
 use crate::core::{Main, Vat, VatConfig};
 use crate::net::Stream;
 use crate::net::driver::{Attach, Driver};
-use crate::power::ProgramRef;
+use crate::power::{ProgramRef, SiblingsRef};
 use launched::{End, Launched};
+#[cfg(feature = "launch")]
+pub(crate) use preamble::Preamble;
+#[cfg(not(feature = "launch"))]
+use preamble::Preamble;
 
 /// How long the last answers may take to leave when the program ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -51,8 +56,8 @@ fn run(main: fn() -> Main) -> u8 {
 }
 
 async fn live(main: fn() -> Main) -> u8 {
-    let stream = match Stream::inherited() {
-        Ok(stream) => stream,
+    let (stream, preamble) = match launcher().await {
+        Ok(launcher) => launcher,
         Err(error) => {
             return fail(&format!(
                 "this is a vat program; start it with `vat run <manifest>` ({error})"
@@ -63,18 +68,33 @@ async fn live(main: fn() -> Main) -> u8 {
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let driver = Driver::new(Vat::new(VatConfig::new("program")));
     let end = Rc::new(End::default());
-    let launched = Launched::new(main(), driver.clone(), end.clone());
-    let program = match driver.vat().turn(|turn| launched.into_reference(turn)) {
-        Ok(program) => program,
+    let launched = driver.vat().turn(|turn| {
+        let launched = Launched::new(turn, &driver, main(), preamble.seed, end.clone())?;
+        let peers = launched.peers().clone();
+        Ok((launched.into_reference(turn)?, peers))
+    });
+    let (program, peers) = match launched {
+        Ok(launched) => launched,
         Err(error) => return fail(&error.to_string()),
     };
-    let connection = driver.attach(stream, Attach::sibling(Some(ProgramRef::into(program))));
+    let attach = Attach::sibling(Some(ProgramRef::into(program)));
+    let connection = driver.attach(stream, attach.with_peer(preamble.launcher, Vec::new()));
+    if let Some(launcher) = connection.bootstrap() {
+        peers.set_siblings(SiblingsRef::from(launcher));
+    }
     let code = tokio::select! {
         code = end.wait() => code,
         () = connection.gone() => return fail("the launcher is gone"),
     };
     driver.flushed(LAST_WORDS).await;
     code
+}
+
+/// The way to whoever launched this program, and what they said first.
+async fn launcher() -> std::io::Result<(Stream, Preamble)> {
+    let mut stream = Stream::inherited()?;
+    let preamble = Preamble::receive(&mut stream).await?;
+    Ok((stream, preamble))
 }
 
 #[expect(

@@ -7,7 +7,7 @@ use super::{Describe, Description, Registry};
 use crate::data::Data;
 use crate::power::{
     ClockRef, DirectoryRef, FileRef, FollowRef, LogReaderRef, LogSinkRef, NetworkRef, ProgramRef,
-    StreamRef, SupervisorRef,
+    SiblingsRef, StreamRef, SupervisorRef,
 };
 use crate::sturdy::RestorerRef;
 
@@ -31,6 +31,7 @@ const FILES: [File; 8] = [
     }),
     ("program.capnp", |types| {
         enter::<ProgramRef>(types);
+        enter::<SiblingsRef>(types);
         enter::<StreamRef>(types);
     }),
     ("dial.capnp", |types| enter::<NetworkRef>(types)),

@@ -83,7 +83,6 @@ impl<H: Host> Engine<H> {
         let request = DialId(self.dials.insert(id));
         self.outputs.push_back(Output::Dial {
             request,
-            vat: exporter,
             introduction: Introduction::of(&contact),
             addresses,
         });

@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 /// So many times at once, and then again and again after an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::net) struct Rate {
+pub(crate) struct Rate {
     burst: u32,
     interval: Duration,
 }
 
 impl Rate {
     /// `burst` times at once, and `count` times per `period`. A count of 0 is never again.
-    pub(in crate::net) fn new(burst: u32, count: u32, period: Duration) -> Self {
+    pub(crate) fn new(burst: u32, count: u32, period: Duration) -> Self {
         Self {
             burst,
             interval: period.checked_div(count).unwrap_or(NEVER),
@@ -26,14 +26,14 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What is left of a [`Rate`]; all of it at first.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::net) struct Bucket {
+pub(crate) struct Bucket {
     /// When all of it will be there again.
     full_at: Option<Instant>,
 }
 
 impl Bucket {
     /// Takes one, if there is one.
-    pub(in crate::net) fn take(&mut self, now: Instant, rate: Rate) -> bool {
+    pub(crate) fn take(&mut self, now: Instant, rate: Rate) -> bool {
         if !self.has(now, rate) {
             return false;
         }
@@ -43,7 +43,7 @@ impl Bucket {
     }
 
     /// Whether there is one.
-    pub(in crate::net) fn has(&self, now: Instant, rate: Rate) -> bool {
+    pub(crate) fn has(&self, now: Instant, rate: Rate) -> bool {
         let wait = self
             .full_at
             .map_or(Duration::ZERO, |full| full.saturating_duration_since(now));
@@ -51,7 +51,7 @@ impl Bucket {
     }
 
     /// Whether all of it is there.
-    pub(in crate::net) fn is_full(&self, now: Instant) -> bool {
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|full| full <= now)
     }
 }

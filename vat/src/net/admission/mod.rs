@@ -28,7 +28,7 @@ mod tests;
 pub use limits::AdmissionLimits;
 pub use refused::Refused;
 
-pub(super) use bucket::{Bucket, Rate};
+pub(crate) use bucket::{Bucket, Rate};
 
 pub(crate) use refused::Refusals;
 #[cfg(feature = "launch")]

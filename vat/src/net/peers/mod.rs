@@ -25,13 +25,14 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use captp::ConnId;
+use captp::{ConnId, Introduction};
 use tokio::time::timeout;
 
-use super::driver::{Attach, Connection, Driver};
+use super::driver::{Attach, Connection, Driver, Timeouts};
 use super::{Acceptor, Admission, Credentials, Dialing, PeerInfo, Stream, handoff};
 use crate::core::{Ref, Shared, Vat};
 use crate::error::Error;
+use crate::power::SiblingsRef;
 use crate::sturdy::{Address, VatId};
 
 mod answering;
@@ -62,11 +63,37 @@ struct Inner {
     driver: Driver,
     credentials: Credentials,
     acceptor: Acceptor,
+    /// Its key is not the one that the vat has towards others.
+    apart: bool,
     dialing: RefCell<Dialing>,
+    /// The launcher, which connects the vats that it launched.
+    siblings: RefCell<Option<SiblingsRef>>,
     admission: RefCell<Admission>,
     bootstrap: Option<Ref>,
     peers: RefCell<BTreeMap<VatId, Rc<Peer>>>,
     by_conn: RefCell<BTreeMap<ConnId, Attached>>,
+}
+
+impl Inner {
+    fn new(
+        driver: Driver,
+        credentials: Credentials,
+        bootstrap: Option<Ref>,
+        dialing: Dialing,
+    ) -> Self {
+        Self {
+            driver,
+            acceptor: credentials.acceptor(),
+            credentials,
+            apart: false,
+            dialing: RefCell::new(dialing),
+            siblings: RefCell::default(),
+            admission: RefCell::default(),
+            bootstrap,
+            peers: RefCell::default(),
+            by_conn: RefCell::default(),
+        }
+    }
 }
 
 /// A connection of the table.
@@ -87,9 +114,8 @@ pub enum Reached {
 }
 
 impl Peers {
-    /// The table of the vat that `driver` drives, whose key is in `credentials`. A vat has one; a
-    /// further one under another key, which it may make for a purpose of its own, is not what
-    /// [`NetworkRef::enliven`](crate::power::NetworkRef::enliven) uses.
+    /// The table of the vat that `driver` drives, whose key is in `credentials`. A vat has one; see
+    /// also [`apart`](Self::apart).
     ///
     /// Every peer gets `bootstrap`, usually the vat's restorer. `dialing` says who may call out for
     /// the vat as a whole; see also [`connect_by`](Self::connect_by).
@@ -103,20 +129,27 @@ impl Peers {
         bootstrap: Option<Ref>,
         dialing: Dialing,
     ) -> Self {
-        let inner = Rc::new(Inner {
-            driver,
-            acceptor: credentials.acceptor(),
-            credentials,
-            dialing: RefCell::new(dialing),
-            admission: RefCell::default(),
-            bootstrap,
-            peers: RefCell::default(),
-            by_conn: RefCell::default(),
-        });
+        let inner = Rc::new(Inner::new(driver, credentials, bootstrap, dialing));
         let weak: Weak<Inner> = Rc::downgrade(&inner);
         handoff::identify(inner.driver.vat(), inner.credentials.identity(), &[]);
         inner.driver.vat().offer_netlayer(weak);
         Self(inner)
+    }
+
+    /// A further table of a vat that has one, under another key, for a purpose of its own. Peers get
+    /// nothing as bootstrap reference, and references that are reached through it are never handed
+    /// over: whom they are given to goes through this vat. Nor does
+    /// [`NetworkRef::enliven`](crate::power::NetworkRef::enliven) use it.
+    ///
+    /// # Authority
+    ///
+    /// What `dialing` gives.
+    pub fn apart(driver: Driver, credentials: Credentials, dialing: Dialing) -> Self {
+        let inner = Inner::new(driver, credentials, None, dialing);
+        Self(Rc::new(Inner {
+            apart: true,
+            ..inner
+        }))
     }
 
     /// The table of a vat, if it is on a network.
@@ -149,6 +182,19 @@ impl Peers {
     /// See [`Dialing`].
     pub fn set_dialing(&self, dialing: Dialing) {
         self.0.dialing.replace(dialing);
+    }
+
+    /// Who is asked first for the way to a vat to which this one is introduced.
+    pub(crate) fn set_siblings(&self, launcher: SiblingsRef) {
+        self.0.siblings.replace(Some(launcher));
+    }
+
+    /// How this vat calls another one, to which it was introduced.
+    pub(super) fn dialing_after(&self, introduction: &Introduction) -> Dialing {
+        match &*self.0.siblings.borrow() {
+            Some(launcher) => self.dialing().after(launcher.clone(), introduction),
+            None => self.dialing(),
+        }
     }
 
     /// Who lets callers in: with the [default limits](super::AdmissionLimits), unless another one was
@@ -269,8 +315,15 @@ impl Peers {
     }
 
     fn attach(&self, stream: Stream, peer: &PeerInfo, addresses: &[Address]) -> Connection {
-        let attach = Attach::network(self.0.bootstrap.clone(), peer.vat_protocol)
-            .with_peer(peer.id, addresses.to_vec());
+        let bootstrap = self.0.bootstrap.clone();
+        let attach = match stream.passes_descriptors() {
+            true => Attach::sibling(bootstrap).with_timeouts(Timeouts::caller()),
+            false => Attach::network(bootstrap, peer.vat_protocol),
+        };
+        let attach = match self.0.apart {
+            true => attach,
+            false => attach.with_peer(peer.id, addresses.to_vec()),
+        };
         let misses = Misses::from(stream.origin());
         let connection = self.0.driver.attach(stream, attach);
         let attached = Attached {
