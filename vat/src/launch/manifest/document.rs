@@ -221,7 +221,8 @@ pub(super) fn name_of<T>(
         Err(error) => {
             findings
                 .error(Code::BadName, format!("{:?} cannot be a name", text.value))
-                .label(&text.span, error.to_string());
+                .label(&text.span, error.to_string())
+                .help("lower-case letters, digits and `_`, as \"ledger_2\"; a letter first");
             None
         }
     }
@@ -275,10 +276,17 @@ fn read_from(
     several: bool,
     findings: &mut Findings,
 ) -> Option<At<RouteSource>> {
+    let from = expose.entry("from");
     if several {
-        return routes::read_source(&expose.required("from", findings)?, findings);
+        return match from {
+            Some(from) => routes::read_source(&from, findings),
+            None => {
+                routes::report_no_source(expose, "children.<child>.<name>", findings);
+                None
+            }
+        };
     }
-    let from = expose.entry("from")?;
+    let from = from?;
     findings
         .error(
             Code::Contradiction,

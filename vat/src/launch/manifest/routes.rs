@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::diagnostic::Findings;
 use super::name::{NameError, SlotName, VatName};
 use super::slots;
-use super::table::{At, Entry, Known, Later};
+use super::table::{At, Entry, Known, Later, Table};
 use super::{Code, Rights, RouteSource};
 
 /// Longest tag of a route's log, in bytes: what the log keeps of it.
@@ -54,14 +54,30 @@ pub(super) fn read(entry: &Entry<'_, '_>, findings: &mut Findings) -> RouteDraft
     let Some(table) = entry.table(ROUTE, findings) else {
         return route;
     };
-    route.from = table
-        .required("from", findings)
-        .and_then(|from| read_source(&from, findings));
+    match table.entry("from") {
+        Some(from) => route.from = read_source(&from, findings),
+        None => report_no_source(
+            &table,
+            "use.<slot>\" or \"children.<child>.<name>",
+            findings,
+        ),
+    }
     route.tag = table.entry("tag").and_then(|tag| read_tag(&tag, findings));
     route.rights = table
         .entry("rights")
         .and_then(|rights| slots::read_rights(&rights, findings));
     route
+}
+
+/// Reports that it is not said where something comes from.
+pub(super) fn report_no_source(table: &Table<'_, '_>, forms: &str, findings: &mut Findings) {
+    findings
+        .error(
+            Code::MissingKey,
+            format!("`from` is missing in [{}]", table.path),
+        )
+        .label(&table.span, "needs `from`")
+        .help(format!("write from = \"{forms}\""));
 }
 
 /// Where a route begins: `"use.store"` or `"children.ledger.ledger"`.
