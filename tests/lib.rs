@@ -12,6 +12,20 @@ pub trait Tally {
     fn add(&mut self, turn: &Turn, by: u64) -> Result<u64>;
 }
 
+/// Adds to a tally that it was given, or to its own.
+#[vat::interface]
+#[expect(clippy::missing_errors_doc, reason = "it says what went wrong")]
+pub trait Keeper {
+    /// Adds `by` to the tally and returns the total.
+    fn add(&self, turn: &Turn, by: u64) -> Result<Promise<u64>>;
+    /// The tally.
+    fn lend(&self, turn: &Turn) -> Result<TallyRef>;
+    /// From now on it is the tally of `other`.
+    async fn borrow(this: Near<Self>, cx: &Cx, other: KeeperRef) -> Result<()>;
+    /// The same with the one that its manifest grants.
+    async fn borrow_from_friend(this: Near<Self>, cx: &Cx) -> Result<()>;
+}
+
 /// A program that tries to get out.
 #[vat::interface]
 #[expect(clippy::missing_errors_doc, reason = "it says what went wrong")]

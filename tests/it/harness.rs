@@ -41,7 +41,8 @@ pub(crate) fn python() -> PathBuf {
 /// Directories of its own for one ensemble; what it started ends with it.
 pub(crate) struct Ensemble {
     pub(crate) dir: tempfile::TempDir,
-    started: bool,
+    /// The name of the ensemble that runs, or may.
+    started: Option<&'static str>,
 }
 
 impl Ensemble {
@@ -50,10 +51,7 @@ impl Ensemble {
         for name in ["state", "run", "refs", "data"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
-        Self {
-            dir,
-            started: false,
-        }
+        Self { dir, started: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -119,9 +117,14 @@ impl Ensemble {
     /// `vat up -d` of a guestbook; its reference file is `refs/guestbook.cap`.
     pub(crate) fn up(&mut self) -> PathBuf {
         let manifest = self.guestbook_manifest("");
-        self.started = true;
+        self.started("guestbook");
         self.ok(&["up", "-d", manifest.to_str().unwrap()]);
         self.path("refs/guestbook.cap")
+    }
+
+    /// From now on an ensemble of this name may run.
+    pub(crate) fn started(&mut self, name: &'static str) {
+        self.started = Some(name);
     }
 
     /// The guestbook's process id, or 0 while there is none.
@@ -144,7 +147,8 @@ impl Ensemble {
     /// Every swiss number in this ensemble's reference files.
     fn secrets(&self) -> Vec<String> {
         let mut secrets = Vec::new();
-        for dir in ["refs", "run/vat/guestbook"] {
+        let run = format!("run/vat/{}", self.started.unwrap_or("guestbook"));
+        for dir in ["refs", run.as_str()] {
             let Ok(entries) = self.path(dir).read_dir() else {
                 continue;
             };
@@ -187,20 +191,18 @@ impl Ensemble {
 
 impl Drop for Ensemble {
     fn drop(&mut self) {
-        if !self.started {
-            return;
-        }
+        let Some(name) = self.started else { return };
         if !std::thread::panicking() {
             self.assert_no_secret_leaked();
         } else {
             let mut log = Vec::new();
-            collect_files(&self.path("state/vat/guestbook/log"), &mut log);
+            collect_files(&self.path(&format!("state/vat/{name}/log")), &mut log);
             for (path, bytes) in log {
                 let text = String::from_utf8_lossy(&bytes);
                 drop(writeln!(std::io::stderr(), "{}:\n{text}", path.display()));
             }
         }
-        drop(self.run(&["down", "guestbook", "--yes"]));
+        drop(self.run(&["down", name, "--yes"]));
     }
 }
 

@@ -18,6 +18,7 @@ mod launcher;
 mod main_job;
 mod network;
 mod readme;
+mod siblings;
 
 #[allow(
     missing_docs,

@@ -389,18 +389,7 @@ impl Child {
         };
         self.now.borrow_mut().program = Some(program.clone());
         let plan = &self.plan;
-        let names = plan.exposes.keys().cloned().collect();
-        let start = program.start(
-            powers,
-            plan.args.clone(),
-            names,
-            self.addresses
-                .borrow()
-                .iter()
-                .map(Address::to_string)
-                .collect::<Vec<_>>(),
-        );
-        let mut start = Some(start);
+        let mut start = Some(Box::pin(self.start(&connection, &program, powers)));
         let ready_within = (!plan.exposes.is_empty()).then_some(plan.start_within);
         let deadline = tokio::time::sleep(ready_within.unwrap_or(FOREVER));
         tokio::pin!(deadline);
@@ -443,6 +432,26 @@ impl Child {
                 }
             }
         }
+    }
+
+    /// Starts the program once it has said hello: before, what it is given could not be handed over.
+    async fn start(
+        &self,
+        connection: &Connection,
+        program: &ProgramRef,
+        powers: Vec<Grant>,
+    ) -> Result<Vec<Exposed>> {
+        if !connection.greeted().await {
+            return Err(Error::disconnected("it has not said hello"));
+        }
+        let addresses = self.addresses.borrow().clone();
+        let started = program.start(
+            powers,
+            self.plan.args.clone(),
+            self.plan.exposes.keys().cloned().collect(),
+            addresses.iter().map(Address::to_string).collect::<Vec<_>>(),
+        );
+        started.await
     }
 
     /// The program answered `start`: it is ready, if what it exposes is what the manifest says.
@@ -523,7 +532,9 @@ impl Sibling for Child {
 }
 
 /// Waits for the answer, as long as there is one to come.
-async fn answer_of(start: &mut Option<Promise<Vec<Exposed>>>) -> Result<Vec<Exposed>> {
+async fn answer_of(
+    start: &mut Option<impl Future<Output = Result<Vec<Exposed>>> + Unpin>,
+) -> Result<Vec<Exposed>> {
     match start {
         Some(start) => start.await,
         None => std::future::pending().await,
