@@ -3,6 +3,8 @@
 
 use capnp::message::{Builder, HeapAllocator};
 
+#[cfg(any(test, feature = "testing"))]
+use super::{Claim, Identity};
 use super::{Contact, Signer, VatKey};
 use crate::frame::Frame;
 
@@ -21,6 +23,29 @@ impl Introduction {
             exporter: contact.exporter,
             addresses: Vec::new(),
             claim: contact.claim.clone(),
+        })
+    }
+
+    /// One by `gifter`, for something of `exporter`, that went through `forwarders` to `recipient`.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn new(
+        gifter: &Identity,
+        exporter: VatKey,
+        forwarders: &[Identity],
+        recipient: VatKey,
+    ) -> Self {
+        let holders = forwarders.iter().map(|by| by.key);
+        let mut holders = holders.chain([recipient]);
+        let first = holders.next().unwrap_or(recipient);
+        let mut claim = Claim::new(gifter, 1, &exporter, first);
+        for (by, to) in forwarders.iter().zip(holders) {
+            claim = claim.forwarded(by, &exporter, to);
+        }
+        Self(Contact {
+            exporter,
+            addresses: Vec::new(),
+            claim,
         })
     }
 
@@ -84,20 +109,13 @@ const NESTING: u16 = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contact::{Claim, MAX_FORWARDS};
+    use crate::contact::MAX_FORWARDS;
     use crate::tests::net::{Key, identity, key};
 
     /// Given by 1 to 2, of an object of 9, and passed on `forwards` times.
     fn introduction(forwards: u8) -> Introduction {
-        let mut claim = Claim::new(&identity(1), 1, &key(9), key(2));
-        for by in 2..2 + forwards {
-            claim = claim.forwarded(&identity(by), &key(9), key(by + 1));
-        }
-        Introduction::of(&Contact {
-            exporter: key(9),
-            addresses: vec!["unix:/somewhere".to_owned()],
-            claim,
-        })
+        let through: Vec<_> = (2..2 + forwards).map(identity).collect();
+        Introduction::new(&identity(1), key(9), &through, key(2 + forwards))
     }
 
     #[test]

@@ -67,15 +67,7 @@ impl Introducer {
 
     /// What `vat` gets in a new life.
     pub(super) fn way_of(self: &Rc<Self>, turn: &Turn, vat: VatId) -> SiblingsRef {
-        SiblingsRef::new(
-            turn,
-            Way {
-                introducer: self.clone(),
-                vat,
-                streams: Arc::new(Semaphore::new(STREAMS)),
-                checks: Bucket::default(),
-            },
-        )
+        SiblingsRef::new(turn, Way::new(self.clone(), vat))
     }
 
     /// A life of `vat` is over, and so are its connections.
@@ -150,6 +142,15 @@ struct Way {
 }
 
 impl Way {
+    fn new(introducer: Rc<Introducer>, vat: VatId) -> Self {
+        Self {
+            introducer,
+            vat,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            checks: Bucket::default(),
+        }
+    }
+
     /// Whom the introduction leads to.
     fn check(&mut self, introduction: &[u8]) -> Result<Rc<dyn Sibling>> {
         let introduction = Introduction::from_bytes(introduction)
@@ -205,3 +206,6 @@ fn key(vat: VatId) -> VatKey {
 fn pair(one: VatKey, other: VatKey) -> [VatKey; 2] {
     [one.min(other), one.max(other)]
 }
+
+#[cfg(test)]
+mod tests;
