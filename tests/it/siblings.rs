@@ -84,7 +84,7 @@ struct Stopped(Process);
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        drop(kill_process(self.0.0, Signal::CONT)); // it may be gone
+        let _ = kill_process(self.0.0, Signal::CONT); // it may be gone
     }
 }
 
@@ -151,13 +151,12 @@ fn siblings_that_are_started_anew_meet_again() {
     let three = Three::up("rest_for_one");
     let first = ["owner", "keeper", "other"].map(|name| three.process(name));
     kill_process(first[0].0, Signal::KILL).unwrap();
-    let again = eventually("all three run again", || {
+    eventually("all three run again", || {
         let status = three.ensemble.json(&["ps", "--json"]);
         let children = status["children"].as_array().unwrap();
         let up = |child: &serde_json::Value| child["state"] == "running" && child["restarts"] == 1;
         children.iter().all(up).then_some(())
     });
-    let () = again;
     run(async {
         let caller = Caller::new();
         let keeper = KeeperRef::from(caller.enliven(three.reference("keeper")).await);

@@ -4,6 +4,11 @@ use crate::prelude::*;
 
 /// A launched vat, as its launcher sees it: the bootstrap on the inherited socket.
 ///
+/// What the launcher sends there begins with 72 bytes that belong to no message: the text `vat-pre1`,
+/// the secret of the vat's identity (a seed of 32 bytes, to be kept in memory only), and the
+/// launcher's vat id (32 bytes). Then both say their hello, and are vats that know each other: what
+/// they give each other is handed over. `start` comes when the vat's hello has come.
+///
 /// # Authority
 /// Whoever holds this decides what the vat is: its identity, its powers, and when it ends. Only the
 /// launcher ever does.
