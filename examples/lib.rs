@@ -5,3 +5,4 @@
 )]
 
 pub mod guestbook;
+pub mod shop;
