@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod confinement;
+mod ensembles;
 mod flood;
 mod harness;
 mod hostile_run;
