@@ -20,6 +20,8 @@ impl<H: Host> Engine<H> {
     /// Lets a Finish that has not left say that the only count of a reference is given back; whether
     /// there is one. While calls wait for room they may name the reference.
     pub(super) fn finish_releases(&mut self, conn: ConnId, id: ImportId) -> bool {
+        #[cfg(any(test, feature = "testing"))]
+        let mistaken = self.has_fault(super::testing::Fault::FinishMistaken);
         let Some(row) = self.connections.get_mut(conn) else {
             return false;
         };
@@ -29,6 +31,8 @@ impl<H: Host> Engine<H> {
         let behind = row.stream_end().saturating_sub(end);
         let unsent = row.outbound.len() as u64 >= behind + write::FINISH_BYTES;
         let at = usize::try_from(behind).unwrap_or(usize::MAX);
+        #[cfg(any(test, feature = "testing"))]
+        let at = if mistaken { 0 } else { at };
         row.unsent.is_none() && unsent && row.outbound.patch_last(at, write::release_results)
     }
 }

@@ -19,6 +19,8 @@ pub enum Fault {
     ReleaseDropped,
     /// The second item of a queue leaves before the first.
     QueueSwapped,
+    /// It is another Finish than the one for the reference that says that it is given back.
+    FinishMistaken,
     /// What a peer was told that an export or answer is, is forgotten: the Tribble rule is broken.
     PinForgotten,
 }

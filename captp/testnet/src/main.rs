@@ -21,7 +21,7 @@ Checks the protocol engine on random runs. A run that fails is made small and pr
   --handoff   three to five vats that have keys and hand references over
   --narrow    room for one to three calls, so that most wait
   --extra NAME  of what may occur beside ordinary calls only this, and others so named: long,
-              streams, fetches, early, files, gifts, scarce, circles; or none
+              streams, fetches, early, files, gifts, scarce, circles, batches; or none
   --tell      tell what happens in the small run that fails
   --all       go on after a failure, and count failures by kind";
 

@@ -1,7 +1,7 @@
 //! Vats and the network between them in one value, for scripts.
 
 use captp::testing::Tables;
-use captp::{ConnId, ConnOptions, Exception, Limits, NodeId, ObjectKey};
+use captp::{ConnId, ConnOptions, Exception, Limits, NodeId, ObjectKey, Stats};
 
 use crate::vat::key_of;
 use crate::{Delivered, End, Event, Kind, LinkId, Network, Vat};
@@ -214,7 +214,12 @@ impl Net {
 
     pub(crate) fn check_link(&self, link: LinkId) -> Result<(), String> {
         let ends = [End { link, side: 0 }, End { link, side: 1 }];
-        let quiet = |end: &End| self.network.flying(*end).next().is_none();
+        let quiet = |end: &End| {
+            let unsent = self
+                .stats(*end)
+                .is_some_and(|stats| stats.outbound_bytes > 0);
+            !unsent && self.network.flying(*end).next().is_none()
+        };
         if !self.network.is_open(link) || !ends.iter().all(quiet) || self.waits(link) {
             return Ok(());
         }
@@ -227,11 +232,24 @@ impl Net {
 
     /// Whether calls wait for room at one of the ends: the other does not know of them yet.
     fn waits(&self, link: LinkId) -> bool {
-        let waiting = |side| {
-            let (vat, conn) = self.network.at(End { link, side })?;
-            Some(self.vats.get(vat)?.engine.stats(conn)?.waiting)
-        };
-        (0..2).any(|side| waiting(side).is_some_and(|waiting| waiting > 0))
+        let ends = (0..2).map(|side| End { link, side });
+        let mut stats = ends.filter_map(|end| self.stats(end));
+        stats.any(|stats| stats.waiting > 0)
+    }
+
+    fn stats(&self, end: End) -> Option<Stats> {
+        let (vat, conn) = self.network.at(end)?;
+        self.vats.get(vat)?.engine.stats(conn)
+    }
+
+    /// Whether any vat has something to send.
+    pub(crate) fn has_unsent(&self) -> bool {
+        let ends = self
+            .network
+            .links()
+            .flat_map(|link| [0, 1].map(|side| End { link, side }));
+        let mut stats = ends.filter_map(|end| self.stats(end));
+        stats.any(|stats| stats.outbound_bytes > 0)
     }
 
     fn tables(&self, end: End) -> Option<(usize, Tables)> {

@@ -112,13 +112,18 @@ pub struct Delivered {
 #[derive(Debug, Default)]
 pub struct Network {
     links: Vec<Link>,
+    /// What engines have to send waits.
+    batches: bool,
 }
 
 impl Network {
     /// Without links.
     #[must_use]
     pub const fn new() -> Self {
-        Self { links: Vec::new() }
+        Self {
+            links: Vec::new(),
+            batches: false,
+        }
     }
 
     /// Connects two connections that were opened on two vats. `hello`: both begin with one.
@@ -172,15 +177,33 @@ impl Network {
         self.ends().find(|end| self.at(*end) == Some((vat, conn)))
     }
 
-    /// Moves what the engines have to send onto the links.
+    /// Moves what the engines have to send onto the links, unless they are told to wait.
     pub fn pump<P: Port>(&mut self, vats: &mut [P]) {
-        for link in self.links() {
-            self.pump_link(vats, link);
+        if !self.batches {
+            self.flush(vats);
         }
     }
 
     /// The same for one link.
     pub fn pump_link<P: Port>(&mut self, vats: &mut [P], link: LinkId) {
+        if !self.batches {
+            self.flush_link(vats, link);
+        }
+    }
+
+    /// From now on what engines have to send waits until it is [flushed](Self::flush), or not.
+    pub const fn set_batches(&mut self, batches: bool) {
+        self.batches = batches;
+    }
+
+    /// Everything that the engines have to send leaves.
+    pub fn flush<P: Port>(&mut self, vats: &mut [P]) {
+        for link in self.links() {
+            self.flush_link(vats, link);
+        }
+    }
+
+    fn flush_link<P: Port>(&mut self, vats: &mut [P], link: LinkId) {
         let Some(link) = self.links.get_mut(link.0) else {
             return;
         };
@@ -281,7 +304,7 @@ impl Network {
         let Some(end) = self.end_of(vat, conn) else {
             return;
         };
-        self.pump_link(vats, end.link);
+        self.flush_link(vats, end.link);
         self.leave(end);
     }
 

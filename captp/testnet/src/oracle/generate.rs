@@ -58,6 +58,7 @@ pub(super) fn setup(random: &mut impl Choose, options: &Options) -> Setup {
         now_and_then(Extra::Scarce, 12),
         now_and_then(Extra::Circles, 12),
     );
+    let batches = now_and_then(Extra::Batches, 4);
     Setup {
         vats,
         links,
@@ -68,6 +69,7 @@ pub(super) fn setup(random: &mut impl Choose, options: &Options) -> Setup {
         gifts: (gifts && keys).then(|| random.below(3)),
         scarce: scarce.then(|| 1 + random.below(4)),
         circles,
+        batches,
         fetches: false,
         fault: options.fault,
     }
@@ -133,6 +135,9 @@ impl Mood {
     pub(super) fn step(&mut self, random: &mut impl Choose, world: &mut World) -> Option<Op> {
         if random.one_in(25) {
             self.toggle(random, world);
+        }
+        if world.has_batches() && random.one_in(8) {
+            return Some(Op::Flush);
         }
         if self.cuts && random.one_in(40) {
             return Some(trouble(random, world));
@@ -221,6 +226,9 @@ impl Mood {
     pub(super) fn wind_down(&mut self, random: &mut impl Choose, world: &mut World) -> Option<Op> {
         self.blocked.clear();
         let ready = world.ready();
+        if world.has_batches() && world.net.has_unsent() && (ready.is_empty() || random.one_in(8)) {
+            return Some(Op::Flush);
+        }
         if !ready.is_empty() && random.below(100) < 60 {
             return world.delivery(*random.pick(&ready)?);
         }
@@ -262,6 +270,9 @@ impl Mood {
             .into_iter()
             .filter(|end| !self.blocked.contains(end))
             .collect();
+        if open.is_empty() && world.has_batches() {
+            return Some(Op::Flush);
+        }
         world.delivery(*random.pick(&open)?)
     }
 

@@ -20,11 +20,13 @@ pub enum Extra {
     Scarce,
     /// Promises that depend on themselves.
     Circles,
+    /// What several operations say leaves together.
+    Batches,
 }
 
 impl Extra {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Long,
         Self::Streams,
         Self::Fetches,
@@ -33,6 +35,7 @@ impl Extra {
         Self::Gifts,
         Self::Scarce,
         Self::Circles,
+        Self::Batches,
     ];
 
     /// The one of this name, in lower case.

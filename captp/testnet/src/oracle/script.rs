@@ -144,6 +144,8 @@ pub enum Op {
     Connect { a: usize, b: usize },
     /// A vat is gone and comes again without memory.
     Crash { vat: usize },
+    /// Everything that was said leaves; of use in runs with batches only.
+    Flush,
     /// A vat gets the connection that it asked for, or not.
     Dialed { vat: usize, refuse: bool },
 }
@@ -172,6 +174,8 @@ pub struct Setup {
     pub scarce: Option<usize>,
     /// Whether promises may depend on themselves.
     pub circles: bool,
+    /// Whether what is said waits for a [`Flush`](Op::Flush).
+    pub batches: bool,
     /// Whether there may be calls for the references in their answers only. Who makes them does not
     /// know how many the callee has, so that callees have room for many.
     pub fetches: bool,
@@ -203,6 +207,7 @@ impl Setup {
             gifts: None,
             scarce: None,
             circles: false,
+            batches: false,
             fetches: false,
             fault: None,
         }
@@ -257,6 +262,13 @@ impl Setup {
         self
     }
 
+    /// What is said waits for a [`Flush`](Op::Flush).
+    #[must_use]
+    pub const fn with_batches(mut self) -> Self {
+        self.batches = true;
+        self
+    }
+
     /// With calls for the references in their answers only.
     #[must_use]
     pub const fn with_fetches(mut self) -> Self {
@@ -280,6 +292,7 @@ impl Setup {
             (self.keys, ".with_keys()"),
             (self.descriptors, ".with_descriptors()"),
             (self.circles, ".with_circles()"),
+            (self.batches, ".with_batches()"),
             (self.fetches, ".with_fetches()"),
         ] {
             if is {
@@ -365,6 +378,7 @@ impl fmt::Display for Op {
             | Self::Cut { .. }
             | Self::Connect { .. }
             | Self::Dialed { .. }
+            | Self::Flush
             | Self::Crash { .. } => write!(f, "Op::{self:?}"),
         }
     }

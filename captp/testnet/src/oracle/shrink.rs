@@ -156,6 +156,13 @@ fn plainer(setup: &Setup) -> Vec<Setup> {
             ..setup.clone()
         });
     }
+    if setup.batches {
+        let batches = false;
+        found.push(Setup {
+            batches,
+            ..setup.clone()
+        });
+    }
     if setup.circles {
         let circles = false;
         found.push(Setup {
@@ -241,6 +248,7 @@ fn simpler(op: &Op) -> Vec<Op> {
         | Op::Deliver { .. }
         | Op::Connect { .. }
         | Op::Dialed { .. }
+        | Op::Flush
         | Op::Crash { .. } => {}
     }
     found

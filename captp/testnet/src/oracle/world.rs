@@ -154,6 +154,7 @@ impl World {
         for (a, b) in &setup.links {
             net.link(*a, *b, setup.hello);
         }
+        net.network.set_batches(setup.batches);
         Self {
             setup: setup.clone(),
             net,
@@ -237,6 +238,10 @@ impl World {
             Op::Cut { a, b, lane, lose } => self.cut(*a, *b, *lane, *lose),
             Op::Connect { a, b } => self.connect(*a, *b),
             Op::Crash { vat } => self.crash(*vat),
+            Op::Flush => {
+                self.net.network.flush(&mut self.net.vats);
+                return Ok(self.setup.batches);
+            }
             Op::Dialed { vat, refuse } => self.net.dialed(*vat, *refuse),
         };
         if done.is_some() {
@@ -321,6 +326,7 @@ const fn new_id(op: &Op) -> Option<u32> {
         | Op::Cut { .. }
         | Op::Connect { .. }
         | Op::Dialed { .. }
+        | Op::Flush
         | Op::Crash { .. } => None,
     }
 }

@@ -12,6 +12,7 @@ fn deliberate_faults_are_found() {
         (Fault::EmbargoIgnored, "arrives"),
         (Fault::ReleaseDropped, "disagree on references"),
         (Fault::QueueSwapped, "one is missing"),
+        (Fault::FinishMistaken, "disagree on references"),
         (Fault::PinForgotten, "does not point back"),
     ] {
         let options = Options::default().with_fault(fault);

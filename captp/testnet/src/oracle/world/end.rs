@@ -10,6 +10,7 @@ use crate::oracle::shadow::State;
 impl World {
     /// Lets everything come to its end, and looks at what is left.
     pub(in crate::oracle) fn finish(&mut self) -> Checked {
+        self.net.network.set_batches(false);
         self.settle()?;
         self.want_all();
         self.settle()?;

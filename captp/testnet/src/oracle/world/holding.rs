@@ -60,6 +60,10 @@ impl World {
     }
 
     /// Whether links carry file descriptors.
+    pub(in crate::oracle) const fn has_batches(&self) -> bool {
+        self.setup.batches
+    }
+
     pub(in crate::oracle) const fn has_descriptors(&self) -> bool {
         self.setup.descriptors
     }
