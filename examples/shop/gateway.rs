@@ -2,7 +2,7 @@
 
 use vat::power::LogSinkRef;
 use vat::prelude::*;
-use vat_examples::shop::{Gateway, GatewayRef, Receipt, WorkerRef};
+use vat_examples::shop::{Gateway, GatewayRef, Good, Receipt, WorkerRef};
 
 /// What the manifest must grant.
 #[derive(vat::Powers)]
@@ -19,11 +19,15 @@ struct Counter {
 }
 
 impl Gateway for Counter {
+    fn goods(&self, _turn: &Turn) -> Result<Promise<Vec<Good>>> {
+        // The worker's answer is the customer's; nobody waits for it here.
+        Ok(self.worker.goods())
+    }
+
     fn checkout(&mut self, _turn: &Turn, item: String, count: u64) -> Result<Promise<Receipt>> {
         self.customers += 1;
         let text = format!("customer {} wants {count} of {item}", self.customers);
         self.log.info(text).detach();
-        // The worker's answer is the customer's; nobody waits for it here.
         Ok(self.worker.sell(item, count))
     }
 }

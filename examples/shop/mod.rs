@@ -15,6 +15,9 @@ pub trait Ledger {
 /// Who knows the prices, and does the work of a sale.
 #[vat::interface(name = "shop::Worker")]
 pub trait Worker {
+    /// What there is, and what a piece costs.
+    fn goods(&self, turn: &Turn) -> Result<Vec<Good>>;
+
     /// Prices the goods and enters the sale.
     async fn sell(this: Near<Self>, cx: &Cx, item: String, count: u64) -> Result<Receipt>;
 }
@@ -22,6 +25,9 @@ pub trait Worker {
 /// What customers see.
 #[vat::interface(name = "shop::Gateway")]
 pub trait Gateway {
+    /// What there is, and what a piece costs.
+    fn goods(&self, turn: &Turn) -> Result<Promise<Vec<Good>>>;
+
     /// Buys `count` pieces of `item`.
     fn checkout(
         &mut self,
@@ -29,6 +35,16 @@ pub trait Gateway {
         item: String,
         #[default(1)] count: u64,
     ) -> Result<Promise<Receipt>>;
+}
+
+/// Something that can be bought.
+#[derive(Clone, Debug, PartialEq, Eq, vat::Data)]
+#[data(name = "shop::Good")]
+pub struct Good {
+    /// What it is called.
+    pub item: String,
+    /// What a piece costs, in cents.
+    pub cents: u64,
 }
 
 /// One sale.

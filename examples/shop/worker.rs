@@ -1,7 +1,7 @@
 //! The shop's worker: knows the prices, and enters what is sold in the ledger that it was granted.
 
 use vat::prelude::*;
-use vat_examples::shop::{LedgerRef, Receipt, Sale, Worker, WorkerRef};
+use vat_examples::shop::{Good, LedgerRef, Receipt, Sale, Worker, WorkerRef};
 
 /// What there is, and what a piece costs, in cents.
 const PRICES: [(&str, u64); 3] = [("coffee", 420), ("milk", 130), ("tea", 350)];
@@ -18,6 +18,14 @@ struct Clerk {
 }
 
 impl Worker for Clerk {
+    fn goods(&self, _turn: &Turn) -> Result<Vec<Good>> {
+        let good = |(item, cents): (&str, u64)| Good {
+            item: item.to_owned(),
+            cents,
+        };
+        Ok(PRICES.map(good).into())
+    }
+
     async fn sell(this: Near<Self>, cx: &Cx, item: String, count: u64) -> Result<Receipt> {
         let cents = price(&item, count)?;
         let ledger = this.read(cx, |clerk| clerk.ledger.clone())?;

@@ -113,6 +113,9 @@ fn programs_use_each_other_through_the_routes_of_their_manifest() {
     let refused = ensemble.fails(1, &["call", "gateway.cap", "checkout", "item=gold"]);
     assert!(refused.contains("there is no \"gold\""), "{refused}");
 
+    let goods = ensemble.json(&["call", "gateway.cap", "goods", "--json"]);
+    assert_eq!(goods["result"][2]["item"], "tea");
+
     let children = children(&ensemble);
     let paths: Vec<_> = children.iter().map(|child| text(&child["path"])).collect();
     assert_eq!(paths, PROGRAMS, "in start order");
