@@ -230,3 +230,63 @@ pub enum GrantError {
     #[error(transparent)]
     Vat(#[from] Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio::task::LocalSet;
+
+    use super::super::broker::log::{Log, LogLimits};
+    use super::super::manifest::SlotName;
+    use super::*;
+    use crate::Vat;
+
+    const READ: Rights = Rights {
+        read: true,
+        write: false,
+    };
+    const BOTH: Rights = Rights {
+        read: true,
+        write: true,
+    };
+
+    #[tokio::test]
+    async fn a_route_passes_on_what_is_left_of_the_rights_and_never_more() {
+        let test = async {
+            let home = TempDir::new().unwrap();
+            let log = Log::open(home.path(), LogLimits::default()).unwrap();
+            let log = log.source("shop/ledger");
+            let driver = Driver::new(Vat::new("launcher"));
+            let files = Files::new(Workers::start(WorkerLimits::default()).unwrap());
+            // Whether it may be written to, by what was granted and what the route leaves.
+            let cases = [
+                (BOTH, None, true),
+                (BOTH, Some(BOTH), true),
+                (BOTH, Some(READ), false),
+                (READ, Some(BOTH), false),
+            ];
+            for (number, (rights, left, may_write)) in cases.into_iter().enumerate() {
+                let dir = directory(&files, home.path(), rights, false).unwrap();
+                let slot = SlotName::parse("home").unwrap();
+                let opened = (slot.to_string(), Opened::Directory(dir));
+                let granted = Granted(BTreeMap::from([opened]));
+                let route = Route {
+                    slot: slot.clone(),
+                    from: RouteSource::Use(slot),
+                    tag: None,
+                    rights: left,
+                };
+                let (id, power) = granted.power(&route, &driver, &log).unwrap().unwrap();
+                assert_eq!(id, DirectoryRef::ID);
+                let created = DirectoryRef::from(power).create(format!("f{number}"));
+                let created = Ref::from(created).settled().await;
+                assert_eq!(
+                    created.is_ok(),
+                    may_write,
+                    "{rights:?} {left:?}: {created:?}"
+                );
+            }
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}
