@@ -466,15 +466,26 @@ impl<H: Host> Engine<H> {
     /// nothing ends by time.
     pub fn handle_time(&mut self, now: Duration) {
         self.now = self.now.max(now);
-        self.expire_accepts(self.now);
-        self.lose_patience();
-        self.expire_canceled();
+        if self.awaits_time() {
+            self.expire_accepts(self.now);
+            self.lose_patience();
+            self.expire_canceled();
+        }
         self.settle();
+    }
+
+    /// Whether anything here ends, gives way or is forgotten by time.
+    fn awaits_time(&self) -> bool {
+        let flows = self.crowded.is_empty() && self.holding.is_empty();
+        !(flows && self.canceled.is_empty() && self.provisions.is_timeless())
     }
 
     /// When [`handle_time`](Self::handle_time) has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
+        if !self.awaits_time() {
+            return None;
+        }
         let due = [
             self.provisions.deadline(),
             self.patience_ends(),

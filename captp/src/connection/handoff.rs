@@ -176,6 +176,11 @@ impl Provisions {
         }
     }
 
+    /// Whether time changes nothing here.
+    pub(crate) fn is_timeless(&self) -> bool {
+        self.due.is_empty() && self.ended.is_empty() && self.rested.is_none()
+    }
+
     /// When something here ends by itself.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let due = self.due.first().map(|(until, _)| *until);

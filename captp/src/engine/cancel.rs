@@ -45,6 +45,10 @@ impl Canceled {
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.0.front().map(|waiting| waiting.due)
     }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl<H: Host> Engine<H> {
