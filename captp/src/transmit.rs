@@ -72,6 +72,9 @@ impl Transmit {
     /// The same in several pieces, of which as many are filled in as there are and as `slices` has
     /// room for: their number, 0 when everything has been sent.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> (usize, &'a [Rc<OwnedFd>]) {
+        if self.is_empty() {
+            return (0, &[]);
+        }
         let (end, fds) = self.run();
         let mut at = self.sent;
         let mut inserts = self.inserts.iter().peekable();

@@ -54,11 +54,13 @@ impl Clock {
         }
     }
 
-    /// Tells the engine the time.
-    pub(super) fn tick(&self, vat: &Vat) {
-        let now = self.began.elapsed();
-        self.alarm.borrow_mut().take_if(|alarm| alarm.due <= now);
-        vat.engine(|engine| engine.handle_time(now));
+    /// Tells the engine the time, and whoever asks.
+    pub(super) fn tick(&self, vat: &Vat) -> Instant {
+        let now = Instant::now();
+        let passed = now.duration_since(self.began);
+        self.alarm.borrow_mut().take_if(|alarm| alarm.due <= passed);
+        vat.engine(|engine| engine.handle_time(passed));
+        now
     }
 
     /// When something of the engine ends by time, wakes the driver then.

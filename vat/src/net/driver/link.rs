@@ -37,8 +37,10 @@ pub(super) struct Link {
     /// Why the connection is closed.
     pub(super) reason: RefCell<Option<Rc<str>>>,
     pub(super) gone: Notify,
-    /// Something was received.
+    /// Something was received, and the peer had not greeted before.
     pub(super) heard: Notify,
+    /// The peer has said its hello, or none is spoken.
+    pub(super) greeted: Cell<bool>,
     pub(super) timeouts: Timeouts,
     pub(super) seen: Cell<Seen>,
 }
@@ -72,6 +74,7 @@ impl Link {
             reason: RefCell::default(),
             gone: Notify::new(),
             heard: Notify::new(),
+            greeted: Cell::new(false),
             timeouts,
             seen: Cell::new(Seen::default()),
         }

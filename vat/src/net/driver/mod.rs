@@ -12,6 +12,7 @@
 //! - Memory for reading is lent to a connection as long as there is input: one that is idle has
 //!   none.
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ use round::Inner;
 
 /// A vat with its connections. Cloning gives another handle to the same.
 ///
-/// It lives in a tokio `LocalSet`; its tasks end when the last handle is dropped.
+/// It lives in a tokio `LocalRuntime` or `LocalSet`; its tasks end when the last handle is dropped.
 #[derive(Clone)]
 pub struct Driver(Rc<Inner>);
 
@@ -122,7 +123,7 @@ impl Driver {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio `LocalSet`.
+    /// Outside of a tokio `LocalRuntime` or `LocalSet`.
     pub fn new(vat: Vat) -> Self {
         let wake = Arc::new(Notify::new());
         let waking = wake.clone();
@@ -199,6 +200,7 @@ impl Driver {
     /// Dropping the future loses nothing.
     pub async fn flushed(&self, limit: Duration) {
         let all_sent = async {
+            let _waiting = Waiting::new(&self.0.flushing);
             loop {
                 let progress = self.0.progress.notified();
                 if let round::Left::Some = self.0.serve() {
@@ -211,6 +213,22 @@ impl Driver {
             }
         };
         drop(timeout(limit, all_sent).await); // what is stuck stays behind
+    }
+}
+
+/// One of those who wait for something, counted as long as it does.
+struct Waiting<'a>(&'a Cell<usize>);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 

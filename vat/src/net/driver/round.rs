@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use captp::ConnId;
 use tokio::sync::Notify;
@@ -42,8 +42,10 @@ pub(super) struct Inner {
     /// round, together with what the tasks do that this one has woken.
     later: RefCell<Vec<ConnId>>,
     buffers: RefCell<Vec<Vec<u8>>>,
-    /// A connection has sent everything, or is gone.
+    /// Tells those who wait for it that a connection has sent everything, or is gone.
     pub(super) progress: Notify,
+    /// How many wait for that.
+    pub(super) flushing: Cell<usize>,
     clock: handoff::Clock,
     /// Wakes the watch.
     pub(super) alarm: Rc<Notify>,
@@ -81,6 +83,7 @@ impl Inner {
             later: RefCell::default(),
             buffers: RefCell::default(),
             progress: Notify::new(),
+            flushing: Cell::new(0),
             clock: handoff::Clock::new(),
             alarm: Rc::default(),
             watching: Cell::new(false),
@@ -89,8 +92,7 @@ impl Inner {
 
     /// One round.
     pub(super) fn serve(&self) -> Left {
-        let begun = Instant::now();
-        self.clock.tick(&self.vat);
+        let begun = self.clock.tick(&self.vat);
         let mut left = Left::Some;
         for step in 1..=STEPS {
             let ran = self.vat.run(TURNS);
@@ -206,28 +208,28 @@ impl Inner {
         let Some(stream) = &mut *stream else {
             return Poll::Ready(Ok(()));
         };
-        let sent = loop {
-            let sent = self.vat.engine(|engine| {
+        let taken = self.vat.engine(|engine| {
+            loop {
                 let mut slices = [IoSlice::new(&[]); SLICES];
                 let (count, descriptors) = engine.transmit_slices(link.conn, &mut slices);
-                let slices = slices.get(..count).filter(|slices| !slices.is_empty())?;
-                let sent = stream.poll_send_slices(cx, slices, descriptors);
-                if let Poll::Ready(Ok(count)) = sent {
-                    engine.transmit_advance(link.conn, count);
+                let slices = slices.get(..count).unwrap_or_default();
+                if slices.is_empty() {
+                    return Poll::Ready(Ok(()));
                 }
-                Some(sent.map_ok(|_| ()))
-            });
-            match sent {
-                Some(Poll::Ready(Ok(()))) => {}
-                Some(Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
-                Some(Poll::Pending) => break Poll::Pending,
-                None => break stream.poll_flush(cx),
+                match stream.poll_send_slices(cx, slices, descriptors) {
+                    Poll::Ready(Ok(count)) => engine.transmit_advance(link.conn, count),
+                    other => return other.map_ok(|_| ()),
+                }
             }
+        });
+        let sent = match taken {
+            Poll::Ready(Ok(())) => stream.poll_flush(cx),
+            other => other,
         };
         link.unsent.set(sent.is_pending());
         match &sent {
             Poll::Pending => self.rouse_watch(),
-            Poll::Ready(_) => self.progress.notify_waiters(),
+            Poll::Ready(_) => self.progressed(),
         }
         sent
     }
@@ -303,6 +305,13 @@ impl Inner {
                 .values()
                 .all(|link| engine.transmit_head(link.conn).is_none() && !link.unsent.get())
         })
+    }
+
+    /// A connection has sent everything, or is gone.
+    pub(super) fn progressed(&self) {
+        if self.flushing.get() > 0 {
+            self.progress.notify_waiters();
+        }
     }
 
     /// The watch has to look at a connection soon.

@@ -72,7 +72,7 @@ fn poll(inner: &Weak<Inner>, link: &Rc<Link>, cx: &mut Context<'_>) -> Poll<Step
             Poll::Ready(Err(error)) => return Poll::Ready(Step::End(Err(error))),
             Poll::Ready(Ok(Read::End)) => return Poll::Ready(Step::End(Ok(()))),
             Poll::Ready(Ok(Read::Part)) => {
-                link.heard.notify_waiters();
+                hear(&inner, link);
                 parts += 1;
                 if parts == PARTS {
                     return Poll::Ready(Step::Again);
@@ -80,7 +80,7 @@ fn poll(inner: &Weak<Inner>, link: &Rc<Link>, cx: &mut Context<'_>) -> Poll<Step
             }
             Poll::Ready(Ok(read)) => {
                 serve(&inner, link);
-                link.heard.notify_waiters();
+                hear(&inner, link);
                 if read == Read::Some && link.input.borrow().is_empty() {
                     return Poll::Ready(Step::Again);
                 }
@@ -102,6 +102,15 @@ fn send(inner: &Inner, link: &Link, cx: &mut Context<'_>) -> Option<io::Error> {
     match sent {
         Poll::Ready(Err(error)) => Some(error),
         Poll::Ready(Ok(())) | Poll::Pending => None,
+    }
+}
+
+/// Tells those who wait for the peer's hello that something came, until it has.
+fn hear(inner: &Inner, link: &Link) {
+    if !link.greeted.get() {
+        let greeted = inner.vat.engine(|engine| engine.is_greeted(link.conn));
+        link.greeted.set(greeted);
+        link.heard.notify_waiters();
     }
 }
 
@@ -131,6 +140,6 @@ fn end(inner: &Weak<Inner>, link: &Link, ended: &io::Result<()>) {
     }
     inner.links.borrow_mut().remove(&link.conn);
     inner.wake.notify_one();
-    inner.progress.notify_waiters();
+    inner.progressed();
     link.gone.notify_waiters();
 }
