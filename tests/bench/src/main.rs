@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
-use tokio::task::LocalSet;
+use tokio::runtime::LocalOptions;
 
 mod count;
 mod load;
@@ -118,9 +118,9 @@ impl Options {
 fn block_on(work: impl Future<Output = ()> + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .expect("a runtime");
-    LocalSet::new().block_on(&runtime, async {
+    runtime.block_on(async {
         tokio::task::spawn_local(work).await.expect("no panic");
     });
 }

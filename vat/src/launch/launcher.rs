@@ -84,7 +84,7 @@ pub struct Launcher {
 impl Launcher {
     /// Opens everything the manifest needs and begins to listen. Nothing of the program runs yet.
     ///
-    /// Must be called inside a tokio `LocalSet`.
+    /// Must be called inside a tokio `LocalRuntime` or `LocalSet`.
     ///
     /// # Authority
     /// Opens the directories, files and ports that the manifest names with the rights of this

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::process::DumpableBehavior;
-use tokio::task::LocalSet;
+use tokio::runtime::LocalOptions;
 
 use crate::core::{Main, Vat, VatConfig};
 use crate::net::Stream;
@@ -47,12 +47,12 @@ pub fn program_main(main: fn() -> Main) -> ExitCode {
 fn run(main: fn() -> Main) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
     {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start the event loop: {error}")),
     };
-    LocalSet::new().block_on(&runtime, live(main))
+    runtime.block_on(live(main))
 }
 
 async fn live(main: fn() -> Main) -> u8 {

@@ -55,7 +55,7 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A vat's connections to other vats, at most one to each. Cloning gives another handle to the same.
 ///
-/// It lives where its [`Driver`] lives, in a tokio `LocalSet`.
+/// It lives where its [`Driver`] lives, in a tokio `LocalRuntime` or `LocalSet`.
 #[derive(Clone)]
 pub struct Peers(Rc<Inner>);
 
