@@ -20,10 +20,8 @@ pub trait Keeper {
     fn add(&self, turn: &Turn, by: u64) -> Result<Promise<u64>>;
     /// The tally.
     fn lend(&self, turn: &Turn) -> Result<TallyRef>;
-    /// From now on it is the tally of `other`.
-    async fn borrow(this: Near<Self>, cx: &Cx, other: KeeperRef) -> Result<()>;
-    /// The same with the one that its manifest grants.
-    async fn borrow_from_friend(this: Near<Self>, cx: &Cx) -> Result<()>;
+    /// From now on it is that of the keeper that its manifest grants.
+    async fn borrow(this: Near<Self>, cx: &Cx) -> Result<()>;
 }
 
 /// A program that tries to get out.

@@ -68,6 +68,27 @@ pub(crate) struct GiftName {
     pub(crate) nonce: [u8; 16],
 }
 
+impl GiftName {
+    /// A nonce is the number within a session, above the session's own.
+    const fn new(by: &Identity, number: u64) -> Self {
+        let nonce = (number as u128) << 64 | by.session as u128;
+        Self {
+            gifter: by.key,
+            nonce: nonce.to_le_bytes(),
+        }
+    }
+
+    /// The session and the number of a gift that was named so.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lower half, and the upper"
+    )]
+    const fn parts(&self) -> (u64, u64) {
+        let nonce = u128::from_le_bytes(self.nonce);
+        (nonce as u64, (nonce >> 64) as u64)
+    }
+}
+
 /// How to get a gift: for its recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contact {
@@ -103,14 +124,7 @@ pub(crate) struct Await {
 impl Claim {
     /// A new gift of this vat.
     pub(crate) fn new(by: &Identity, number: u64, exporter: &VatKey, recipient: VatKey) -> Self {
-        let mut nonce = [0; 16];
-        let (session, own) = nonce.split_at_mut(8);
-        session.copy_from_slice(&by.session.to_le_bytes());
-        own.copy_from_slice(&number.to_le_bytes());
-        let gift = GiftName {
-            gifter: by.key,
-            nonce,
-        };
+        let gift = GiftName::new(by, number);
         let signature = by
             .signer
             .sign(&handoff_message(exporter, &recipient, &gift));

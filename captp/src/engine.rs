@@ -449,6 +449,11 @@ impl<H: Host> Engine<H> {
         node
     }
 
+    /// How many references this vat has handed over so far, under all its identities.
+    pub const fn gifts_made(&self) -> u64 {
+        self.gifts_made
+    }
+
     /// Says what became of an [`Output::Dial`]: the connection, which may serve others as well, or
     /// why there is none.
     pub fn dialed(&mut self, request: DialId, result: Result<ConnId, Exception>) {

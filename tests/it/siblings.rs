@@ -17,12 +17,13 @@ use vat_tests::{KeeperRef, TallyRef};
 
 use crate::harness::{Ensemble, eventually, workspace};
 
-/// One that owns a tally, one that was given it, and one whose friend that one is.
-struct Three {
+/// One that owns a tally, one that was given it, one whose friend that one is, and one to which the
+/// launcher gives what it was given.
+struct Four {
     ensemble: Ensemble,
 }
 
-impl Three {
+impl Four {
     fn up(strategy: &str) -> Self {
         let mut ensemble = Ensemble::new();
         let cargo = format!(
@@ -31,19 +32,22 @@ impl Three {
             workspace()
         );
         let text = format!(
-            "manifest = 1\n[vat]\nname = \"three\"\n[supervisor]\nstrategy = \"{strategy}\"\n\
+            "manifest = 1\n[vat]\nname = \"four\"\n[supervisor]\nstrategy = \"{strategy}\"\n\
              [children.owner]\n{cargo}\
              [children.keeper]\n{cargo}use = {{ tally = \"vat-tests::Tally\" }}\n\
              [children.keeper.grants]\ntally = \"children.owner.tally\"\n\
              [children.other]\n{cargo}use = {{ friend = \"vat-tests::Keeper\" }}\n\
              [children.other.grants]\nfriend = \"children.keeper.keeper\"\n\
+             [children.heir]\n{cargo}use = {{ tally = \"vat-tests::Tally\" }}\n\
+             [children.heir.grants]\ntally = \"children.keeper.tally\"\n\
+             [expose.heir]\nfrom = \"children.heir.keeper\"\n\
              [expose.keeper]\nfrom = \"children.keeper.keeper\"\n\
              [expose.other]\nfrom = \"children.other.keeper\"\n\
              [expose.tally]\nfrom = \"children.owner.tally\"\n"
         );
-        let path = ensemble.path("three.vat.toml");
+        let path = ensemble.path("four.vat.toml");
         std::fs::write(&path, text).unwrap();
-        ensemble.started("three");
+        ensemble.started("four");
         ensemble.ok(&["up", "-d", path.to_str().unwrap()]);
         Self { ensemble }
     }
@@ -59,7 +63,7 @@ impl Three {
             "launcher" => &status["pid"],
             child => {
                 let children = status["children"].as_array().unwrap();
-                let path = format!("three/{child}");
+                let path = format!("four/{child}");
                 let found = children.iter().find(|child| child["path"] == *path);
                 &found.unwrap()["pid"]
             }
@@ -123,46 +127,74 @@ const SOON: Duration = Duration::from_secs(5);
 
 #[test]
 fn siblings_go_on_while_their_launcher_and_who_introduced_them_are_stopped() {
-    let three = Three::up("one_for_one");
+    let four = Four::up("one_for_one");
     run(async {
         let caller = Caller::new();
-        let keeper = KeeperRef::from(caller.enliven(three.reference("keeper")).await);
-        let other = KeeperRef::from(caller.enliven(three.reference("other")).await);
-        let tally = TallyRef::from(caller.enliven(three.reference("tally")).await);
+        let keeper = KeeperRef::from(caller.enliven(four.reference("keeper")).await);
+        let other = KeeperRef::from(caller.enliven(four.reference("other")).await);
+        let tally = TallyRef::from(caller.enliven(four.reference("tally")).await);
         // The launcher introduced the keeper to the owner of the tally.
         assert_eq!(keeper.add(1).await.unwrap(), 1);
-        let launcher = three.process("launcher").stopped();
+        let launcher = four.process("launcher").stopped();
         assert_eq!(timeout(SOON, keeper.add(1)).await.unwrap().unwrap(), 2);
         drop(launcher);
         // The keeper introduces the other one.
-        other.borrow_from_friend().await.unwrap();
+        other.borrow().await.unwrap();
         assert_eq!(other.add(1).await.unwrap(), 3);
-        let stopped = ["launcher", "keeper"].map(|name| three.process(name));
+        // The launcher has passed on what the keeper gave it.
+        let heir = KeeperRef::from(caller.enliven(four.reference("heir")).await);
+        assert_eq!(heir.add(0).await.unwrap(), 3);
+        let stopped = ["launcher", "keeper"].map(|name| four.process(name));
         let stopped = stopped.map(Process::stopped);
         assert_eq!(timeout(SOON, other.add(1)).await.unwrap().unwrap(), 4);
         assert_eq!(timeout(SOON, tally.add(1)).await.unwrap().unwrap(), 5);
+        assert_eq!(timeout(SOON, heir.add(1)).await.unwrap().unwrap(), 6);
         drop(stopped);
-        assert_eq!(keeper.add(1).await.unwrap(), 6);
+        assert_eq!(keeper.add(1).await.unwrap(), 7);
     });
 }
 
 #[test]
 fn siblings_that_are_started_anew_meet_again() {
-    let three = Three::up("rest_for_one");
-    let first = ["owner", "keeper", "other"].map(|name| three.process(name));
+    let four = Four::up("rest_for_one");
+    let first = ["owner", "keeper"].map(|name| four.process(name));
     kill_process(first[0].0, Signal::KILL).unwrap();
-    eventually("all three run again", || {
-        let status = three.ensemble.json(&["ps", "--json"]);
+    eventually("all run again", || {
+        let status = four.ensemble.json(&["ps", "--json"]);
         let children = status["children"].as_array().unwrap();
         let up = |child: &serde_json::Value| child["state"] == "running" && child["restarts"] == 1;
         children.iter().all(up).then_some(())
     });
     run(async {
         let caller = Caller::new();
-        let keeper = KeeperRef::from(caller.enliven(three.reference("keeper")).await);
+        let keeper = KeeperRef::from(caller.enliven(four.reference("keeper")).await);
         assert_eq!(keeper.add(1).await.unwrap(), 1);
-        let launcher = three.process("launcher").stopped();
+        let launcher = four.process("launcher").stopped();
         assert_eq!(timeout(SOON, keeper.add(1)).await.unwrap().unwrap(), 2);
         drop(launcher);
+    });
+}
+
+#[test]
+fn a_reference_that_was_not_used_breaks_with_its_host() {
+    let four = Four::up("one_for_one");
+    let first = four.process("keeper");
+    run(async {
+        let caller = Caller::new();
+        let other = KeeperRef::from(caller.enliven(four.reference("other")).await);
+        kill_process(first.0, Signal::KILL).unwrap();
+        eventually("it runs again", || {
+            let status = four.ensemble.json(&["ps", "--json"]);
+            let children = status["children"].as_array().unwrap();
+            let again = |child: &serde_json::Value| child["restarts"] == 1;
+            let up = |child: &&serde_json::Value| again(child) && child["state"] == "running";
+            children.iter().any(|child| up(&child)).then_some(())
+        });
+        // Its new life is not asked for what the old one gave.
+        let lost = timeout(SOON, other.borrow()).await.unwrap().unwrap_err();
+        assert_eq!(lost.kind(), ErrorKind::Disconnected, "{lost}");
+        // What it gives anew is reached.
+        let keeper = KeeperRef::from(caller.enliven(four.reference("keeper")).await);
+        assert_eq!(keeper.add(1).await.unwrap(), 1);
     });
 }

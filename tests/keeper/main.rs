@@ -35,20 +35,16 @@ impl Keeper for Pocket {
         Ok(self.tally.clone())
     }
 
-    async fn borrow(this: Near<Self>, cx: &Cx, other: KeeperRef) -> Result<()> {
-        let tally = other.lend();
+    async fn borrow(this: Near<Self>, cx: &Cx) -> Result<()> {
+        let friend = this.read(cx, |pocket| pocket.friend.clone())?;
+        let friend = friend.ok_or_else(|| Error::failed("no friend was granted"))?;
+        let tally = friend.lend();
         Ref::from(tally.clone()).settled().await?;
         this.with(cx, |pocket| pocket.tally = tally)
     }
-
-    async fn borrow_from_friend(this: Near<Self>, cx: &Cx) -> Result<()> {
-        let friend = this.read(cx, |pocket| pocket.friend.clone())?;
-        let friend = friend.ok_or_else(|| Error::failed("no friend was granted"))?;
-        Self::borrow(this, cx, friend).await
-    }
 }
 
-/// What it exposes.
+/// What it exposes: the tally is the one that it has, whoever hosts it.
 #[derive(vat::Exposed)]
 struct Given {
     keeper: KeeperRef,
@@ -57,9 +53,11 @@ struct Given {
 
 #[vat::main]
 async fn main(cx: &Cx, slots: Slots) -> Result<Given> {
-    let own = TallyRef::new(cx, Sum(0));
-    let tally = slots.tally.unwrap_or_else(|| own.clone());
-    let friend = slots.friend;
-    let keeper = KeeperRef::new(cx, Pocket { tally, friend });
-    Ok(Given { keeper, tally: own })
+    let tally = slots.tally.unwrap_or_else(|| TallyRef::new(cx, Sum(0)));
+    let pocket = Pocket {
+        tally: tally.clone(),
+        friend: slots.friend,
+    };
+    let keeper = KeeperRef::new(cx, pocket);
+    Ok(Given { keeper, tally })
 }

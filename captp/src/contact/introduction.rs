@@ -26,11 +26,12 @@ impl Introduction {
         })
     }
 
-    /// One by `gifter`, for something of `exporter`, that went through `forwarders` to `recipient`.
+    /// Gift `number` of `gifter`, for something of `exporter`, that went through `forwarders` to `recipient`.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn new(
         gifter: &Identity,
+        number: u64,
         exporter: VatKey,
         forwarders: &[Identity],
         recipient: VatKey,
@@ -38,7 +39,7 @@ impl Introduction {
         let holders = forwarders.iter().map(|by| by.key);
         let mut holders = holders.chain([recipient]);
         let first = holders.next().unwrap_or(recipient);
-        let mut claim = Claim::new(gifter, 1, &exporter, first);
+        let mut claim = Claim::new(gifter, number, &exporter, first);
         for (by, to) in forwarders.iter().zip(holders) {
             claim = claim.forwarded(by, &exporter, to);
         }
@@ -89,6 +90,21 @@ impl Introduction {
         self.0.claim.gift.gifter
     }
 
+    /// The number under which the gifter gave it, see [`Identity::new`](crate::Identity::new): who
+    /// assigned it knows whether the gifter gave it in its present life.
+    #[must_use]
+    pub const fn session(&self) -> u64 {
+        let (session, _) = self.0.claim.gift.parts();
+        session
+    }
+
+    /// The gifter's number for it: as many gifts had been made under that session, with this one.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        let (_, number) = self.0.claim.gift.parts();
+        number
+    }
+
     /// Through whom it went afterwards, without having been accepted, in this order.
     pub fn forwarders(&self) -> impl Iterator<Item = VatKey> {
         self.0.claim.forwarders()
@@ -115,7 +131,7 @@ mod tests {
     /// Given by 1 to 2, of an object of 9, and passed on `forwards` times.
     fn introduction(forwards: u8) -> Introduction {
         let through: Vec<_> = (2..2 + forwards).map(identity).collect();
-        Introduction::new(&identity(1), key(9), &through, key(2 + forwards))
+        Introduction::new(&identity(1), 5, key(9), &through, key(2 + forwards))
     }
 
     #[test]
@@ -126,6 +142,7 @@ mod tests {
             let read = Introduction::from_bytes(&written).unwrap();
             assert_eq!(read, introduction(forwards));
             assert_eq!((read.exporter(), read.gifter()), (key(9), key(1)));
+            assert_eq!((read.session(), read.number()), (7, 5));
             assert_eq!(read.recipient(), key(2 + forwards));
             let through: Vec<_> = (2..2 + forwards).map(key).collect();
             assert_eq!(read.forwarders().collect::<Vec<_>>(), through);

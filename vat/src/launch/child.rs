@@ -6,9 +6,11 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use captp::Limits;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::broker::log::LogSource;
+use super::carrier::carry;
 use super::children::is_settled;
 use super::confine::{self, Launch, Level, Report, SealedProgram, Spawner};
 use super::incoming::{Incoming, Queue, Waiting};
@@ -16,7 +18,7 @@ use super::output;
 use super::powers::{self, Supply};
 use super::siblings::{Introducer, Sibling};
 use crate::net::driver::{Attach, Connection, Driver};
-use crate::net::{Refusals, Stream};
+use crate::net::{Refusals, Stream, new_session};
 use crate::power::{ChildState, ChildStatus, Exposed, Grant, ProgramRef, SiblingsRef, StreamRef};
 use crate::prelude::*;
 use crate::program::Preamble;
@@ -25,6 +27,10 @@ use crate::supervisor::{ExitReason, Terminate};
 
 /// How long a program whose `main` failed may take to end by itself.
 const GIVEN_UP: Duration = Duration::from_secs(2);
+/// How long what a program said last may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Signatures of a program's gifts to the launcher that are checked per second.
+const CHECKS: usize = 128;
 /// A year: longer than anybody waits.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -268,12 +274,9 @@ impl Child {
             plain,
             place,
         } = incoming;
-        let carrier = self.driver.vat().turn(|turn| {
-            let carrier = StreamRef::from(&turn.spawn(Carrier));
-            Ok(Ref::from(carrier).with_fd(Rc::new(stream)))
-        });
-        if let Ok(carrier) = carrier {
-            let taken = program.accept(StreamRef::from(carrier), head, plain);
+        let carried = self.driver.vat().turn(|turn| Ok(carry(turn, stream, ())));
+        if let Ok(carried) = carried {
+            let taken = program.accept(carried, head, plain);
             let refusals = self.refusals.clone();
             tokio::task::spawn_local(async move {
                 if let Err(error) = taken.await {
@@ -310,7 +313,7 @@ impl Child {
         now.program = None;
         now.commands = None;
         now.exposed.clear();
-        self.siblings.forget(self.vat);
+        self.siblings.end(self.vat);
         if self.state() != ChildState::Stopping {
             self.set_state(ChildState::Waiting);
         }
@@ -358,17 +361,21 @@ impl Child {
     }
 
     /// Begins to speak with the program at the other end.
-    async fn connect(&self, mut stream: Stream) -> Connection {
+    async fn connect(&self, mut stream: Stream, session: u64) -> Connection {
+        let vat = self.driver.vat();
+        let given = vat.engine(|engine| engine.gifts_made());
+        let life = self.siblings.begin(self.vat, session, given);
         let preamble = Preamble {
             seed: Seed::from_bytes(*self.plan.seed.expose()),
             launcher: self.siblings.launcher(),
+            session,
         };
         if let Err(error) = preamble.send(&mut stream).await {
             tracing::debug!(err = %error, "a program ended before it was told who it is");
         }
-        let vat = self.driver.vat();
-        let way = vat.turn(|turn| Ok(self.siblings.way_of(turn, self.vat)));
+        let way = vat.turn(|turn| Ok(self.siblings.way_of(turn, self.vat, life)));
         let attach = Attach::sibling(way.ok().map(SiblingsRef::into))
+            .with_limits(Limits::default().with_signature_checks(CHECKS))
             .with_peer(self.vat, self.addresses.borrow().clone());
         self.driver.attach(stream, attach)
     }
@@ -380,10 +387,12 @@ impl Child {
         powers: Vec<Grant>,
         mut inbox: mpsc::UnboundedReceiver<Terminate>,
     ) -> ExitReason {
-        let connection = match process.take_socket().map(Stream::from_socketpair) {
-            Some(Ok(stream)) => self.connect(stream).await,
-            _ => return ExitReason::Abnormal("there is no socket to it".to_owned()),
+        let socket = process.take_socket().map(Stream::from_socketpair);
+        let (Some(Ok(stream)), Some(session)) = (socket, new_session()) else {
+            let what = "there is no socket to it, or no random number for it";
+            return ExitReason::Abnormal(what.to_owned());
         };
+        let connection = self.connect(stream, session).await;
         let Some(program) = connection.bootstrap().map(ProgramRef::from) else {
             return ExitReason::Abnormal("the launcher ends".to_owned());
         };
@@ -398,6 +407,9 @@ impl Child {
         loop {
             tokio::select! {
                 exit = process.wait() => {
+                    // Its last words are there; if nobody else holds its socket, so is the end.
+                    drop(tokio::time::timeout(LAST_WORDS, connection.gone()).await);
+                    connection.close();
                     return self.ended(exit, asked, cause);
                 }
                 started = answer_of(&mut start) => {
@@ -520,10 +532,6 @@ impl Sibling for Child {
         &self.plan.path
     }
 
-    fn vat(&self) -> VatId {
-        self.vat
-    }
-
     fn meet(&self, stream: StreamRef, vat: VatId) -> Option<Promise<()>> {
         let now = self.now.borrow();
         let program = now.program.as_ref()?;
@@ -557,12 +565,6 @@ fn note_refused(refusals: &RefCell<Refusals>, why: impl Display) {
     let now = tokio::time::Instant::now();
     refusals.borrow_mut().note("the vat itself", why, now);
 }
-
-/// What a stream's descriptor is attached to on its way.
-#[derive(Clone, vat::Object)]
-struct Carrier;
-
-impl crate::power::Stream for Carrier {}
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

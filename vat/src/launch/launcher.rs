@@ -120,11 +120,13 @@ impl Launcher {
         let granted = Granted::open(&manifest, &driver).await?;
         let identity = Identity::from_seed(&seed.derive("launcher"));
         let (peers, restorer) = own_vat(&driver, &identity)?;
+        // Without a session it hands nothing over, under whatever number.
+        let session = peers.session().unwrap_or_default();
         let maker = Maker {
             driver: &driver,
             log: &log,
             granted: &granted,
-            siblings: &Rc::new(Introducer::new(identity)),
+            siblings: &Rc::new(Introducer::new(identity, session)),
             seed: &seed,
             args: &options.args,
             allow_weak: options.allow_weak,

@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod build;
+mod carrier;
 mod child;
 mod children;
 pub mod confine;

@@ -1,13 +1,15 @@
 //! Connections between the vats of one launcher: a socket pair for each pair that was introduced.
 //!
 //! A vat may be connected with a sibling once it was given a reference there, and shows so with the
-//! [`Introduction`] that came with the reference. Only connections beget connections: the gifter
-//! has to be the launcher, or another of its vats that is connected with the exporter itself; and a
-//! forwarder has to be one of its vats. So two programs that were given nothing of each other stay
-//! apart, also if both want to meet.
+//! [`Introduction`] that came with the reference. Only connections beget connections: the gifter has
+//! to be the launcher, or another of its vats that was connected with the exporter itself; and a
+//! forwarder has to be one of these, too. All that counts for present lives only: each life gives
+//! under a number of its own, and what the launcher gave of an earlier life leads nowhere. So two
+//! programs that were given nothing of each other stay apart, also if both want to meet.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -15,25 +17,19 @@ use std::time::Duration;
 
 use captp::{Introduction, VatKey};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::carrier::carry;
 use crate::net::{Bucket, Rate};
-use crate::power::{SiblingsRef, Stream, StreamRef};
+use crate::power::{Siblings, SiblingsRef, StreamRef};
 use crate::prelude::*;
 use crate::sturdy::{Identity, VatId};
-
-/// Streams of one vat that are being made, or whose reference it keeps.
-const STREAMS: usize = 64;
-/// Introductions of one vat whose signatures are checked at once, and per second in the long run.
-const CHECKS: (u32, u32) = (64, 16);
+use crate::sys;
 
 /// A vat of the launcher, for the others.
 pub(super) trait Sibling {
     /// Its supervision path.
     fn path(&self) -> &str;
-
-    /// Its id.
-    fn vat(&self) -> VatId;
 
     /// Gives its present life one end of a socket pair with `vat`. `None`: it has none.
     fn meet(&self, stream: StreamRef, vat: VatId) -> Option<Promise<()>>;
@@ -42,16 +38,45 @@ pub(super) trait Sibling {
 /// The vats of one launcher, and which of them have met.
 pub(super) struct Introducer {
     launcher: Identity,
-    children: RefCell<BTreeMap<VatKey, Weak<dyn Sibling>>>,
+    /// Under which the launcher hands references over.
+    session: u64,
+    members: RefCell<BTreeMap<VatKey, Member>>,
     /// Pairs that were connected in their present lives.
     met: RefCell<BTreeSet<[VatKey; 2]>>,
 }
 
+struct Member {
+    child: Weak<dyn Sibling>,
+    life: Option<Life>,
+    /// Streams to it that are being made, or that somebody keeps.
+    streams: Arc<Semaphore>,
+}
+
+/// A life of a vat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Life {
+    vat: VatKey,
+    /// Under which it hands references over.
+    pub(super) session: u64,
+    /// How much the launcher had handed over before.
+    since: u64,
+}
+
+/// Streams to one vat that are being made, or whose references somebody keeps; of one other vat, and
+/// of all.
+const STREAMS: (usize, usize) = (2, 16);
+/// Introductions of one vat that are looked at: at once, and per second in the long run.
+const LOOKED_AT: (u32, u32) = (256, 64);
+/// How long a vat may take to accept a connection, with the wait for those before it.
+const MET_WITHIN: Duration = Duration::from_secs(4);
+
 impl Introducer {
-    pub(super) fn new(launcher: Identity) -> Self {
+    /// For the launcher with this key, which hands references over under `session`.
+    pub(super) fn new(launcher: Identity, session: u64) -> Self {
         Self {
             launcher,
-            children: RefCell::default(),
+            session,
+            members: RefCell::default(),
             met: RefCell::default(),
         }
     }
@@ -62,73 +87,142 @@ impl Introducer {
     }
 
     pub(super) fn add(&self, vat: VatId, child: Weak<dyn Sibling>) {
-        self.children.borrow_mut().insert(key(vat), child);
+        let member = Member {
+            child,
+            life: None,
+            streams: Arc::new(Semaphore::new(STREAMS.1)),
+        };
+        self.members.borrow_mut().insert(key(vat), member);
     }
 
-    /// What `vat` gets in a new life.
-    pub(super) fn way_of(self: &Rc<Self>, turn: &Turn, vat: VatId) -> SiblingsRef {
-        SiblingsRef::new(turn, Way::new(self.clone(), vat))
+    /// A life of `vat` begins; `session` is new, and `since` is how much the launcher has handed over
+    /// so far.
+    pub(super) fn begin(&self, vat: VatId, session: u64, since: u64) -> Life {
+        self.end(vat);
+        let life = Life {
+            vat: key(vat),
+            session,
+            since,
+        };
+        if let Some(member) = self.members.borrow_mut().get_mut(&life.vat) {
+            member.life = Some(life);
+        }
+        life
     }
 
-    /// A life of `vat` is over, and so are its connections.
-    pub(super) fn forget(&self, vat: VatId) {
+    /// What this life asks for its siblings.
+    pub(super) fn way_of(self: &Rc<Self>, turn: &Turn, vat: VatId, life: Life) -> SiblingsRef {
+        SiblingsRef::new(
+            turn,
+            Way {
+                introducer: self.clone(),
+                vat,
+                life,
+                streams: BTreeMap::new(),
+                looked_at: Bucket::default(),
+            },
+        )
+    }
+
+    /// The present life of `vat` is over, and so are its connections.
+    pub(super) fn end(&self, vat: VatId) {
         let gone = key(vat);
+        if let Some(member) = self.members.borrow_mut().get_mut(&gone) {
+            member.life = None;
+        }
         self.met.borrow_mut().retain(|pair| !pair.contains(&gone));
     }
 
-    /// Whom `vat` may reach by this introduction, apart from whether it is signed.
-    fn exporter(&self, vat: VatId, introduction: &Introduction) -> Result<Rc<dyn Sibling>> {
-        if introduction.recipient() != key(vat) {
-            return Err(refused("it is for another vat"));
+    fn life(&self, vat: VatKey) -> Option<Life> {
+        self.members.borrow().get(&vat)?.life
+    }
+
+    /// Whom `of` may reach by this introduction.
+    fn exporter(&self, of: Life, introduction: &Introduction) -> Result<Life, &'static str> {
+        if !introduction.is_signed(&self.launcher) {
+            return Err("it is not signed by who gave it");
         }
-        let exporter = introduction.exporter();
-        let child = match self.children.borrow().get(&exporter).map(Weak::upgrade) {
-            Some(Some(child)) if exporter != key(vat) => child,
-            _ => return Err(refused("it leads to no other vat of this launcher")),
-        };
-        let gifter = introduction.gifter();
-        if gifter != key(self.launcher()) && !self.have_met(gifter, exporter) {
-            return Err(refused("who gave it is not connected with that vat here"));
+        if introduction.recipient() != of.vat || self.life(of.vat) != Some(of) {
+            return Err("it is for another vat");
         }
-        let children = self.children.borrow();
-        match introduction
-            .forwarders()
-            .all(|key| children.contains_key(&key))
-        {
-            true => Ok(child),
-            false => Err(refused(
-                "it came through a vat that is not of this launcher",
-            )),
+        let exporter = self.life(introduction.exporter());
+        let exporter = exporter.filter(|exporter| exporter.vat != of.vat);
+        let exporter = exporter.ok_or("it leads to no other vat that runs here")?;
+        if !self.may_give(exporter, introduction) {
+            return Err("who gave it is not connected with that vat here");
         }
+        let is_ours = |by| by == key(self.launcher()) || self.life(by).is_some();
+        match introduction.forwarders().all(is_ours) {
+            true => Ok(exporter),
+            false => Err("it came through a vat that does not run here"),
+        }
+    }
+
+    /// Whether the gifter could have a reference to what the exporter hosts in its present life, and
+    /// gave it in its own.
+    fn may_give(&self, exporter: Life, introduction: &Introduction) -> bool {
+        let (gifter, session) = (introduction.gifter(), introduction.session());
+        if gifter == key(self.launcher()) {
+            return session == self.session && introduction.number() > exporter.since;
+        }
+        let gives = self
+            .life(gifter)
+            .is_some_and(|life| life.session == session);
+        gives && self.have_met(gifter, exporter.vat)
     }
 
     fn have_met(&self, one: VatKey, other: VatKey) -> bool {
         self.met.borrow().contains(&pair(one, other))
     }
 
-    /// Connects `vat` with `child`: one end for each.
-    fn connect(
-        &self,
-        turn: &Turn,
-        vat: VatId,
-        child: &dyn Sibling,
-        room: OwnedSemaphorePermit,
-    ) -> Result<StreamRef> {
-        let (one, other) = UnixStream::pair().map_err(Error::of)?;
-        let met = child
-            .meet(carrier(turn, other, None), vat)
-            .ok_or_else(|| Error::disconnected(format!("{} does not run", child.path())))?;
-        self.met
-            .borrow_mut()
-            .insert(pair(key(vat), key(child.vat())));
-        let name = child.path().to_owned();
-        tokio::task::spawn_local(async move {
-            if let Err(error) = met.await {
-                tracing::debug!(child = %name, err = %error, "it does not meet its sibling");
-            }
-        });
-        Ok(carrier(turn, one, Some(room)))
+    fn member(&self, vat: VatKey) -> Option<(Rc<dyn Sibling>, Arc<Semaphore>)> {
+        let members = self.members.borrow();
+        let member = members.get(&vat)?;
+        Some((member.child.upgrade()?, member.streams.clone()))
     }
+
+    /// Connects two lives: one end of a socket pair for each.
+    async fn connect(&self, cx: &Cx, asks: &Asks) -> Result<StreamRef> {
+        let does_not_run = || Error::disconnected("the vat does not run any more");
+        let (child, streams) = self.member(asks.exporter.vat).ok_or_else(does_not_run)?;
+        let room = Rc::new(Room {
+            _of_pair: acquire(asks.streams.clone()).await?,
+            _of_vat: acquire(streams).await?,
+        });
+        let (one, other) = socket_pair().map_err(Error::of)?;
+        let met = child.meet(carry(cx, other, room.clone()), asks.vat);
+        met.ok_or_else(does_not_run)?.await?;
+        let present = [asks.life, asks.exporter].map(|life| self.life(life.vat) == Some(life));
+        if present != [true, true] {
+            return Err(does_not_run());
+        }
+        let pair = pair(asks.life.vat, asks.exporter.vat);
+        self.met.borrow_mut().insert(pair);
+        tracing::debug!(vat = %asks.vat, to = child.path(), "siblings meet");
+        Ok(carry(cx, one, room))
+    }
+}
+
+/// A socket pair on which the kernel lets no descriptors through, where it can (Linux 6.16): a
+/// program cannot change that.
+fn socket_pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let (one, other) = UnixStream::pair()?;
+    for end in [&one, &other] {
+        if let Err(error) = sys::refuse_descriptors(end.as_fd()) {
+            tracing::debug!(err = %error, "siblings may pass descriptors");
+        }
+    }
+    Ok((one.into(), other.into()))
+}
+
+/// Streams for as long as anybody keeps one of the two ends on its way.
+struct Room {
+    _of_pair: OwnedSemaphorePermit,
+    _of_vat: OwnedSemaphorePermit,
+}
+
+async fn acquire(streams: Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+    streams.acquire_owned().await.map_err(Error::of)
 }
 
 /// What one life of a vat asks for its siblings.
@@ -137,65 +231,57 @@ impl Introducer {
 struct Way {
     introducer: Rc<Introducer>,
     vat: VatId,
+    life: Life,
+    /// Those that it gets, by whom they lead to.
+    streams: BTreeMap<VatKey, Arc<Semaphore>>,
+    looked_at: Bucket,
+}
+
+/// A connection that is wanted and may be made.
+struct Asks {
+    introducer: Rc<Introducer>,
+    vat: VatId,
+    life: Life,
+    exporter: Life,
     streams: Arc<Semaphore>,
-    checks: Bucket,
 }
 
 impl Way {
-    fn new(introducer: Rc<Introducer>, vat: VatId) -> Self {
-        Self {
-            introducer,
-            vat,
-            streams: Arc::new(Semaphore::new(STREAMS)),
-            checks: Bucket::default(),
-        }
-    }
-
-    /// Whom the introduction leads to.
-    fn check(&mut self, introduction: &[u8]) -> Result<Rc<dyn Sibling>> {
-        let introduction = Introduction::from_bytes(introduction)
-            .ok_or_else(|| Error::failed("this is no introduction"))?;
-        let child = self.introducer.exporter(self.vat, &introduction)?;
-        let (burst, per_second) = CHECKS;
+    /// Whom the introduction leads to. What is wrong with it is not told: it would say who else there
+    /// is.
+    fn check(&mut self, introduction: &[u8]) -> Result<Asks> {
+        let (burst, per_second) = LOOKED_AT;
         let rate = Rate::new(burst, per_second, Duration::from_secs(1));
-        if !self.checks.take(Instant::now(), rate) {
+        if !self.looked_at.take(Instant::now(), rate) {
             return Err(Error::overloaded(format!(
-                "more than {per_second} connections to siblings were asked for in a second"
+                "more than {per_second} introductions to siblings came in a second"
             )));
         }
-        match introduction.is_signed(&self.introducer.launcher) {
-            true => Ok(child),
-            false => Err(refused("it is not signed by who gave it")),
-        }
-    }
-}
-
-impl crate::power::Siblings for Way {
-    fn reach(&mut self, turn: &Turn, introduction: Vec<u8>) -> Result<StreamRef> {
-        let room = self.streams.clone().try_acquire_owned().map_err(|_| {
-            Error::overloaded(format!("{STREAMS} streams to siblings are in use already"))
+        let read = Introduction::from_bytes(introduction).ok_or("it is none");
+        let exporter = read.and_then(|read| self.introducer.exporter(self.life, &read));
+        let exporter = exporter.map_err(|why| {
+            tracing::debug!(vat = %self.vat, why, "an introduction leads to no sibling");
+            Error::failed("the introduction leads to no sibling")
         })?;
-        let child = self.check(&introduction)?;
-        self.introducer.connect(turn, self.vat, &*child, room)
+        let streams = self.streams.entry(exporter.vat);
+        let streams = streams.or_insert_with(|| Arc::new(Semaphore::new(STREAMS.0)));
+        Ok(Asks {
+            introducer: self.introducer.clone(),
+            vat: self.vat,
+            life: self.life,
+            exporter,
+            streams: streams.clone(),
+        })
     }
 }
 
-/// What a stream's descriptor is attached to on its way.
-#[derive(vat::Object)]
-#[object(external)]
-struct Carrier {
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl Stream for Carrier {}
-
-fn carrier(turn: &Turn, end: UnixStream, room: Option<OwnedSemaphorePermit>) -> StreamRef {
-    let carrier = StreamRef::from(&turn.spawn(Carrier { _room: room }));
-    Ref::from(carrier).with_fd(Rc::new(end.into())).into()
-}
-
-fn refused(why: &str) -> Error {
-    Error::failed(format!("the introduction does not count: {why}"))
+impl Siblings for Way {
+    async fn reach(this: Near<Self>, cx: &Cx, introduction: Vec<u8>) -> Result<StreamRef> {
+        let asks = this.call(cx, |way| way.check(&introduction))?;
+        let met = timeout(MET_WITHIN, asks.introducer.connect(cx, &asks));
+        let too_slow = || Error::overloaded("the sibling does not take the connection in time");
+        met.await.unwrap_or_else(|_| Err(too_slow()))
+    }
 }
 
 fn key(vat: VatId) -> VatKey {

@@ -1,12 +1,14 @@
 //! Connecting to a vat at one of the addresses that a sturdy ref gives as hints.
 
-use std::{fmt, future::Future, io, net::IpAddr, os::fd::OwnedFd, time::Duration};
+use std::{
+    cell::Cell, fmt, future::Future, io, net::IpAddr, os::fd::OwnedFd, rc::Rc, time::Duration,
+};
 
 use captp::Introduction;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{Connector, HANDSHAKE_TIMEOUT, HandshakeError, PeerInfo, Socket, Stream, handshake};
@@ -103,8 +105,44 @@ pub struct Dialing {
 /// A way to a vat of the same launcher, after an introduction.
 #[derive(Clone, Debug)]
 struct Introduced {
-    launcher: SiblingsRef,
+    launcher: Rc<Launcher>,
     introduction: Introduction,
+}
+
+/// The launcher, as who connects the vats that it launched.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    siblings: SiblingsRef,
+    /// When it last did not answer in time.
+    silent: Cell<Option<Instant>>,
+}
+
+impl Launcher {
+    pub(super) const fn new(siblings: SiblingsRef) -> Self {
+        Self {
+            siblings,
+            silent: Cell::new(None),
+        }
+    }
+
+    async fn reach(&self, introduction: &Introduction) -> Result<Stream, Error> {
+        if self
+            .silent
+            .get()
+            .is_some_and(|at| at.elapsed() < SILENT_FOR)
+        {
+            return Err(Error::failed("the launcher did not answer just now"));
+        }
+        let asked = async {
+            let stream: Ref = self.siblings.reach(introduction.to_bytes()).into();
+            stream.settled().await?;
+            Stream::sibling(stream.take_fd()?).map_err(Error::of)
+        };
+        timeout(REACHED_WITHIN, asked).await.unwrap_or_else(|_| {
+            self.silent.set(Some(Instant::now()));
+            Err(Error::failed("the launcher does not answer"))
+        })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -146,7 +184,7 @@ impl Dialing {
     }
 
     /// The same, once the launcher has said that the vat is none of those that it launched.
-    pub(super) fn after(mut self, launcher: SiblingsRef, introduction: &Introduction) -> Self {
+    pub(super) fn after(mut self, launcher: Rc<Launcher>, introduction: &Introduction) -> Self {
         self.siblings = Some(Introduced {
             launcher,
             introduction: introduction.clone(),
@@ -179,14 +217,7 @@ impl Dialing {
             launcher,
             introduction,
         } = self.siblings.as_ref()?;
-        let asked = async {
-            let stream: Ref = launcher.reach(introduction.to_bytes()).into();
-            stream.settled().await?;
-            Stream::from_socketpair(stream.take_fd()?).map_err(Error::of)
-        };
-        let silent = || Error::failed("the launcher does not answer");
-        let stream = timeout(DIAL_TIMEOUT, asked).await;
-        Some(stream.unwrap_or_else(|_| Err(silent())))
+        Some(launcher.reach(introduction).await)
     }
 
     async fn dial(&self, vat: VatId, address: &Address) -> Result<Socket, AttemptError> {
@@ -206,6 +237,12 @@ impl Dialing {
 
 /// What a vat is told that was granted no way out.
 pub(super) const NO_POWER: &str = "this vat was granted no Network power to dial with";
+
+/// Most time for a launcher to connect two of its vats: more than it gives the other one.
+const REACHED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a launcher is not asked again after it did not answer: calls go on meanwhile, through who
+/// gave the references.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 
 /// More time for a power's answer than dialling takes, so that its reason comes through.
 const ANSWER_MARGIN: Duration = Duration::from_secs(2);

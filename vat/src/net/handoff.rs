@@ -16,17 +16,24 @@ use crate::core::{Dial, Vat};
 use crate::sturdy::{Address, Identity, VatId, random};
 
 /// Lets the engine sign what it gives away. Counts for connections that are attached afterwards.
-pub(super) fn identify(vat: &Vat, identity: &Identity, addresses: &[Address]) {
-    let mut session = [0; 8];
-    if let Err(error) = random::fill(&mut session) {
-        // Without it references are given on through this vat, as by any that hands nothing over.
-        return tracing::warn!(err = %error, "no random number for handing references over");
-    }
+pub(super) fn identify(vat: &Vat, identity: &Identity, session: u64, addresses: &[Address]) {
     let key = VatKey(*identity.id().as_bytes());
     let addresses = addresses.iter().map(Address::to_string).collect();
-    let identity =
-        captp::Identity::new(key, u64::from_le_bytes(session), Rc::new(identity.clone()));
+    let identity = captp::Identity::new(key, session, Rc::new(identity.clone()));
     vat.engine(|engine| engine.set_identity(identity.with_addresses(addresses)));
+}
+
+/// A number that no life of a vat has used. Without it references are given on through this vat, as
+/// by any that hands nothing over.
+pub(crate) fn new_session() -> Option<u64> {
+    let mut session = [0; 8];
+    match random::fill(&mut session) {
+        Ok(()) => Some(u64::from_le_bytes(session)),
+        Err(error) => {
+            tracing::warn!(err = %error, "no random number for handing references over");
+            None
+        }
+    }
 }
 
 /// The engine's time, and who waits for it to pass.

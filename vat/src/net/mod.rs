@@ -1,10 +1,11 @@
 //! Streams that carry Cap'n Proto: descriptors beside frames, TLS, the driver.
 //!
-//! A [`Stream`] is one connection of a vat, in one of three kinds: the socket that a vat inherits
-//! from its launcher or shares with a sibling, which passes descriptors and needs no encryption, as
-//! the kernel vouches for both ends; TLS over TCP or a named Unix socket; and a plain Unix socket
-//! for local programs of the same user. Everything here runs on tokio; what is confined never makes
-//! a socket itself, it gets connected ones.
+//! A [`Stream`] is one connection of a vat, in one of four kinds: the socket that a vat inherits
+//! from its launcher, which passes descriptors and needs no encryption, as the kernel vouches for both
+//! ends; one end of a pair that the launcher made for it and a sibling, without encryption and without
+//! descriptors; TLS over TCP or a named Unix socket; and a plain Unix socket for local programs of the
+//! same user. Everything here runs on tokio; what is confined never makes a socket itself, it gets
+//! connected ones.
 
 mod admission;
 pub mod client;
@@ -42,5 +43,6 @@ pub use self::{
 #[cfg(feature = "launch")]
 pub(crate) use self::{
     admission::{Bucket, Full, Place, Rate, Refusals, Room, Ticket},
+    handoff::new_session,
     host_network::network,
 };

@@ -38,6 +38,8 @@ pub struct Stream {
     pause: Option<Pin<Box<Sleep>>>,
     /// The transport holds bytes that are not on their way yet.
     needs_flush: bool,
+    /// At the other end is a vat of the same launcher.
+    sibling: bool,
 }
 
 enum Transport {
@@ -88,6 +90,18 @@ impl Stream {
         }
         let socket = UnixSocket::new(descriptor.into())?;
         Ok(Self::on(Transport::Descriptors(socket)))
+    }
+
+    /// The stream on one end of a socket pair with a vat of the same launcher. It passes no
+    /// descriptors: what one program is granted beyond recall is not for another one.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] when it is not a connected Unix stream socket.
+    pub(crate) fn sibling(descriptor: OwnedFd) -> io::Result<Self> {
+        let mut stream = Self::plain(Socket::from_descriptor(descriptor)?)?;
+        stream.sibling = true;
+        Ok(stream)
     }
 
     /// The stream on a Unix socket of a local program that speaks Cap'n Proto alone.
@@ -199,6 +213,7 @@ impl Stream {
             transport,
             pause: None,
             needs_flush: false,
+            sibling: false,
         }
     }
 
@@ -358,6 +373,11 @@ impl Stream {
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         })
         .await
+    }
+
+    /// Whether a vat of the same launcher is at the other end.
+    pub(super) const fn is_sibling(&self) -> bool {
+        self.sibling
     }
 
     /// Whether messages on it may carry descriptors.

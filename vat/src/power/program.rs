@@ -4,10 +4,11 @@ use crate::prelude::*;
 
 /// A launched vat, as its launcher sees it: the bootstrap on the inherited socket.
 ///
-/// What the launcher sends there begins with 72 bytes that belong to no message: the text `vat-pre1`,
-/// the secret of the vat's identity (a seed of 32 bytes, to be kept in memory only), and the
-/// launcher's vat id (32 bytes). Then both say their hello, and are vats that know each other: what
-/// they give each other is handed over. `start` comes when the vat's hello has come.
+/// What the launcher sends there begins with 80 bytes that belong to no message: the text `vat-pre1`;
+/// the secret of the vat's identity (a seed of 32 bytes, to be kept in memory only); the launcher's
+/// vat id (32 bytes); and a number (8 bytes, the lowest first), with which the nonce of everything
+/// begins that the vat hands over in this life. Then both say their hello, and are vats that know each
+/// other: what they give each other is handed over. `start` comes when the vat's hello has come.
 ///
 /// # Authority
 /// Whoever holds this decides what the vat is: its identity, its powers, and when it ends. Only the
@@ -43,6 +44,7 @@ pub trait Program {
     /// Takes one end of a socket pair; at the other end is `vat`, another vat of the same launcher
     /// that was introduced to this one. The descriptor is attached to `stream`. Both say their hello
     /// and speak as over any other connection, without encryption: who is there, the launcher knows.
+    /// No descriptors pass. At most 3 such streams of one vat are taken at a time.
     fn meet(&mut self, turn: &Turn, stream: StreamRef, vat: String) -> Result<()>;
 
     /// Asks the vat to end. It answers, then finishes what it is doing and exits with code 0.
@@ -52,21 +54,22 @@ pub trait Program {
 /// What a launcher offers to a vat that it launched: the way to the others, its siblings.
 ///
 /// # Authority
-/// To be connected with those to whom somebody introduced this vat who has a reference there, and
-/// who was launched by the same launcher, or is the launcher. Nobody else can be reached by it, and
-/// a connection alone gives nothing but what its host gives to everybody who calls it.
+/// To be connected with vats that the same launcher has launched, and only those of which the launcher
+/// gave a reference to this vat, or another vat did that it launched and that is connected there
+/// itself, both in their present lives. A connection alone gives nothing but what its host gives to
+/// everybody who calls it.
 #[vat::interface]
 pub trait Siblings {
     /// Makes a connection to the vat that `introduction` names, and gives this vat's end of it: the
-    /// descriptor is attached to the reference. The other end goes to that vat, which need not
-    /// answer first.
+    /// descriptor is attached to the reference. That vat has the other end then.
     ///
     /// `introduction` is the `Contact` (`schema/network.capnp`) of a reference that was given to
     /// this vat, without its addresses, as one segment. It fails if the vat is none of this
-    /// launcher's or does not run, or if who introduced this one does not count: then the reference
-    /// goes through who gave it. At most 64 streams of one vat are being made or kept at a time, and
-    /// in the long run 16 are made per second.
-    fn reach(&mut self, turn: &Turn, introduction: Vec<u8>) -> Result<StreamRef>;
+    /// launcher's, does not run or does not take the connection within 4 seconds, or if who
+    /// introduced this one does not count: then the reference goes through who gave it. At most 2
+    /// streams to one vat are being made or kept at a time, others wait; in the long run 64
+    /// introductions are looked at per second.
+    async fn reach(this: Near<Self>, cx: &Cx, introduction: Vec<u8>) -> Result<StreamRef>;
 }
 
 /// A connected stream on its way to another vat: the descriptor is attached to the reference.

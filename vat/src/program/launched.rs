@@ -57,7 +57,13 @@ pub(super) struct Launched {
     restorer: Option<Resolver<RestorerRef>>,
     /// What `main` gave back.
     exposed: BTreeMap<String, Ref>,
+    /// One count for each stream that a sibling has here, beside our own.
+    siblings: BTreeMap<VatId, Rc<()>>,
 }
+
+/// Streams of one sibling that are taken: the one that is there, one that comes because two have
+/// called at the same time, and one that comes because the first is lost.
+const STREAMS_OF_SIBLING: usize = 3;
 
 impl Launched {
     /// The program with this seed.
@@ -82,6 +88,7 @@ impl Launched {
             peers,
             restorer: Some(restorer),
             exposed: BTreeMap::new(),
+            siblings: BTreeMap::new(),
         })
     }
 
@@ -217,10 +224,15 @@ impl Program for Launched {
 
     fn meet(&mut self, _turn: &Turn, stream: StreamRef, vat: String) -> Result<()> {
         let (id, vat_protocol) = (vat.parse::<VatId>().map_err(Error::of)?, true);
-        let stream = Stream::from_socketpair(Ref::from(stream).take_fd()?).map_err(Error::of)?;
-        let peers = self.peers.clone();
+        let stream = Stream::sibling(Ref::from(stream).take_fd()?).map_err(Error::of)?;
+        let streams = self.siblings.entry(id).or_default();
+        if Rc::strong_count(streams) > STREAMS_OF_SIBLING {
+            return Err(Error::overloaded("there are enough streams of this vat"));
+        }
+        let (peers, one_more) = (self.peers.clone(), streams.clone());
         tokio::task::spawn_local(async move {
             peers.accepted(stream, PeerInfo { id, vat_protocol }).await;
+            drop(one_more);
         });
         Ok(())
     }

@@ -64,13 +64,12 @@ async fn live(main: fn() -> Main) -> u8 {
             ));
         }
     };
-    // What it holds is not for core dumps, nor for other processes of its user.
-    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let driver = Driver::new(Vat::new(VatConfig::new("program")));
     let end = Rc::new(End::default());
     let launched = driver.vat().turn(|turn| {
         let launched = Launched::new(turn, &driver, main(), preamble.seed, end.clone())?;
         let peers = launched.peers().clone();
+        peers.set_session(preamble.session);
         Ok((launched.into_reference(turn)?, peers))
     });
     let (program, peers) = match launched {
@@ -93,6 +92,8 @@ async fn live(main: fn() -> Main) -> u8 {
 /// The way to whoever launched this program, and what they said first.
 async fn launcher() -> std::io::Result<(Stream, Preamble)> {
     let mut stream = Stream::inherited()?;
+    // What it is told is not for core dumps, nor for other processes of its user.
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let preamble = Preamble::receive(&mut stream).await?;
     Ok((stream, preamble))
 }

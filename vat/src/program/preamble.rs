@@ -12,9 +12,9 @@ use crate::sturdy::{Seed, VatId};
 
 /// What it begins with. The digit is its version.
 const MAGIC: [u8; 8] = *b"vat-pre1";
-const LEN: usize = MAGIC.len() + Seed::LEN + VatId::LEN;
-/// It is there before the program is.
-const WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+const LEN: usize = MAGIC.len() + Seed::LEN + VatId::LEN + 8;
+/// A launcher sends it as soon as the program's process is there.
+const WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
 
 /// What a launcher tells a program before anything else.
 #[derive(Debug)]
@@ -23,13 +23,20 @@ pub(crate) struct Preamble {
     pub(crate) seed: Seed,
     /// The launcher's vat.
     pub(crate) launcher: VatId,
+    /// Under which the program hands references over in this life.
+    pub(crate) session: u64,
 }
 
 impl Preamble {
     /// Sends it, as the first on the stream.
     #[cfg(any(feature = "launch", test))]
     pub(crate) async fn send(&self, stream: &mut Stream) -> io::Result<()> {
-        let parts: [&[u8]; 3] = [&MAGIC, self.seed.expose(), self.launcher.as_bytes()];
+        let parts: [&[u8]; 4] = [
+            &MAGIC,
+            self.seed.expose(),
+            self.launcher.as_bytes(),
+            &self.session.to_le_bytes(),
+        ];
         let bytes = Zeroizing::new(parts.concat());
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
@@ -65,10 +72,12 @@ impl Preamble {
 
     fn parse(bytes: &[u8; LEN]) -> Option<Self> {
         let rest = bytes.strip_prefix(&MAGIC)?;
-        let (seed, launcher) = rest.split_first_chunk::<{ Seed::LEN }>()?;
+        let (seed, rest) = rest.split_first_chunk::<{ Seed::LEN }>()?;
+        let (launcher, session) = rest.split_first_chunk::<{ VatId::LEN }>()?;
         Some(Self {
             seed: Seed::from_bytes(*seed),
-            launcher: VatId::from_bytes(launcher.try_into().ok()?).ok()?,
+            launcher: VatId::from_bytes(*launcher).ok()?,
+            session: u64::from_le_bytes(session.try_into().ok()?),
         })
     }
 }
@@ -86,6 +95,7 @@ mod tests {
         Preamble {
             seed: Seed::from_bytes([1; 32]),
             launcher,
+            session: 3,
         }
     }
 
@@ -110,6 +120,7 @@ mod tests {
         let received = Preamble::receive(&mut program).await.unwrap();
         assert_eq!(received.seed.expose(), &[1; 32]);
         assert_eq!(received.launcher, preamble().launcher);
+        assert_eq!(received.session, 3);
         let mut next = [0; 64];
         assert_eq!(program.recv(&mut next).await.unwrap().bytes, 5);
     }
@@ -119,12 +130,13 @@ mod tests {
         let mut whole = MAGIC.to_vec();
         whole.extend([1; Seed::LEN]);
         whole.extend(preamble().launcher.as_bytes());
+        whole.extend([3; 8]);
         let changed = |at: usize, to: u8| {
             let mut bytes = whole.clone();
             bytes[at] = to;
             bytes
         };
-        let no_key = [&whole[..MAGIC.len() + Seed::LEN], &[0xff; VatId::LEN]].concat();
+        let no_key = [&whole[..MAGIC.len() + Seed::LEN], &[0xff; VatId::LEN + 8]].concat();
         for (bytes, kind) in [
             (changed(7, b'2'), io::ErrorKind::InvalidData),
             (no_key, io::ErrorKind::InvalidData),

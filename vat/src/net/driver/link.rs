@@ -6,13 +6,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
+use std::time::Duration;
 
 use captp::{ConnId, Engine, Exception};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
-use super::Timeouts;
 use super::round::Inner;
 use super::watch::Seen;
+use super::{Timeouts, Waiting};
 use crate::core::{Ref, VatHost};
 use crate::error::Error;
 use crate::net::Stream;
@@ -37,8 +39,10 @@ pub(super) struct Link {
     /// Why the connection is closed.
     pub(super) reason: RefCell<Option<Rc<str>>>,
     pub(super) gone: Notify,
-    /// Something was received, and the peer had not greeted before.
+    /// Something was received, and the peer had not greeted before, or somebody listens.
     pub(super) heard: Notify,
+    /// How many want to know also afterwards.
+    pub(super) listening: Cell<usize>,
     /// The peer has said its hello, or none is spoken.
     pub(super) greeted: Cell<bool>,
     pub(super) timeouts: Timeouts,
@@ -74,6 +78,7 @@ impl Link {
             reason: RefCell::default(),
             gone: Notify::new(),
             heard: Notify::new(),
+            listening: Cell::new(0),
             greeted: Cell::new(false),
             timeouts,
             seen: Cell::new(Seen::default()),
@@ -165,6 +170,36 @@ impl Connection {
                 () = gone => {}
             }
         }
+    }
+
+    /// Whether the peer answers within this time: anything that comes after a question is an answer,
+    /// be what it offers a promise that is not resolved for long.
+    pub(crate) async fn answers(&self, within: Duration) -> bool {
+        let received = || {
+            let inner = self.inner.upgrade()?;
+            let stats = inner.vat.engine(|engine| engine.stats(self.link.conn));
+            stats.map(|stats| stats.received)
+        };
+        let _listening = Waiting::new(&self.link.listening);
+        let before = received();
+        let Some(_question) = self.bootstrap() else {
+            return false;
+        };
+        let heard = async {
+            loop {
+                let (heard, gone) = (self.link.heard.notified(), self.link.gone.notified());
+                match received() {
+                    Some(now) if Some(now) > before => return true,
+                    Some(_) => {}
+                    None => return false,
+                }
+                tokio::select! {
+                    () = heard => {}
+                    () = gone => {}
+                }
+            }
+        };
+        timeout(within, heard).await.unwrap_or(false)
     }
 
     fn ask(&self, question: impl FnOnce(&mut Engine<VatHost>) -> bool) -> bool {

@@ -64,7 +64,7 @@ pub struct Attach {
 }
 
 impl Attach {
-    /// A socketpair between launcher and child, or between siblings: hello and descriptors.
+    /// The socketpair between launcher and child: hello and descriptors.
     #[must_use]
     pub fn sibling(bootstrap: Option<Ref>) -> Self {
         Self {

@@ -105,9 +105,9 @@ fn send(inner: &Inner, link: &Link, cx: &mut Context<'_>) -> Option<io::Error> {
     }
 }
 
-/// Tells those who wait for the peer's hello that something came, until it has.
+/// Tells those who wait for it that something came, and all until the peer's hello has.
 fn hear(inner: &Inner, link: &Link) {
-    if !link.greeted.get() {
+    if link.listening.get() > 0 || !link.greeted.get() {
         let greeted = inner.vat.engine(|engine| engine.is_greeted(link.conn));
         link.greeted.set(greeted);
         link.heard.notify_waiters();

@@ -63,8 +63,8 @@ impl Timeouts {
         }
     }
 
-    /// Between launcher and child, and between siblings: a child may be starting, or be busy with
-    /// one turn, and the connection stays as long as both live.
+    /// Between launcher and child, and where a sibling has called: a child may be starting, or be busy
+    /// with one turn, and the connection stays as long as both live, or the sibling wants it.
     #[must_use]
     pub fn sibling() -> Self {
         Self {

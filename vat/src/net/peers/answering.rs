@@ -8,7 +8,6 @@ use tokio::time::timeout;
 use super::peer::Held;
 use super::{DECIDED_WITHIN, NO_HELLO, Peers, REPLACED};
 use crate::error::Error;
-use crate::net::driver::Connection;
 use crate::net::{Listener, PeerInfo, Stream};
 
 /// How long a connection may take to show that it lives when another one has come.
@@ -48,7 +47,7 @@ impl Peers {
     /// To be run to its end: dropping the future early may close the connection.
     pub async fn accepted(&self, stream: Stream, peer: PeerInfo) {
         if !peer.vat_protocol {
-            self.attach(stream, &peer, &[]).gone().await;
+            self.attach(stream, &peer, None).gone().await;
         } else if peer.id == self.id() {
             let reason = "a vat does not call itself over the network";
             self.refuse(stream, reason).await;
@@ -61,7 +60,7 @@ impl Peers {
 
     /// The greater vat has called: it decides, by its hello.
     async fn accepted_from_greater(&self, stream: Stream, info: &PeerInfo) {
-        let connection = self.attach(stream, info, &[]);
+        let connection = self.attach(stream, info, None);
         let peer = self.peer(info.id);
         peer.undecided.set(peer.undecided.get() + 1);
         let greeted = timeout(DECIDED_WITHIN, connection.greeted()).await;
@@ -79,7 +78,7 @@ impl Peers {
     /// The lesser vat has called: we decide.
     async fn accepted_from_lesser(&self, stream: Stream, info: &PeerInfo) {
         while let Some(live) = self.peer(info.id).live() {
-            if live.is_open() && is_alive(&live).await {
+            if live.answers(ALIVE_WITHIN).await {
                 return self.refuse(stream, REPLACED).await;
             }
             live.close_because(&Error::disconnected(NO_ANSWER));
@@ -94,7 +93,7 @@ impl Peers {
             drop(older); // its caller has called again
             connection.await.ok()
         } else {
-            let connection = self.attach(stream, info, &[]);
+            let connection = self.attach(stream, info, None);
             self.keep(&peer, &connection);
             Some(connection)
         };
@@ -103,16 +102,6 @@ impl Peers {
         }
         self.tidy(info.id);
     }
-}
-
-/// Whether the other side answers.
-async fn is_alive(connection: &Connection) -> bool {
-    let Some(bootstrap) = connection.bootstrap() else {
-        return false;
-    };
-    // Also an error is an answer, unless the connection ended.
-    let answer = timeout(ALIVE_WITHIN, bootstrap.settled()).await;
-    answer.is_ok() && connection.is_open()
 }
 
 /// Why a connection is closed that the other side has replaced by another.

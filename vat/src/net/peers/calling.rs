@@ -92,7 +92,7 @@ impl Peers {
         info: &PeerInfo,
         addresses: &[Address],
     ) -> Outcome {
-        let connection = self.attach(stream, info, addresses);
+        let connection = self.attach(stream, info, Some(addresses));
         if self.id() > info.id || !info.vat_protocol {
             self.keep(peer, &connection);
             return Ok(connection);
@@ -133,7 +133,7 @@ impl Peers {
             id: vat,
             vat_protocol: true,
         };
-        let connection = self.attach(held.stream, &info, &[]);
+        let connection = self.attach(held.stream, &info, None);
         self.keep(peer, &connection);
         drop(held.taken.send(connection.clone())); // whoever accepted it may be gone
         Some(connection)

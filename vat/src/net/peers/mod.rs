@@ -20,7 +20,7 @@
 //! this vat made stand in the table.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -28,6 +28,7 @@ use std::time::Duration;
 use captp::{ConnId, Introduction};
 use tokio::time::timeout;
 
+use super::dial::Launcher;
 use super::driver::{Attach, Connection, Driver, Timeouts};
 use super::{Acceptor, Admission, Credentials, Dialing, PeerInfo, Stream, handoff};
 use crate::core::{Ref, Shared, Vat};
@@ -67,7 +68,9 @@ struct Inner {
     apart: bool,
     dialing: RefCell<Dialing>,
     /// The launcher, which connects the vats that it launched.
-    siblings: RefCell<Option<SiblingsRef>>,
+    siblings: RefCell<Option<Rc<Launcher>>>,
+    /// Under which references are handed over.
+    session: Cell<Option<u64>>,
     admission: RefCell<Admission>,
     bootstrap: Option<Ref>,
     peers: RefCell<BTreeMap<VatId, Rc<Peer>>>,
@@ -88,10 +91,18 @@ impl Inner {
             apart: false,
             dialing: RefCell::new(dialing),
             siblings: RefCell::default(),
+            session: Cell::new(handoff::new_session()),
             admission: RefCell::default(),
             bootstrap,
             peers: RefCell::default(),
             by_conn: RefCell::default(),
+        }
+    }
+
+    fn identify(&self, addresses: &[Address]) {
+        if let Some(session) = self.session.get() {
+            let identity = self.credentials.identity();
+            handoff::identify(self.driver.vat(), identity, session, addresses);
         }
     }
 }
@@ -131,8 +142,8 @@ impl Peers {
     ) -> Self {
         let inner = Rc::new(Inner::new(driver, credentials, bootstrap, dialing));
         let weak: Weak<Inner> = Rc::downgrade(&inner);
-        handoff::identify(inner.driver.vat(), inner.credentials.identity(), &[]);
         inner.driver.vat().offer_netlayer(weak);
+        inner.identify(&[]);
         Self(inner)
     }
 
@@ -164,11 +175,20 @@ impl Peers {
     /// Says where other vats can reach this one, when somebody introduces them. Counts for
     /// connections that are made afterwards.
     pub fn set_addresses(&self, addresses: &[Address]) {
-        handoff::identify(
-            self.0.driver.vat(),
-            self.0.credentials.identity(),
-            addresses,
-        );
+        self.0.identify(addresses);
+    }
+
+    /// The number under which references are handed over, see [`captp::Identity::new`]. `None`: there
+    /// was no random number, and none are.
+    #[cfg(feature = "launch")]
+    pub(crate) fn session(&self) -> Option<u64> {
+        self.0.session.get()
+    }
+
+    /// From now on it is this one, which whoever assigned it knows.
+    pub(crate) fn set_session(&self, session: u64) {
+        self.0.session.set(Some(session));
+        self.0.identify(&[]);
     }
 
     pub(super) fn dialing(&self) -> Dialing {
@@ -186,7 +206,9 @@ impl Peers {
 
     /// Who is asked first for the way to a vat to which this one is introduced.
     pub(crate) fn set_siblings(&self, launcher: SiblingsRef) {
-        self.0.siblings.replace(Some(launcher));
+        self.0
+            .siblings
+            .replace(Some(Rc::new(Launcher::new(launcher))));
     }
 
     /// How this vat calls another one, to which it was introduced.
@@ -314,15 +336,19 @@ impl Peers {
         Rc::clone(peers.entry(vat).or_default())
     }
 
-    fn attach(&self, stream: Stream, peer: &PeerInfo, addresses: &[Address]) -> Connection {
+    /// `called`: where we called it; `None` if it called us.
+    fn attach(&self, stream: Stream, peer: &PeerInfo, called: Option<&[Address]>) -> Connection {
         let bootstrap = self.0.bootstrap.clone();
-        let attach = match stream.passes_descriptors() {
-            true => Attach::sibling(bootstrap).with_timeouts(Timeouts::caller()),
-            false => Attach::network(bootstrap, peer.vat_protocol),
+        let attach = Attach::network(bootstrap, peer.vat_protocol);
+        let attach = match (stream.is_sibling(), called) {
+            (false, _) => attach,
+            (true, Some(_)) => attach.with_timeouts(Timeouts::caller()),
+            (true, None) => attach.with_timeouts(Timeouts::sibling()),
         };
+        let addresses = called.unwrap_or_default().to_vec();
         let attach = match self.0.apart {
             true => attach,
-            false => attach.with_peer(peer.id, addresses.to_vec()),
+            false => attach.with_peer(peer.id, addresses),
         };
         let misses = Misses::from(stream.origin());
         let connection = self.0.driver.attach(stream, attach);

@@ -16,6 +16,7 @@ mod peers;
 mod python;
 mod raw_keys;
 mod redaction;
+mod siblings;
 mod unix;
 
 use std::{
