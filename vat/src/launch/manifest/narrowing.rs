@@ -53,19 +53,22 @@ pub(super) fn from_slot(
         report_disagreement(chosen, declared, findings);
         return whole;
     }
-    let Some(held) = chosen.or(slot.rights.as_ref()) else {
-        return whole;
-    };
-    if held.value == ceiling {
+    let held = chosen.or(slot.rights.as_ref());
+    let rights = held.map_or(ceiling, |at| at.value);
+    // What lies in another vat may allow more than the slot declares: nobody has opened it with less.
+    let may_be_more = elsewhere && !is_file && !(rights.read && rights.write);
+    if rights == ceiling && !may_be_more {
         return whole;
     }
-    if is_file || (elsewhere && !held.value.read) {
-        report_impossible(held, is_file, findings);
+    if is_file || (elsewhere && !rights.read) {
+        if let Some(held) = held.or(source.rights.as_ref()) {
+            report_impossible(held, is_file, findings);
+        }
         return whole;
     }
     Narrowed {
-        held: Some(held.value),
-        left: Some(held.value),
+        held: Some(rights),
+        left: Some(rights),
     }
 }
 
