@@ -16,7 +16,7 @@ use crate::net;
 use crate::net::client::{EnlivenError, Enlivened};
 use crate::net::driver::Driver;
 use crate::net::tls::CredentialsError;
-use crate::net::{Credentials, Dialing, Peers};
+use crate::net::{Credentials, Destination, Dialing, Peers};
 use crate::power::{DirectoryRef, LogSinkRef};
 use crate::prelude::*;
 use crate::sturdy::{Identity, ReferenceFileError, Seed, reference_file};
@@ -24,53 +24,65 @@ use crate::sturdy::{Identity, ReferenceFileError, Seed, reference_file};
 /// How long the vat of a granted reference may take to answer.
 const ENLIVEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// What fills the ensemble's slots, opened once for all its programs.
-pub(crate) struct Granted(BTreeMap<String, Opened>);
+/// What fills the ensemble's slots. Each program that it goes to has limits of its own, so that none
+/// takes them from the others; only what lies in another vat is one object for all.
+pub(crate) struct Granted {
+    files: Files,
+    slots: BTreeMap<String, Opened>,
+}
 
 enum Opened {
-    Directory(Dir),
-    /// Each program has a source of its own, under its path.
+    Directory {
+        path: PathBuf,
+        rights: Rights,
+        create: bool,
+    },
     Log,
-    /// With its interface id.
-    Power(u64, Ref),
+    Clock,
+    Network(Vec<Destination>),
     /// What it is shows when it is called; its own vat checks the interface.
     Reference(Ref),
 }
 
 impl Granted {
-    /// Opens every grant of the manifest, in its order.
+    /// Enlivens the references among the grants of the manifest, in its order; what else there is, is
+    /// opened for each program.
     ///
     /// # Errors
-    /// When a directory or reference cannot be had.
+    /// When a reference cannot be had.
     pub(crate) async fn open(manifest: &Manifest, driver: &Driver) -> Result<Self, GrantError> {
         let workers = Workers::start(WorkerLimits::default()).map_err(GrantError::Threads)?;
         let files = Files::new(workers);
         let mut slots = BTreeMap::new();
         for grant in &manifest.grants {
-            let vat = driver.vat();
             let opened = match &grant.power {
                 Power::Directory {
                     path,
                     rights,
                     create,
-                } => Opened::Directory(directory(&files, path, *rights, *create)?),
+                } => Opened::Directory {
+                    path: path.clone(),
+                    rights: *rights,
+                    create: *create,
+                },
                 Power::Log => Opened::Log,
-                Power::Clock => typed(vat.turn(|turn| Ok(broker::clock(turn)))?),
-                Power::Network { to } => typed(vat.turn(|turn| Ok(net::network(turn, to)))?),
+                Power::Clock => Opened::Clock,
+                Power::Network { to } => Opened::Network(to.clone()),
                 Power::Reference { path } => {
                     Opened::Reference(enliven(driver, path).await?.reference)
                 }
             };
             slots.insert(grant.slot.to_string(), opened);
         }
-        Ok(Self(slots))
+        Ok(Self { files, slots })
     }
 
     /// What one program gets through this route, with its interface id, or 0. `log` is the
     /// program's own source. `None`: the ensemble's slot is not filled.
     ///
     /// # Errors
-    /// When less than everything is asked for of what can only be passed on whole.
+    /// When a directory cannot be had, or less than everything is asked for of what can only be
+    /// passed on whole.
     pub(crate) fn power(
         &self,
         route: &Route,
@@ -81,9 +93,10 @@ impl Granted {
             return Ok(None);
         };
         let vat = driver.vat();
-        Ok(Some(match self.0.get(slot.as_str()) {
+        Ok(Some(match self.slots.get(slot.as_str()) {
             None => return Ok(None),
-            Some(Opened::Power(id, power)) => (*id, power.clone()),
+            Some(Opened::Clock) => named(vat.turn(|turn| Ok(broker::clock(turn)))?),
+            Some(Opened::Network(to)) => named(vat.turn(|turn| Ok(net::network(turn, to)))?),
             Some(Opened::Log) => {
                 let log = match &route.tag {
                     Some(tag) => log.tagged(tag),
@@ -91,10 +104,15 @@ impl Granted {
                 };
                 named(vat.turn(|turn| Ok(broker::log_sink(turn, log)))?)
             }
-            Some(Opened::Directory(dir)) => {
+            Some(Opened::Directory {
+                path,
+                rights,
+                create,
+            }) => {
+                let dir = directory(&self.files, path, *rights, *create)?;
                 let dir = match route.rights {
                     Some(rights) => dir.limited_to(rights_of(rights)),
-                    None => dir.clone(),
+                    None => dir,
                 };
                 named(vat.turn(|turn| Ok(broker::directory(turn, dir)))?)
             }
@@ -123,10 +141,6 @@ fn facet(reference: &Ref, route: &Route) -> Result<Ref, GrantError> {
 
 fn named<R: Interface>(power: R) -> (u64, Ref) {
     (R::ID, power.into())
-}
-
-fn typed<R: Interface>(power: R) -> Opened {
-    Opened::Power(R::ID, power.into())
 }
 
 fn rights_of(rights: Rights) -> fs::Rights {
@@ -250,6 +264,66 @@ mod tests {
         write: true,
     };
 
+    /// One slot that is filled so, and a route from it.
+    fn granted(files: &Files, opened: Opened, rights: Option<Rights>) -> (Granted, Route) {
+        let slot = SlotName::parse("home").unwrap();
+        let granted = Granted {
+            files: files.clone(),
+            slots: BTreeMap::from([(slot.to_string(), opened)]),
+        };
+        let route = Route {
+            slot: slot.clone(),
+            from: RouteSource::Use(slot),
+            tag: None,
+            rights,
+        };
+        (granted, route)
+    }
+
+    #[tokio::test]
+    async fn programs_do_not_share_what_is_limited() {
+        let test = async {
+            let home = TempDir::new().unwrap();
+            let log = Log::open(home.path(), LogLimits::default()).unwrap();
+            let driver = Driver::new(Vat::new("launcher"));
+            let files = Files::new(Workers::start(WorkerLimits::default()).unwrap());
+            let directory = Opened::Directory {
+                path: home.path().to_owned(),
+                rights: BOTH,
+                create: false,
+            };
+            for opened in [directory, Opened::Clock, Opened::Network(Vec::new())] {
+                let (granted, route) = granted(&files, opened, None);
+                let of = |child: &str| {
+                    let power = granted.power(&route, &driver, &log.source(child));
+                    power.unwrap().unwrap().1
+                };
+                assert_eq!(of("shop/ledger").same(&of("shop/gateway")), Some(false));
+            }
+            // What one keeps open leaves room for the other.
+            let limit = FsLimits::default().open_files;
+            let open = Opened::Directory {
+                path: home.path().to_owned(),
+                rights: BOTH,
+                create: false,
+            };
+            let (granted, route) = granted(&files, open, None);
+            let [greedy, other] = ["shop/gateway", "shop/ledger"].map(|child| {
+                let power = granted.power(&route, &driver, &log.source(child));
+                DirectoryRef::from(power.unwrap().unwrap().1)
+            });
+            let mut kept = Vec::new();
+            for number in 0..limit {
+                let file = Ref::from(greedy.create(format!("f{number}")));
+                file.settled().await.unwrap();
+                kept.push(file);
+            }
+            assert!(Ref::from(greedy.create("more")).settled().await.is_err());
+            Ref::from(other.create("mine")).settled().await.unwrap();
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
     #[tokio::test]
     async fn a_route_passes_on_what_is_left_of_the_rights_and_never_more() {
         let test = async {
@@ -266,16 +340,12 @@ mod tests {
                 (READ, Some(BOTH), false),
             ];
             for (number, (rights, left, may_write)) in cases.into_iter().enumerate() {
-                let dir = directory(&files, home.path(), rights, false).unwrap();
-                let slot = SlotName::parse("home").unwrap();
-                let opened = (slot.to_string(), Opened::Directory(dir));
-                let granted = Granted(BTreeMap::from([opened]));
-                let route = Route {
-                    slot: slot.clone(),
-                    from: RouteSource::Use(slot),
-                    tag: None,
-                    rights: left,
+                let opened = Opened::Directory {
+                    path: home.path().to_owned(),
+                    rights,
+                    create: false,
                 };
+                let (granted, route) = granted(&files, opened, left);
                 let (id, power) = granted.power(&route, &driver, &log).unwrap().unwrap();
                 assert_eq!(id, DirectoryRef::ID);
                 let created = DirectoryRef::from(power).create(format!("f{number}"));
