@@ -92,6 +92,9 @@ struct Now {
     exposed: Vec<Exposed>,
 }
 
+/// What a life is told by its supervisor.
+pub(crate) struct Orders(mpsc::UnboundedReceiver<Terminate>);
+
 /// How far one life got, for whoever supervises it.
 pub(crate) enum Life {
     /// The process could not be started.
@@ -287,15 +290,24 @@ impl Child {
         }
     }
 
+    /// A life begins: from here on it can be told to end.
+    pub(crate) fn begin(&self) -> Orders {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        self.set_state(ChildState::Starting);
+        let mut now = self.now.borrow_mut();
+        now.lives += 1;
+        now.commands = Some(commands);
+        Orders(inbox)
+    }
+
     /// One life: from the start of the process, when `spawned` is called, to its end.
-    pub(crate) async fn live(&self, spawner: &Spawner, spawned: impl FnOnce()) -> Life {
-        let (commands, mut inbox) = mpsc::unbounded_channel();
-        {
-            self.set_state(ChildState::Starting);
-            let mut now = self.now.borrow_mut();
-            now.lives += 1;
-            now.commands = Some(commands);
-        }
+    pub(crate) async fn live(
+        &self,
+        spawner: &Spawner,
+        orders: Orders,
+        spawned: impl FnOnce(),
+    ) -> Life {
+        let Orders(mut inbox) = orders;
         let life = match self.supplied(&mut inbox).await {
             Ok(powers) => match self.spawn(spawner).await {
                 Ok(process) => {
@@ -407,6 +419,7 @@ impl Child {
         loop {
             tokio::select! {
                 exit = process.wait() => {
+                    self.withdraw();
                     // Its last words are there; if nobody else holds its socket, so is the end.
                     drop(tokio::time::timeout(LAST_WORDS, connection.gone()).await);
                     connection.close();
@@ -502,6 +515,14 @@ impl Child {
         Ok(())
     }
 
+    /// Its process is gone: nobody is given what it exposed any more.
+    fn withdraw(&self) {
+        self.now.borrow_mut().exposed.clear();
+        if self.state() == ChildState::Running {
+            self.set_state(ChildState::Waiting);
+        }
+    }
+
     fn ended(
         &self,
         exit: std::io::Result<confine::Exit>,
@@ -569,3 +590,6 @@ fn note_refused(refusals: &RefCell<Refusals>, why: impl Display) {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 
 use super::broker::log::{Level, LogSource};
-use super::child::{Child, Life};
+use super::child::{Child, Life, Orders};
 use super::confine::Spawner;
 use crate::power::ChildState;
 use crate::supervisor::{
@@ -188,12 +188,13 @@ impl Lives {
                 incarnation,
                 attempt,
             } => {
-                if let Some(charge) = of(child) {
-                    charge.note(&format!("starts (attempt {attempt})"));
-                }
-                let life = self
-                    .clone()
-                    .life(*child, *incarnation, ids.get(child).copied());
+                let (Some(charge), Some(index)) = (of(child), ids.get(child)) else {
+                    return;
+                };
+                charge.note(&format!("starts (attempt {attempt})"));
+                // At once: what is decided next may be that it ends.
+                let orders = charge.child.begin();
+                let life = self.clone().life(*child, *incarnation, *index, orders);
                 tokio::task::spawn_local(life);
             }
             Action::Terminate { child, how, .. } => {
@@ -227,12 +228,18 @@ impl Lives {
     /// A process that runs counts as started; that it is not ready in time ends it. So a program
     /// that crashes at once uses up the restart intensity, as a child that dies later does. What
     /// depends on it does not start before it is ready: its powers are not there before.
-    async fn life(self: Rc<Self>, child: ChildId, incarnation: Incarnation, index: Option<usize>) {
-        let Some(charge) = index.and_then(|index| self.charges.get(index)) else {
+    async fn life(
+        self: Rc<Self>,
+        child: ChildId,
+        incarnation: Incarnation,
+        index: usize,
+        orders: Orders,
+    ) {
+        let Some(charge) = self.charges.get(index) else {
             return;
         };
         let spawned = || self.tell(Event::Started { child, incarnation });
-        let event = match charge.child.live(&self.spawner, spawned).await {
+        let event = match charge.child.live(&self.spawner, orders, spawned).await {
             Life::NotStarted(reason) => Event::StartFailed {
                 child,
                 incarnation,

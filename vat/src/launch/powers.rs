@@ -42,19 +42,11 @@ impl Supply {
         Self { slot, source }
     }
 
-    /// The power as it is now; a sibling that is not ready may take until `deadline`, `within` from
-    /// the beginning of the start.
-    async fn grant(&self, deadline: Instant, within: Duration) -> Result<Grant, Unsupplied> {
-        let slot = self.slot.to_string();
-        let (sibling, expose) = match &self.source {
-            Supplier::Opened { interface, power } => {
-                return Ok(Grant {
-                    slot,
-                    interface: *interface,
-                    power: power.clone(),
-                });
-            }
-            Supplier::Sibling { sibling, expose } => (sibling, expose),
+    /// Waits for a sibling that is not ready, until `deadline`, `within` from the beginning of the
+    /// start.
+    async fn ready(&self, deadline: Instant, within: Duration) -> Result<(), Unsupplied> {
+        let Supplier::Sibling { sibling, expose } = &self.source else {
+            return Ok(());
         };
         let missing = |why| Unsupplied {
             slot: self.slot.clone(),
@@ -64,16 +56,26 @@ impl Supply {
             why,
         };
         match tokio::time::timeout_at(deadline, sibling.settled()).await {
-            Ok(ChildState::Running) => {}
-            Ok(_) => return Err(missing(Why::NeverAgain)),
-            Err(_) => return Err(missing(Why::NotWithin(within))),
+            Ok(ChildState::Running) if self.now().is_some() => Ok(()),
+            Ok(ChildState::Running) => Err(missing(Why::NotExposed)),
+            Ok(_) => Err(missing(Why::NeverAgain)),
+            Err(_) => Err(missing(Why::NotWithin(within))),
         }
-        let exposed = sibling.exposed_now(expose.as_str());
-        let exposed = exposed.ok_or_else(|| missing(Why::NotExposed))?;
-        Ok(Grant {
-            slot,
-            interface: exposed.interface,
-            power: exposed.reference,
+    }
+
+    /// The power as it is now; `None` of a sibling that is not ready.
+    fn now(&self) -> Option<Grant> {
+        let (interface, power) = match &self.source {
+            Supplier::Opened { interface, power } => (*interface, power.clone()),
+            Supplier::Sibling { sibling, expose } => {
+                let exposed = sibling.exposed_now(expose.as_str())?;
+                (exposed.interface, exposed.reference)
+            }
+        };
+        Some(Grant {
+            slot: self.slot.to_string(),
+            interface,
+            power,
         })
     }
 }
@@ -87,11 +89,15 @@ pub(super) async fn assemble(
     within: Duration,
 ) -> Result<Vec<Grant>, Unsupplied> {
     let deadline = Instant::now() + within;
-    let mut grants = Vec::new();
-    for supply in supplies {
-        grants.push(supply.grant(deadline, within).await?);
+    loop {
+        for supply in supplies {
+            supply.ready(deadline, within).await?;
+        }
+        // All at once: one that was ready at first may have ended while others were waited for.
+        if let Some(grants) = supplies.iter().map(Supply::now).collect() {
+            return Ok(grants);
+        }
     }
-    Ok(grants)
 }
 
 /// A slot that could not be filled, and what was waited for.

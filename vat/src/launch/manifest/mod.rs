@@ -500,4 +500,4 @@ fn read(path: &Path) -> Result<String, (Code, String)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

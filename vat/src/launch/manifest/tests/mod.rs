@@ -95,7 +95,7 @@ impl Bench {
 }
 
 /// The headers of a static, position-independent program: what is looked at before a start.
-fn static_program() -> Vec<u8> {
+pub(in crate::launch) fn static_program() -> Vec<u8> {
     let machine = if cfg!(target_arch = "x86_64") {
         62
     } else {
