@@ -155,6 +155,8 @@ impl World {
             net.link(*a, *b, setup.hello);
         }
         net.network.set_batches(setup.batches);
+        // The hellos have left before the first operation, also if that is a crash.
+        net.network.pump(&mut net.vats);
         Self {
             setup: setup.clone(),
             net,
