@@ -10,7 +10,8 @@
 //!
 //! 4. *Vine*: see [`super::handoff`]. Never shared.
 //!
-//! In each state Release takes counts off; the last one frees the entry.
+//! In each state Release takes counts off; the last one frees the entry, unless a Resolve of it still
+//! waits for room: then that frees it.
 //!
 //! Law: `refs` is the number of times a descriptor named the entry, less what was released.
 
@@ -31,6 +32,8 @@ pub(crate) struct Export {
     pub(crate) refs: u32,
     /// Tells this entry from later ones with the same id.
     pub(crate) serial: u64,
+    /// A Resolve of it waits for room: until it has left, the id is not given to another one.
+    pub(crate) resolve_waits: bool,
     /// The last message that waited for room and named it as a promise.
     pub(crate) named: u64,
     pub(crate) state: State,

@@ -208,7 +208,7 @@ impl<H: Host> Engine<H> {
         }
         for (id, entry) in row.exports.iter() {
             held.count(entry.node);
-            if entry.refs == 0 {
+            if entry.refs == 0 && !entry.resolve_waits {
                 return Err(format!("export {id} of {conn:?} lives without a count"));
             }
             match &entry.state {
@@ -327,8 +327,15 @@ impl<H: Host> Engine<H> {
                 "{conn:?} has a Finish without a question, or none for one"
             ));
         }
+        let resolves = row.exports.iter().filter(|(_, entry)| entry.resolve_waits);
+        let resolves = resolves.count();
         let Some(unsent) = &row.unsent else {
-            return Ok(());
+            return match resolves {
+                0 => Ok(()),
+                _ => Err(format!(
+                    "{conn:?} keeps exports for a Resolve that has left"
+                )),
+            };
         };
         if !matches!(
             unsent.front().map(|item| item.what),
@@ -344,17 +351,22 @@ impl<H: Host> Engine<H> {
                 unsent.lingering()
             ));
         }
-        let mut len = 0;
+        let (mut len, mut resolving) = (0, 0);
         for item in unsent.items() {
             len += item.len;
-            if let What::Resolve { export, serial } = item.what
-                && row
-                    .exports
-                    .get(export.raw())
-                    .is_none_or(|entry| entry.serial != serial)
-            {
-                return Err(format!("{conn:?} will resolve an export that is gone"));
+            if let What::Resolve { export, serial } = item.what {
+                let entry = row.exports.get(export.raw());
+                let kept = entry.is_some_and(|it| it.serial == serial && it.resolve_waits);
+                if !kept {
+                    return Err(format!("{conn:?} will resolve an export that is gone"));
+                }
+                resolving += 1;
             }
+        }
+        if resolving != resolves {
+            return Err(format!(
+                "{conn:?} keeps exports for a Resolve that is not there"
+            ));
         }
         match len == unsent.bytes.len() {
             true => Ok(()),

@@ -349,6 +349,7 @@ impl<H: Host> Engine<H> {
             node,
             refs: 1,
             serial,
+            resolve_waits: false,
             named: 0,
             state,
         }));
@@ -361,12 +362,30 @@ impl<H: Host> Engine<H> {
         let row = self.connections.get_mut(conn)?;
         let entry = row.exports.get_mut(id.raw())?;
         entry.refs = entry.refs.checked_sub(count)?;
-        if entry.refs == 0
+        self.free_if_released(conn, id);
+        Some(())
+    }
+
+    /// A Resolve of this export that waited for room has left.
+    pub(super) fn resolve_left(&mut self, conn: ConnId, id: ExportId, serial: u64) {
+        let row = self.connections.get_mut(conn);
+        let entry = row.and_then(|row| row.exports.get_mut(id.raw()));
+        if let Some(entry) = entry.filter(|entry| entry.serial == serial) {
+            entry.resolve_waits = false;
+            self.free_if_released(conn, id);
+        }
+    }
+
+    fn free_if_released(&mut self, conn: ConnId, id: ExportId) {
+        let Some(row) = self.connections.get_mut(conn) else {
+            return;
+        };
+        let entry = row.exports.get(id.raw());
+        if entry.is_some_and(|entry| entry.refs == 0 && !entry.resolve_waits)
             && let Some(entry) = row.exports.remove(id.raw())
         {
             self.free_export(conn, id, entry);
         }
-        Some(())
     }
 
     pub(super) fn free_export(&mut self, conn: ConnId, id: ExportId, entry: Export) {

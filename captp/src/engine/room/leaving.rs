@@ -112,13 +112,7 @@ impl<H: Host> Engine<H> {
                     unsent.remove_question(sort);
                 }
             }
-            What::Resolve { export, serial } => {
-                let entry = row.exports.get(export.raw());
-                if entry.is_some_and(|entry| entry.serial == serial) {
-                    // The peer may have released it since.
-                    let _: Option<()> = self.release_export(conn, export, 1);
-                }
-            }
+            What::Resolve { export, serial } => self.resolve_left(conn, export, serial),
             What::Other => {}
         }
     }

@@ -217,7 +217,7 @@ impl<H: Host> Engine<H> {
         let put = self.put(conn, what, |out| out.push(&segments, &given.fds));
         let row = self.connections.get_mut(conn);
         if let Some(entry) = row.and_then(|row| row.exports.get_mut(export.raw())) {
-            entry.refs = entry.refs.saturating_add(1);
+            entry.resolve_waits = true;
         }
         if let (Some(cap), Some(serial)) = (cap, put) {
             self.name_cap(conn, cap, serial);

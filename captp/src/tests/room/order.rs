@@ -96,6 +96,58 @@ fn what_ends_something_that_a_waiting_call_names_waits_with_it() {
     net.assert_drained(&[0, 1]);
 }
 
+/// A promise of vat 0, which vat 1 knows, has become vat 1's own object, and the Resolve waits
+/// behind a call.
+fn resolve_that_waits() -> (Net, NodeId, Respond) {
+    let (mut net, boot) = narrow(1);
+    let promise = net.vats[0].engine.promise();
+    net.vats[0].send(boot, 1, &[promise]);
+    net.run();
+    let (_, caps, respond) = next_call(&mut net, 1);
+    net.vats[0].send(boot, 2, &[]);
+    net.vats[0].engine.resolve(promise, Ok(boot)).unwrap();
+    assert_eq!(net.flying(0, 1).len(), 0, "both wait");
+    net.vats[0].release(promise);
+    net.vats[0].release(boot);
+    (net, caps[0], respond)
+}
+
+#[test]
+fn a_resolve_that_waits_is_no_count_that_the_peer_may_release() {
+    let (mut net, _, _) = resolve_that_waits();
+    let conn = net.conn(0, 0);
+    let bytes = framed(|to| {
+        let mut release = to.init_release();
+        release.set_id(0);
+        release.set_reference_count(2);
+    });
+    net.vats[0].feed(conn, &bytes, Vec::new());
+    let mut events = std::iter::from_fn(|| net.vats[0].next());
+    let fault = events.find_map(|event| match event {
+        Event::Closed(_, CloseReason::PeerMisbehaved(fault)) => Some(fault),
+        _ => None,
+    });
+    let underflow = PeerMisbehaved::ReleaseUnderflow {
+        export: crate::ExportId::new(0),
+        held: 1,
+        released: 2,
+    };
+    assert_eq!(fault, Some(underflow));
+}
+
+#[test]
+fn what_was_released_before_its_resolve_left_is_not_named_any_more_and_goes_with_it() {
+    let (mut net, given, respond) = resolve_that_waits();
+    net.vats[1].release(given);
+    net.run();
+    net.vats[0].engine.check().unwrap();
+    // Whoever released it is not told of it; who names it all the same has broken the protocol.
+    net.vats[1].answer(respond, 0, &[]);
+    serve(&mut net, 1);
+    net.vats.iter_mut().for_each(|vat| vat.events.clear());
+    net.assert_drained(&[0, 1]);
+}
+
 #[test]
 fn an_answer_that_names_something_of_the_callers_does_not_lead_past_calls_that_wait() {
     let (mut net, boot) = narrow(1);
