@@ -1,22 +1,30 @@
 //! Promises and what settles them.
 
-use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use captp::{AnswerToken, Content, Exception, Payload, Promised};
+use captp::{AnswerToken, Promised};
 
-use super::call::{Reply, read};
-use super::quietly;
-use super::reference::{Ref, write_leaving};
-use super::results::Results;
-use super::turn::{Effect, Turn, Work};
-use super::vat::{Breakable, Shared};
-use crate::data::{Data, Record};
+use super::call::Reply;
+use super::reference::Ref;
+use super::turn::{Effect, Turn};
+use super::vat::Shared;
+use crate::data::Data;
 use crate::error::{Error, Result};
+
+mod answer;
+mod fields;
+mod state;
+mod work;
+
+pub use answer::{Answer, Returned};
+pub use fields::{Fields, NoFields};
+
+use state::{Core, State, Waiter, Waiters};
+use work::{Register, Settle};
 
 /// What a caller gets at once for a result of type `T`: [`Promise<T>`] for values, the reference
 /// itself for references. Implemented by the macros; not stable.
@@ -25,33 +33,6 @@ pub trait Promisable<T: Data>: Sized {
     fn promised(vat: &Rc<Shared>) -> (Self, Resolver<T>);
     /// One that is broken because the vat of `reference` has ended.
     fn ended(reference: &Ref) -> Self;
-}
-
-/// The references inside a promised value, which can be called before the value is there:
-/// `opened.file.read()`. Implemented by `#[derive(vat::Data)]`; not stable.
-pub trait Fields<T>: Sized + 'static {
-    /// Where each reference is: indexes into the pointer sections, from the value's own struct on.
-    const PATHS: &'static [&'static [u16]];
-    /// The promised references, one per path and in the same order.
-    fn new(promised: &[Ref]) -> Self;
-    /// The references of the value that came, in the same order; `None` where it has none.
-    fn of(value: &T) -> Vec<Option<Ref>>;
-}
-
-/// The fields of a value in which no reference can be called ahead.
-#[derive(Debug)]
-pub struct NoFields;
-
-impl<T> Fields<T> for NoFields {
-    const PATHS: &'static [&'static [u16]] = &[];
-
-    fn new(_: &[Ref]) -> Self {
-        Self
-    }
-
-    fn of(_: &T) -> Vec<Option<Ref>> {
-        Vec::new()
-    }
 }
 
 /// A value that is not there yet.
@@ -70,68 +51,6 @@ pub struct Promise<T: Data>(Rc<Core<T>>);
 /// A resolver is part of the turn that uses it: if that turn fails, the promise is as unsettled as
 /// it was before.
 pub struct Resolver<T: Data>(Rc<Core<T>>);
-
-/// What a promise and its resolvers share.
-struct Core<T: Data> {
-    vat: Weak<Shared>,
-    state: RefCell<State<T>>,
-    promises: Cell<u32>,
-    resolvers: Cell<u32>,
-    /// The call left the vat: the engine resolves the references inside the result itself.
-    encoded: Cell<bool>,
-    fields: OnceCell<(Vec<Ref>, T::Fields)>,
-}
-
-enum State<T: Data> {
-    Pending(Waiters<T>),
-    /// The promise is a reference; the function gives the reference that `T` is.
-    Reference(Ref, fn(T) -> Ref),
-    /// Somebody in another vat waits.
-    Wire(AnswerToken),
-    Done(Result<T>),
-    /// Settled, and nobody needs the value any more.
-    Gone,
-}
-
-enum Waiter<T: Data> {
-    /// In a later turn.
-    Later(Callback<T>),
-    /// At once: another promise settles with the same result.
-    Linked(Resolver<T>),
-    Task(Waker),
-}
-
-/// Who waits, in order. Mostly that is one task.
-struct Waiters<T: Data> {
-    first: Option<Waiter<T>>,
-    more: Vec<Waiter<T>>,
-}
-
-impl<T: Data> Waiters<T> {
-    const fn new() -> Self {
-        Self {
-            first: None,
-            more: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, waiter: Waiter<T>) {
-        match self.first {
-            None => self.first = Some(waiter),
-            Some(_) => self.more.push(waiter),
-        }
-    }
-
-    fn any(&self, is: impl Fn(&Waiter<T>) -> bool) -> bool {
-        self.first.iter().chain(&self.more).any(is)
-    }
-
-    fn into_iter(self) -> impl Iterator<Item = Waiter<T>> {
-        self.first.into_iter().chain(self.more)
-    }
-}
-
-type Callback<T> = Box<dyn FnOnce(&Rc<Shared>, Result<T>)>;
 
 impl<T: Data> Promise<T> {
     pub(crate) fn new(vat: &Rc<Shared>) -> (Self, Resolver<T>) {
@@ -270,156 +189,6 @@ impl<T: Data> Resolver<T> {
     }
 }
 
-impl<T: Data> Core<T> {
-    fn new(vat: Weak<Shared>, state: State<T>) -> Rc<Self> {
-        Rc::new(Self {
-            vat,
-            state: RefCell::new(state),
-            promises: Cell::new(0),
-            resolvers: Cell::new(0),
-            encoded: Cell::new(false),
-            fields: OnceCell::new(),
-        })
-    }
-
-    /// Whether this is a reference that the engine resolves by itself.
-    fn is_followed(&self) -> bool {
-        self.encoded.get() && matches!(&*self.state.borrow(), State::Reference(..))
-    }
-
-    /// Settles this and what is linked to it: in a loop, as a peer may choose how long a chain of
-    /// promises gets.
-    fn settle(&self, vat: &Rc<Shared>, result: Result<T>) {
-        let mut waiting = Vec::new();
-        self.settle_one(vat, result, &mut waiting);
-        while let Some((waiter, result)) = waiting.pop() {
-            match waiter {
-                Waiter::Later(callback) => Deliver::enqueue(vat, callback, result),
-                Waiter::Linked(resolver) => resolver.0.settle_one(vat, result, &mut waiting),
-                Waiter::Task(waker) => waker.wake(),
-            }
-        }
-    }
-
-    /// Settles this; who waits for it is put on the stack, the first one on top.
-    fn settle_one(
-        &self,
-        vat: &Rc<Shared>,
-        result: Result<T>,
-        waiting: &mut Vec<(Waiter<T>, Result<T>)>,
-    ) {
-        let state = std::mem::replace(&mut *self.state.borrow_mut(), State::Gone);
-        match state {
-            State::Pending(waiters) => {
-                self.resolve_fields(vat, &result);
-                let waiters = match waiters {
-                    // Mostly it is one task, and nobody else.
-                    Waiters {
-                        first: Some(Waiter::Task(waker)),
-                        more,
-                    } if more.is_empty() => {
-                        if self.promises.get() > 0 {
-                            *self.state.borrow_mut() = State::Done(result);
-                        }
-                        return waker.wake();
-                    }
-                    waiters => waiters,
-                };
-                if !waiters.any(|waiter| !matches!(waiter, Waiter::Task(_))) {
-                    // Only tasks, which come for it: no copy of what may be large.
-                    if self.promises.get() > 0 {
-                        *self.state.borrow_mut() = State::Done(result);
-                    }
-                    for waiter in waiters.into_iter() {
-                        if let Waiter::Task(waker) = waiter {
-                            waker.wake();
-                        }
-                    }
-                    return;
-                }
-                if self.promises.get() > 0 {
-                    *self.state.borrow_mut() = State::Done(result.clone());
-                }
-                let mut others = Vec::new();
-                for waiter in waiters.into_iter() {
-                    match waiter {
-                        Waiter::Task(waker) => waker.wake(),
-                        other => others.push(other),
-                    }
-                }
-                let mut others = others.into_iter();
-                let first = others.next();
-                waiting.extend(others.rev().map(|waiter| (waiter, result.clone())));
-                waiting.extend(first.map(|waiter| (waiter, result)));
-            }
-            State::Reference(promise, into) if !self.encoded.get() => {
-                vat.resolve(&promise, result.map(into));
-            }
-            State::Reference(..) => {}
-            State::Wire(answer) => answer_wire(vat, answer, result),
-            settled @ (State::Done(_) | State::Gone) => *self.state.borrow_mut() = settled,
-        }
-    }
-
-    fn wait(&self, waiter: Waiter<T>) {
-        if let State::Pending(waiters) = &mut *self.state.borrow_mut() {
-            waiters.push(waiter);
-        }
-    }
-
-    /// The promised references inside the value, made on first use.
-    fn fields(&self) -> &T::Fields {
-        let (_, fields) = self.fields.get_or_init(|| {
-            let vat = self.vat.upgrade();
-            let promised: Vec<Ref> = T::Fields::PATHS
-                .iter()
-                .map(|_| Ref::promised_in(vat.as_ref()))
-                .collect();
-            let fields = T::Fields::new(&promised);
-            (promised, fields)
-        });
-        fields
-    }
-
-    fn resolve_fields(&self, vat: &Rc<Shared>, result: &Result<T>) {
-        if self.encoded.get() {
-            return;
-        }
-        let Some((promised, _)) = self.fields.get() else {
-            return;
-        };
-        let mut actual = match result {
-            Ok(value) => T::Fields::of(value).into_iter(),
-            Err(_) => Vec::new().into_iter(),
-        };
-        for promise in promised {
-            let to = match result {
-                Ok(_) => actual.next().flatten().ok_or_else(no_such_reference),
-                Err(error) => Err(error.clone()),
-            };
-            vat.resolve(promise, to);
-        }
-    }
-}
-
-/// Encodes the answer of a call that came from outside.
-fn answer_wire<T: Data>(vat: &Rc<Shared>, answer: AnswerToken, result: Result<T>) {
-    match result {
-        Ok(value) => {
-            let results = Results { value };
-            let mut write = |to: &mut Content| {
-                let written = write_leaving(Rc::as_ptr(vat), || {
-                    to.reserve(results.root_words());
-                    results.write_root(to)
-                });
-                written.map_err(|error| Exception::from(&error))
-            };
-            vat.engine(|engine| engine.answer(answer, Ok(&mut write)));
-        }
-        Err(error) => vat.engine(|engine| engine.answer(answer, Err(Exception::from(&error)))),
-    }
-}
-
 /// `opened.file.read()`: the references inside a promised value.
 impl<T: Data> std::ops::Deref for Promise<T> {
     type Target = T::Fields;
@@ -495,37 +264,6 @@ impl<T: Data> Drop for Resolver<T> {
     }
 }
 
-/// One of the core's resolvers.
-impl<T: Data> Reply for Core<T> {
-    fn returned(self: Rc<Self>, vat: &Rc<Shared>, result: Result<Payload>) {
-        let resolver = Resolver(self);
-        if resolver.0.is_followed() {
-            // The engine has resolved the reference to what came.
-            if let Ok(mut payload) = result {
-                vat.release_all(payload.take_caps());
-            }
-            return drop(resolver.0.state.replace(State::Gone));
-        }
-        let result = result.and_then(|mut payload| {
-            if payload.caps().is_empty() {
-                return Ok(read::<Results<T>>(&payload, &[])?.value);
-            }
-            let caps = vat.adopt_all(payload.take_caps());
-            Ok(read::<Results<T>>(&payload, &caps)?.value)
-        });
-        resolver.settle(vat, result);
-    }
-}
-
-impl<T: Data> Breakable for Rc<Core<T>> {
-    fn break_with(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
-        // A state that came back with the old state of an object may hold a resolver again.
-        if self.resolvers.get() == 0 {
-            self.settle(vat, Err(reason));
-        }
-    }
-}
-
 impl<T: Data> fmt::Debug for Promise<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &*self.0.state.borrow() {
@@ -543,128 +281,6 @@ impl<T: Data> fmt::Debug for Resolver<T> {
     }
 }
 
-/// Who gets the answer of a call that reached an object. Not stable.
-///
-/// It has to be settled or made a resolver: a caller in another vat would wait for ever.
-#[derive(Debug)]
-pub enum Answer<T: Data> {
-    /// Somebody in this vat.
-    Promise(Resolver<T>),
-    /// Somebody in another vat.
-    Wire(AnswerToken),
-}
-
-impl<T: Data> Answer<T> {
-    /// Settles it at once: for the run loop, between turns.
-    pub(crate) fn settle(self, vat: &Rc<Shared>, result: Result<T>) {
-        match self {
-            Self::Promise(resolver) => resolver.settle(vat, result),
-            Self::Wire(token) => answer_wire(vat, token, result),
-        }
-    }
-
-    /// What settles it later, and breaks it when it is dropped.
-    pub(crate) fn into_resolver(self, vat: &Rc<Shared>) -> Resolver<T> {
-        match self {
-            Self::Promise(resolver) => resolver,
-            Self::Wire(token) => Resolver::wire(vat, token),
-        }
-    }
-}
-
-/// What an interface method may give for a declared result `T`. Implemented here only.
-pub trait Returned<T: Data> {
-    /// Settles the answer of the call, now or later.
-    fn answer(self, vat: &Rc<Shared>, answer: Answer<T>);
-}
-
-impl<T: Data> Returned<T> for T {
-    fn answer(self, vat: &Rc<Shared>, answer: Answer<T>) {
-        answer.settle(vat, Ok(self));
-    }
-}
-
-impl<T: Data> Returned<T> for Promise<T> {
-    fn answer(self, vat: &Rc<Shared>, answer: Answer<T>) {
-        self.link(vat, answer.into_resolver(vat));
-    }
-}
-
-/// A resolution that waits for its commit.
-struct Settle<T: Data> {
-    resolver: Resolver<T>,
-    result: Result<T>,
-}
-
-impl<T: Data> Work for Settle<T> {
-    fn run(self: Box<Self>, vat: &Rc<Shared>) {
-        self.resolver.settle(vat, self.result);
-    }
-
-    fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {
-        // The resolver drops: if it was the last one, the promise breaks with the turn's reason.
-    }
-}
-
-/// A `then` that waits for its commit.
-struct Register<T: Data, U: Data, F> {
-    promise: Promise<T>,
-    callback: F,
-    resolver: Resolver<U>,
-}
-
-impl<T, U, F> Work for Register<T, U, F>
-where
-    T: Data,
-    U: Data,
-    F: FnOnce(&Turn, Result<T>) -> Result<U> + 'static,
-{
-    fn run(self: Box<Self>, vat: &Rc<Shared>) {
-        let Self {
-            promise,
-            callback,
-            resolver,
-        } = *self;
-        let callback: Callback<T> = Box::new(move |vat, result| {
-            let result = vat.transact(|turn| callback(turn, result));
-            resolver.settle(vat, result);
-        });
-        match promise.try_take() {
-            Some(result) => Deliver::enqueue(vat, callback, result),
-            None => promise.0.wait(Waiter::Later(callback)),
-        }
-    }
-
-    fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
-        self.resolver.settle(vat, Err(reason));
-    }
-}
-
-/// A callback whose turn has come.
-struct Deliver<T: Data> {
-    callback: Callback<T>,
-    result: Result<T>,
-}
-
-impl<T: Data> Deliver<T> {
-    fn enqueue(vat: &Rc<Shared>, callback: Callback<T>, result: Result<T>) {
-        vat.apply(Effect::Enqueue(Box::new(Self { callback, result })));
-    }
-}
-
-impl<T: Data> Work for Deliver<T> {
-    fn run(self: Box<Self>, vat: &Rc<Shared>) {
-        let Self { callback, result } = *self;
-        quietly(|| callback(vat, result));
-    }
-
-    fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {}
-}
-
 pub(crate) fn vat_ended<T>() -> Result<T> {
     Err(Error::disconnected("the vat of this reference has ended"))
-}
-
-fn no_such_reference() -> Error {
-    Error::failed("the result has no reference in this field")
 }

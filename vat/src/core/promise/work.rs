@@ -1,0 +1,82 @@
+//! What a turn does with promises waits for its commit: resolutions, `then` and its callbacks.
+
+use std::rc::Rc;
+
+use super::state::{Callback, Waiter};
+use super::{Promise, Resolver};
+use crate::core::quietly;
+use crate::core::turn::{Effect, Turn, Work};
+use crate::core::vat::Shared;
+use crate::data::Data;
+use crate::error::{Error, Result};
+
+/// A resolution that waits for its commit.
+pub(super) struct Settle<T: Data> {
+    pub(super) resolver: Resolver<T>,
+    pub(super) result: Result<T>,
+}
+
+impl<T: Data> Work for Settle<T> {
+    fn run(self: Box<Self>, vat: &Rc<Shared>) {
+        self.resolver.settle(vat, self.result);
+    }
+
+    fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {
+        // The resolver drops: if it was the last one, the promise breaks with the turn's reason.
+    }
+}
+
+/// A `then` that waits for its commit.
+pub(super) struct Register<T: Data, U: Data, F> {
+    pub(super) promise: Promise<T>,
+    pub(super) callback: F,
+    pub(super) resolver: Resolver<U>,
+}
+
+impl<T, U, F> Work for Register<T, U, F>
+where
+    T: Data,
+    U: Data,
+    F: FnOnce(&Turn, Result<T>) -> Result<U> + 'static,
+{
+    fn run(self: Box<Self>, vat: &Rc<Shared>) {
+        let Self {
+            promise,
+            callback,
+            resolver,
+        } = *self;
+        let callback: Callback<T> = Box::new(move |vat, result| {
+            let result = vat.transact(|turn| callback(turn, result));
+            resolver.settle(vat, result);
+        });
+        match promise.try_take() {
+            Some(result) => Deliver::enqueue(vat, callback, result),
+            None => promise.0.wait(Waiter::Later(callback)),
+        }
+    }
+
+    fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
+        self.resolver.settle(vat, Err(reason));
+    }
+}
+
+/// A callback whose turn has come.
+pub(super) struct Deliver<T: Data> {
+    callback: Callback<T>,
+    result: Result<T>,
+}
+
+impl<T: Data> Deliver<T> {
+    pub(super) fn enqueue(vat: &Rc<Shared>, callback: Callback<T>, result: Result<T>) {
+        vat.apply(Effect::Enqueue(Box::new(Self { callback, result })));
+    }
+}
+
+impl<T: Data> Work for Deliver<T> {
+    fn run(self: Box<Self>, vat: &Rc<Shared>) {
+        let Self { callback, result } = *self;
+        quietly(|| callback(vat, result));
+    }
+
+    fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {}
+}
