@@ -9,7 +9,7 @@ use crate::connection::export::State as ExportState;
 use crate::connection::handoff::{Acceptor, Vine};
 use crate::connection::held::Held as Waiting;
 use crate::connection::question::{Asker, Sort, State as QuestionState};
-use crate::connection::unsent::What;
+use crate::connection::unsent::{Unsent, What};
 use crate::connection::{Connection, Pin, Way};
 use crate::{ConnId, Host, NodeId};
 
@@ -337,44 +337,54 @@ impl<H: Host> Engine<H> {
                 )),
             };
         };
-        if !matches!(
-            unsent.front().map(|item| item.what),
-            Some(What::Call { .. } | What::Ask { .. })
-        ) {
-            return Err(format!("{conn:?} keeps what waits for nothing"));
-        }
-        let named = questions().filter(|question| question.lingers);
-        let named = named.filter(|question| unsent.is_named(question.named));
-        if named.count() != unsent.lingering() {
-            return Err(format!(
-                "{conn:?} counts {} questions that waiting calls keep",
-                unsent.lingering()
-            ));
-        }
-        let (mut len, mut resolving) = (0, 0);
-        for item in unsent.items() {
-            len += item.len;
-            if let What::Resolve { export, serial } = item.what {
-                let entry = row.exports.get(export.raw());
-                let kept = entry.is_some_and(|it| it.serial == serial && it.resolve_waits);
-                if !kept {
-                    return Err(format!("{conn:?} will resolve an export that is gone"));
-                }
-                resolving += 1;
+        check_unsent_items(conn, row, unsent, resolves)
+    }
+}
+
+/// What waits for room, item by item.
+fn check_unsent_items<H: Host>(
+    conn: ConnId,
+    row: &Connection<H>,
+    unsent: &Unsent,
+    resolves: usize,
+) -> Result<(), String> {
+    if !matches!(
+        unsent.front().map(|item| item.what),
+        Some(What::Call { .. } | What::Ask { .. })
+    ) {
+        return Err(format!("{conn:?} keeps what waits for nothing"));
+    }
+    let named = row.all_questions().filter(|(_, question)| question.lingers);
+    let named = named.filter(|(_, question)| unsent.is_named(question.named));
+    if named.count() != unsent.lingering() {
+        return Err(format!(
+            "{conn:?} counts {} questions that waiting calls keep",
+            unsent.lingering()
+        ));
+    }
+    let (mut len, mut resolving) = (0, 0);
+    for item in unsent.items() {
+        len += item.len;
+        if let What::Resolve { export, serial } = item.what {
+            let entry = row.exports.get(export.raw());
+            let kept = entry.is_some_and(|it| it.serial == serial && it.resolve_waits);
+            if !kept {
+                return Err(format!("{conn:?} will resolve an export that is gone"));
             }
+            resolving += 1;
         }
-        if resolving != resolves {
-            return Err(format!(
-                "{conn:?} keeps exports for a Resolve that is not there"
-            ));
-        }
-        match len == unsent.bytes.len() {
-            true => Ok(()),
-            false => Err(format!(
-                "{conn:?} keeps {} bytes, not {len}",
-                unsent.bytes.len()
-            )),
-        }
+    }
+    if resolving != resolves {
+        return Err(format!(
+            "{conn:?} keeps exports for a Resolve that is not there"
+        ));
+    }
+    match len == unsent.bytes.len() {
+        true => Ok(()),
+        false => Err(format!(
+            "{conn:?} keeps {} bytes, not {len}",
+            unsent.bytes.len()
+        )),
     }
 }
 
