@@ -12,6 +12,7 @@ use captp::{ConnId, Engine, Exception};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::gather::{Gathering, Offer};
 use super::round::Inner;
 use super::watch::Seen;
 use super::{Timeouts, Waiting};
@@ -47,6 +48,7 @@ pub(super) struct Link {
     pub(super) greeted: Cell<bool>,
     pub(super) timeouts: Timeouts,
     pub(super) seen: Cell<Seen>,
+    pub(super) gathering: Cell<Gathering>,
 }
 
 /// A piece that was received. The buffer is lent by the driver as long as there is something in it.
@@ -81,7 +83,8 @@ impl Link {
             listening: Cell::new(0),
             greeted: Cell::new(false),
             timeouts,
-            seen: Cell::new(Seen::default()),
+            seen: Cell::default(),
+            gathering: Cell::default(),
         }
     }
 
@@ -90,6 +93,12 @@ impl Link {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+    }
+
+    /// A read brought so many messages, after this offer.
+    pub(super) fn gathered(&self, messages: u64, offer: Option<Offer>) {
+        self.gathering
+            .set(self.gathering.get().after(messages, offer));
     }
 
     pub(super) fn remember(&self, waker: &Waker) {

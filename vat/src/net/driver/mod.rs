@@ -9,6 +9,8 @@
 //! - What the transport does not take stays in the engine, which counts it.
 //! - Each connection has a task that waits until its socket can be read or written; the *watch*
 //!   looks after peers that are too slow.
+//! - A peer that writes each message by itself and has the same processor is [given time](gather) to
+//!   say several before they are read.
 //! - Memory for reading is lent to a connection as long as there is input: one that is idle has
 //!   none.
 
@@ -26,6 +28,7 @@ use super::Stream;
 use crate::core::{Ref, Vat};
 use crate::sturdy::{Address, VatId};
 
+mod gather;
 mod link;
 mod round;
 mod task;

@@ -58,6 +58,7 @@ fn poll(inner: &Weak<Inner>, link: &Rc<Link>, cx: &mut Context<'_>) -> Poll<Step
     if let Some(error) = send(&inner, link, cx) {
         return Poll::Ready(Step::End(Err(error)));
     }
+    let mut offer = link.gathering.get().offer();
     let mut parts = 0;
     loop {
         if link.closed.get() {
@@ -68,18 +69,29 @@ fn poll(inner: &Weak<Inner>, link: &Rc<Link>, cx: &mut Context<'_>) -> Poll<Step
             return Poll::Pending; // served in turn; the last step wakes this task
         }
         match inner.receive(link, cx) {
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                if offer.is_some() {
+                    link.gathered(0, offer);
+                }
+                return Poll::Pending;
+            }
             Poll::Ready(Err(error)) => return Poll::Ready(Step::End(Err(error))),
             Poll::Ready(Ok(Read::End)) => return Poll::Ready(Step::End(Ok(()))),
             Poll::Ready(Ok(Read::Part)) => {
                 hear(&inner, link);
+                if offer.is_some() {
+                    link.gathered(0, offer.take());
+                }
                 parts += 1;
                 if parts == PARTS {
                     return Poll::Ready(Step::Again);
                 }
             }
             Poll::Ready(Ok(read)) => {
+                let before = received(&inner, link);
                 serve(&inner, link);
+                let messages = received(&inner, link).saturating_sub(before);
+                link.gathered(messages, offer.take());
                 hear(&inner, link);
                 if read == Read::Some && link.input.borrow().is_empty() {
                     return Poll::Ready(Step::Again);
@@ -112,6 +124,12 @@ fn hear(inner: &Inner, link: &Link) {
         link.greeted.set(greeted);
         link.heard.notify_waiters();
     }
+}
+
+/// Messages that have come; none any more once the connection is closed.
+fn received(inner: &Inner, link: &Link) -> u64 {
+    let stats = inner.vat.engine(|engine| engine.stats(link.conn));
+    stats.map_or(0, |stats| stats.received)
 }
 
 fn serve(inner: &Inner, link: &Link) {
