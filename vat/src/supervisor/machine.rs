@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::child::{Cause, Child, End, Ending, Phase, Starting, State, Then};
+use super::child::{Cause, Child, Phase, Starting, State, Then};
 use super::group::Group;
 use super::intensity::Window;
 use super::{
-    Action, ChildId, ChildSpec, ChildStatus, Event, ExitReason, GaveUp, Incarnation, Outcome,
-    RestartKind, Shutdown, Strategy, SupervisorSpec, Terminate,
+    Action, ChildId, ChildSpec, ChildStatus, Event, ExitReason, Incarnation, Outcome,
+    SupervisorSpec, Terminate,
 };
 
 /// Decides what a supervisor does.
@@ -29,9 +29,9 @@ pub struct Supervision {
     /// Several children that are being restarted because of one.
     pub(super) group: Option<Group>,
     next_child: u64,
-    window: Window,
+    pub(super) window: Window,
     pub(super) now: Duration,
-    actions: VecDeque<Action>,
+    pub(super) actions: VecDeque<Action>,
 }
 
 /// A name that another child of the same supervisor already has.
@@ -208,43 +208,11 @@ impl Supervision {
     }
 
     /// Whatever waited for this child to be ready, or gone for good, goes on.
-    fn go_on_after(&mut self, id: ChildId) {
+    pub(super) fn go_on_after(&mut self, id: ChildId) {
         if self.group.is_some() {
             self.continue_group();
         } else if self.is_initial(id) {
             self.continue_initial();
-        }
-    }
-
-    /// The child is gone, whether it had been ready or not.
-    fn on_gone(&mut self, id: ChildId, incarnation: Incarnation, reason: ExitReason, roll: f64) {
-        let Some(child) = self.present(id, incarnation) else {
-            return;
-        };
-        let end = match child.state {
-            State::Idle | State::Waiting { .. } => return,
-            State::Starting(start) => End::NotReady(start.cause),
-            State::Running { since } => End::Ran { since },
-            State::Ending(Ending {
-                ready: Some(since), ..
-            }) => End::Stopped { since },
-            State::Ending(Ending {
-                then: Then::FailStart(cause),
-                ..
-            }) => End::TimedOut(cause),
-            State::Ending(_) => End::Abandoned,
-        };
-        child.state = State::Idle;
-        let reason = match end {
-            End::TimedOut(_) => ExitReason::Abnormal(child.not_ready_in_time()),
-            End::NotReady(_) | End::Ran { .. } | End::Stopped { .. } | End::Abandoned => reason,
-        };
-        child.last_exit = Some(reason.clone());
-        self.announce(id, incarnation, &end, reason.clone());
-        match self.phase {
-            Phase::Initial(_) | Phase::Up => self.after_end(id, &end, reason, roll),
-            Phase::Stopping(_) | Phase::Killing(_) => self.continue_stopping(),
-            Phase::Fresh | Phase::Finished(_) => {}
         }
     }
 
@@ -280,45 +248,6 @@ impl Supervision {
                 self.begin(id, Cause::Asked);
             }
         }
-    }
-
-    fn on_stop_child(&mut self, id: ChildId) {
-        if !matches!(self.phase, Phase::Initial(_) | Phase::Up) {
-            return;
-        }
-        let Some(child) = self.children.get_mut(&id) else {
-            return;
-        };
-        if let Some(group) = &mut self.group {
-            group.forget(id);
-        }
-        match &mut child.state {
-            State::Idle => {}
-            State::Waiting { .. } => child.state = State::Idle,
-            State::Ending(ending) => ending.then = Then::Rest,
-            State::Starting(_) | State::Running { .. } => self.stop_by_spec(id),
-        }
-    }
-
-    fn on_stop(&mut self) {
-        match self.phase {
-            Phase::Fresh | Phase::Initial(_) | Phase::Up => self.stop_all(Outcome::Stopped),
-            Phase::Stopping(_) | Phase::Killing(_) | Phase::Finished(_) => {}
-        }
-    }
-
-    fn on_kill(&mut self) {
-        let outcome = match &self.phase {
-            Phase::Fresh | Phase::Initial(_) | Phase::Up => Outcome::Stopped,
-            Phase::Stopping(outcome) => outcome.clone(),
-            Phase::Killing(_) | Phase::Finished(_) => return,
-        };
-        self.forget_waiting();
-        self.phase = Phase::Killing(outcome);
-        for id in self.ids().into_iter().rev() {
-            self.terminate(id, Terminate::Kill, Then::Rest);
-        }
-        self.continue_stopping();
     }
 
     /// Starts the next child of the initial start, or says that all are ready.
@@ -366,225 +295,8 @@ impl Supervision {
         self.actions.push_back(action);
     }
 
-    /// Tells of the end of one incarnation. The only place that does.
-    fn announce(
-        &mut self,
-        child: ChildId,
-        incarnation: Incarnation,
-        end: &End,
-        reason: ExitReason,
-    ) {
-        let (since, asked) = match *end {
-            End::Ran { since } => (since, false),
-            End::Stopped { since } => (since, true),
-            End::NotReady(_) | End::TimedOut(_) | End::Abandoned => {
-                let reason = reason.to_string();
-                self.actions.push_back(Action::NotStarted {
-                    child,
-                    incarnation,
-                    reason,
-                });
-                return;
-            }
-        };
-        let ran = self.now.saturating_sub(since);
-        self.actions.push_back(Action::Died {
-            child,
-            incarnation,
-            reason,
-            asked,
-            ran,
-        });
-    }
-
-    /// What follows from the end of a child while the supervisor is not stopping.
-    fn after_end(&mut self, id: ChildId, end: &End, reason: ExitReason, roll: f64) {
-        if self.group.as_ref().is_some_and(|group| group.stops(id)) {
-            return self.rest(id);
-        }
-        match *end {
-            End::Ran { since } => {
-                if self.restarts_after(id, &reason) {
-                    self.note_settled(id, since);
-                    self.restart(id, reason, roll);
-                } else {
-                    self.rest(id);
-                }
-            }
-            End::NotReady(Cause::Restart) | End::TimedOut(Cause::Restart) => {
-                self.restart(id, reason, roll);
-            }
-            End::NotReady(Cause::Initial) | End::TimedOut(Cause::Initial) => {
-                let name = self.name(id);
-                self.stop_all(Outcome::StartFailed {
-                    name,
-                    reason: reason.to_string(),
-                });
-            }
-            End::NotReady(Cause::Asked)
-            | End::TimedOut(Cause::Asked)
-            | End::Stopped { .. }
-            | End::Abandoned => self.rest(id),
-        }
-    }
-
-    /// Leaves the child stopped; a temporary one is dropped.
-    fn rest(&mut self, id: ChildId) {
-        if self
-            .children
-            .get(&id)
-            .is_some_and(|child| child.is_temporary())
-        {
-            self.children.remove(&id);
-        }
-        self.go_on_after(id);
-    }
-
-    /// Restarts after the death of one child, or gives up.
-    fn restart(&mut self, id: ChildId, reason: ExitReason, roll: f64) {
-        if !self.window.allow(self.spec.intensity, self.now) {
-            return self.give_up(id, reason);
-        }
-        let Some(child) = self.children.get_mut(&id) else {
-            return;
-        };
-        let delay = self.spec.backoff.delay(child.streak, roll);
-        child.streak = child.streak.saturating_add(1);
-        match self.spec.strategy {
-            Strategy::OneForOne => self.restart_one(id, delay),
-            Strategy::OneForAll | Strategy::RestForOne => self.restart_with_others(id, delay),
-        }
-    }
-
-    fn restart_one(&mut self, id: ChildId, delay: Duration) {
-        let now = self.now;
-        let Some(child) = self.children.get_mut(&id) else {
-            return;
-        };
-        if delay.is_zero() {
-            self.begin(id, Cause::Restart);
-        } else {
-            child.state = State::Waiting {
-                due: now.saturating_add(delay),
-            };
-        }
-    }
-
-    fn give_up(&mut self, child: ChildId, reason: ExitReason) {
-        let name = self.name(child);
-        let gave_up = GaveUp {
-            child,
-            name,
-            reason,
-            intensity: self.spec.intensity,
-        };
-        self.actions.push_back(Action::GaveUp(gave_up.clone()));
-        self.stop_all(Outcome::GaveUp(gave_up));
-    }
-
-    fn stop_all(&mut self, outcome: Outcome) {
-        self.forget_waiting();
-        self.phase = Phase::Stopping(outcome);
-        self.continue_stopping();
-    }
-
-    /// While stopping: asks the last child that is still there, or finishes when none is.
-    fn continue_stopping(&mut self) {
-        let last = self
-            .children
-            .iter()
-            .rev()
-            .find(|(_, child)| child.state.is_alive());
-        match last.map(|(id, child)| (*id, child.state)) {
-            Some((_, State::Ending(_))) => {}
-            Some((id, _)) => self.stop_by_spec(id),
-            None => self.finish(),
-        }
-    }
-
-    fn finish(&mut self) {
-        let (Phase::Stopping(outcome) | Phase::Killing(outcome)) = &self.phase else {
-            return;
-        };
-        let outcome = outcome.clone();
-        self.phase = Phase::Finished(outcome.clone());
-        self.actions.push_back(Action::Finished(outcome));
-    }
-
-    fn forget_waiting(&mut self) {
-        self.group = None;
-        for child in self.children.values_mut() {
-            if matches!(child.state, State::Waiting { .. }) {
-                child.state = State::Idle;
-            }
-        }
-    }
-
-    pub(super) fn stop_by_spec(&mut self, id: ChildId) {
-        let Some(child) = self.children.get(&id) else {
-            return;
-        };
-        let how = match child.spec.shutdown {
-            Shutdown::Brutal => Terminate::Kill,
-            Shutdown::Grace(_) | Shutdown::Infinity => Terminate::Ask,
-        };
-        self.terminate(id, how, Then::Rest);
-    }
-
-    /// Asks or kills a child that is alive; one that was killed already is left alone.
-    fn terminate(&mut self, id: ChildId, how: Terminate, then: Then) {
-        let now = self.now;
-        let Some(child) = self.children.get_mut(&id) else {
-            return;
-        };
-        let ready = match child.state {
-            State::Idle | State::Waiting { .. } => return,
-            State::Ending(Ending { killed: true, .. }) => return,
-            State::Starting(_) => None,
-            State::Running { since } => Some(since),
-            State::Ending(ending) => ending.ready,
-        };
-        let killed = how == Terminate::Kill;
-        let kill_at = match child.spec.shutdown {
-            Shutdown::Grace(grace) if !killed => Some(now.saturating_add(grace)),
-            Shutdown::Grace(_) | Shutdown::Brutal | Shutdown::Infinity => None,
-        };
-        child.state = State::Ending(Ending {
-            ready,
-            kill_at,
-            killed,
-            then,
-        });
-        let incarnation = child.incarnation;
-        self.actions.push_back(Action::Terminate {
-            child: id,
-            incarnation,
-            how,
-        });
-    }
-
-    /// A child that was ready for long enough starts its backoff anew.
-    fn note_settled(&mut self, id: ChildId, since: Duration) {
-        let settled = self.now.saturating_sub(since) >= self.spec.backoff.settled;
-        if let Some(child) = self.children.get_mut(&id)
-            && settled
-        {
-            child.streak = 0;
-        }
-    }
-
-    fn restarts_after(&self, id: ChildId, reason: &ExitReason) -> bool {
-        self.children
-            .get(&id)
-            .is_some_and(|child| match child.spec.restart {
-                RestartKind::Permanent => true,
-                RestartKind::Transient => reason.is_abnormal(),
-                RestartKind::Temporary => false,
-            })
-    }
-
     /// The child, if this incarnation is its present one.
-    fn present(&mut self, id: ChildId, incarnation: Incarnation) -> Option<&mut Child> {
+    pub(super) fn present(&mut self, id: ChildId, incarnation: Incarnation) -> Option<&mut Child> {
         self.children
             .get_mut(&id)
             .filter(|child| child.incarnation == incarnation)
@@ -595,14 +307,7 @@ impl Supervision {
         matches!(self.phase, Phase::Initial(current) if current == id)
     }
 
-    fn name(&self, id: ChildId) -> String {
-        self.children
-            .get(&id)
-            .map(|child| child.spec.name.clone())
-            .unwrap_or_default()
-    }
-
-    fn ids(&self) -> Vec<ChildId> {
+    pub(super) fn ids(&self) -> Vec<ChildId> {
         self.children.keys().copied().collect()
     }
 }

@@ -34,6 +34,7 @@
 
 mod backoff;
 mod child;
+mod ending;
 mod event;
 mod group;
 mod intensity;
@@ -43,6 +44,7 @@ mod model;
 #[cfg(test)]
 mod rules;
 mod spec;
+mod stopping;
 
 pub use backoff::Backoff;
 pub use child::{ChildState, ChildStatus};
