@@ -13,11 +13,12 @@ use crate::contact::VatKey;
 use crate::frame::Frame;
 use crate::message::{Call, Envelope, Target, quick};
 use crate::{
-    AnswerId, ConnId, Exception, ExportId, Features, Host, Limits, NodeId, PeerHello,
-    PeerMisbehaved, QuestionId, Transmit,
+    AnswerId, Exception, ExportId, Features, Host, Limits, NodeId, PeerHello, PeerMisbehaved,
+    Transmit,
 };
 
 pub(crate) mod answer;
+mod connections;
 pub(crate) mod embargo;
 pub(crate) mod endings;
 pub(crate) mod export;
@@ -26,9 +27,12 @@ pub(crate) mod handoff;
 pub(crate) mod held;
 pub(crate) mod import;
 pub(crate) mod question;
+pub(crate) mod questions;
 pub(crate) mod table;
 pub(crate) mod unsent;
 pub(crate) mod valve;
+
+pub(crate) use connections::Connections;
 
 use answer::Answer;
 use embargo::Embargo;
@@ -37,7 +41,7 @@ use export::Export;
 use framer::Framer;
 use held::Held;
 use import::Import;
-use question::{Asker, Question, Sort};
+use question::Question;
 use table::{PeerTable, Slab};
 use unsent::Unsent;
 use valve::Valve;
@@ -45,7 +49,8 @@ use valve::Valve;
 /// One connection.
 pub(crate) struct Connection<H: Host> {
     pub(crate) questions: Slab<Question<H>>,
-    /// Questions for pipelining only. Their ids are cycled through: see [`FIRST_PIPELINE_ID`].
+    /// Questions for pipelining only. Their ids are cycled through: see
+    /// [`FIRST_PIPELINE_ID`](questions::FIRST_PIPELINE_ID).
     pub(crate) pipelines: PeerTable<Question<H>>,
     pub(crate) answers: PeerTable<Answer>,
     pub(crate) exports: Slab<Export>,
@@ -141,13 +146,6 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) tail_calls: bool,
     serial: u64,
 }
-
-/// First id of questions that are made for pipelining only.
-///
-/// rpc.capnp: Call.onlyPromisePipeline. A peer that does not know the hint returns such a call, and
-/// nobody can tell when. So their ids have a range of their own, are used one after the other, and
-/// are good again when all others have been used.
-pub(crate) const FIRST_PIPELINE_ID: u32 = 1 << 31;
 
 /// What a reference was described to the peer as.
 #[derive(Debug)]
@@ -263,108 +261,9 @@ impl<H: Host> Connection<H> {
         self.serial
     }
 
-    /// The answer of a question is here, and in use.
-    pub(crate) fn keep_question(&mut self, id: QuestionId) {
-        self.change_question(id, |question| question.state = question::State::Answered);
-    }
-
-    /// A question is over, but for its Finish, which waits.
-    pub(crate) fn end_question(&mut self, id: QuestionId) {
-        self.change_question(id, Question::end);
-    }
-
-    fn change_question(&mut self, id: QuestionId, change: impl FnOnce(&mut Question<H>)) {
-        let Some(question) = self.question_mut(id) else {
-            return;
-        };
-        let before = (question.is_answered(), question.is_ended());
-        change(question);
-        let after = (question.is_answered(), question.is_ended());
-        self.answered = self.answered + usize::from(after.0) - usize::from(before.0);
-        self.ended = self.ended + usize::from(after.1) - usize::from(before.1);
-    }
-
     /// The last number that was given.
     pub(crate) const fn last_serial(&self) -> u64 {
         self.serial
-    }
-
-    /// A new question, counted as far as it counts; its id.
-    pub(crate) fn ask(&mut self, mut question: Question<H>) -> QuestionId {
-        question.trip = self.round_trips + 1;
-        self.asked += usize::from(question.bytes > 0);
-        self.asked_bytes += question.bytes;
-        if question.sort != Sort::Pipeline {
-            return QuestionId::new(self.questions.insert(question));
-        }
-        loop {
-            let id = FIRST_PIPELINE_ID | self.pipelines_asked;
-            self.pipelines_asked = (self.pipelines_asked + 1) & !FIRST_PIPELINE_ID;
-            if self.pipelines.get(id).is_none() {
-                self.pipelines.insert(id, question);
-                return QuestionId::new(id);
-            }
-        }
-    }
-
-    /// Whether a Return for a question that is not there may be one for a question that was made
-    /// for pipelining only and has been forgotten.
-    pub(crate) const fn may_be_late(&self, id: QuestionId) -> bool {
-        id.raw() >= FIRST_PIPELINE_ID && id.raw() & !FIRST_PIPELINE_ID < self.pipelines_asked
-    }
-
-    pub(crate) fn question(&self, id: QuestionId) -> Option<&Question<H>> {
-        match id.raw() >= FIRST_PIPELINE_ID {
-            true => self.pipelines.get(id.raw()),
-            false => self.questions.get(id.raw()),
-        }
-    }
-
-    pub(crate) fn question_mut(&mut self, id: QuestionId) -> Option<&mut Question<H>> {
-        match id.raw() >= FIRST_PIPELINE_ID {
-            true => self.pipelines.get_mut(id.raw()),
-            false => self.questions.get_mut(id.raw()),
-        }
-    }
-
-    pub(crate) fn remove_question(&mut self, id: QuestionId) -> Option<Question<H>> {
-        let question = match id.raw() >= FIRST_PIPELINE_ID {
-            true => self.pipelines.remove(id.raw()),
-            false => self.questions.remove(id.raw()),
-        }?;
-        self.answered -= usize::from(question.is_answered());
-        self.ended -= usize::from(question.is_ended());
-        if let Some(unsent) = &mut self.unsent {
-            if question.waits > 0 {
-                unsent.remove_question(question.sort);
-            }
-            if question.lingers {
-                unsent.forget(question.named);
-            }
-        }
-        Some(question)
-    }
-
-    /// Drops a question where it is, while nothing waits for room. Whether there was one.
-    pub(crate) fn forget_question(&mut self, id: QuestionId) -> bool {
-        let Some(question) = self.question(id) else {
-            return false;
-        };
-        // One whose Finish waits is not dropped so.
-        self.answered -= usize::from(question.is_answered());
-        match id.raw() >= FIRST_PIPELINE_ID {
-            true => drop(self.pipelines.remove(id.raw())),
-            false => self.questions.forget(id.raw()),
-        }
-        true
-    }
-
-    pub(crate) fn all_questions(&self) -> impl Iterator<Item = (u32, &Question<H>)> {
-        self.questions.iter().chain(self.pipelines.iter())
-    }
-
-    pub(crate) fn questions_len(&self) -> usize {
-        self.questions.len() + self.pipelines.len()
     }
 
     /// The next message of `bytes` where it lies, if it is one of the frequent ones and all there.
@@ -468,24 +367,6 @@ impl<H: Host> Connection<H> {
         matches!(export.state, export::State::Settled).then_some(export.node)
     }
 
-    /// Takes the reply of a question that has nothing else, and with it the question.
-    pub(crate) fn take_reply(&mut self, id: QuestionId) -> Option<H::Reply> {
-        // Those for pipelining only have no reply.
-        let question = self.questions.get_mut(id.raw())?;
-        if !question.is_plain() {
-            return None;
-        }
-        self.round_trips = self.round_trips.max(question.trip);
-        let asker = std::mem::replace(&mut question.asker, Asker::Nobody);
-        let bytes = question.bytes;
-        self.questions.forget(id.raw());
-        self.uncount_asked(bytes);
-        match asker {
-            Asker::Reply(reply) => Some(reply),
-            _ => None,
-        }
-    }
-
     /// Bytes of the peer's calls, of kept results and of what waits to be transmitted, with what
     /// stays alive until it is.
     pub(crate) fn in_flight(&self) -> usize {
@@ -511,86 +392,5 @@ impl<H: Host> Connection<H> {
             && self.exports.len() == 0
             && self.imports.len() == 0
             && self.embargoes.len() == 0
-    }
-}
-
-/// All connections.
-pub(crate) struct Connections<H: Host> {
-    rows: Vec<Row<H>>,
-    free: Vec<u32>,
-}
-
-struct Row<H: Host> {
-    generation: u32,
-    connection: Option<Box<Connection<H>>>,
-}
-
-impl<H: Host> Connections<H> {
-    pub(crate) const fn new() -> Self {
-        Self {
-            rows: Vec::new(),
-            free: Vec::new(),
-        }
-    }
-
-    pub(crate) fn insert(&mut self, connection: Connection<H>) -> ConnId {
-        let connection = Some(Box::new(connection));
-        if let Some(index) = self.free.pop()
-            && let Some(row) = self.rows.get_mut(index as usize)
-        {
-            row.connection = connection;
-            return ConnId::new(index, row.generation);
-        }
-        let index = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        self.rows.push(Row {
-            generation: 1,
-            connection,
-        });
-        ConnId::new(index, 1)
-    }
-
-    /// The connection, also a closed one with bytes left.
-    pub(crate) fn any(&mut self, id: ConnId) -> Option<&mut Connection<H>> {
-        let row = self.rows.get_mut(id.index())?;
-        if row.generation == id.generation() {
-            row.connection.as_deref_mut()
-        } else {
-            None
-        }
-    }
-
-    /// The same.
-    pub(crate) fn any_ref(&self, id: ConnId) -> Option<&Connection<H>> {
-        let row = self.rows.get(id.index())?;
-        let connection = row.connection.as_deref()?;
-        (row.generation == id.generation()).then_some(connection)
-    }
-
-    /// The connection, if it is open.
-    pub(crate) fn get(&self, id: ConnId) -> Option<&Connection<H>> {
-        self.any_ref(id).filter(|connection| !connection.closed)
-    }
-
-    /// The connection, if it is open.
-    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection<H>> {
-        self.any(id).filter(|connection| !connection.closed)
-    }
-
-    pub(crate) fn remove(&mut self, id: ConnId) {
-        if let Some(row) = self.rows.get_mut(id.index())
-            && row.generation == id.generation()
-            && row.connection.take().is_some()
-        {
-            row.generation = row.generation.wrapping_add(1);
-            self.free
-                .push(u32::try_from(id.index()).unwrap_or(u32::MAX));
-        }
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &Connection<H>)> {
-        (0u32..).zip(&self.rows).filter_map(|(index, row)| {
-            let connection = row.connection.as_deref()?;
-            Some((ConnId::new(index, row.generation), connection))
-        })
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Engine;
 use super::node::Kind;
+use crate::connection::Way;
 use crate::connection::answer::{ResultsTo, State as AnswerState};
 use crate::connection::question::State as QuestionState;
-use crate::connection::{FIRST_PIPELINE_ID, Way};
+use crate::connection::questions::FIRST_PIPELINE_ID;
 use crate::{ConnId, Host};
 
 /// A deliberate mistake of the engine, to show that a test would find it.
