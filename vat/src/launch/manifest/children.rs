@@ -8,7 +8,8 @@ use super::program::{self, ProgramDraft};
 use super::routes::{self, RouteDraft};
 use super::slots::{self, UseDraft};
 use super::table::{At, Entry, Known, Later, Table};
-use super::{Code, MAX_CHILDREN, RestartKind, document, supervise};
+use super::{Code, MAX_CHILDREN, document, supervise};
+use crate::supervisor::RestartKind;
 
 /// A child as far as it could be read.
 #[derive(Debug)]

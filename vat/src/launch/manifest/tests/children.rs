@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::*;
 use super::{Bench, gateway, shop, with};
 use crate::launch::confine::Level;
-use crate::supervisor::Strategy;
+use crate::supervisor::{RestartKind, Shutdown, Strategy};
 
 #[test]
 fn children_are_read_in_the_order_of_the_text() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::{Bench, static_program, with};
+use crate::supervisor::{RestartKind, Shutdown};
 
 #[test]
 fn a_program_is_one_child_that_is_granted_what_fills_the_slots() {
