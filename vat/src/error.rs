@@ -35,6 +35,8 @@ pub enum ErrorKind {
     Reentrant,
     /// The caller took the call back.
     Cancelled,
+    /// It took longer than was to be waited for; the call may have run, or may still run.
+    TimedOut,
     /// The callee's turn panicked and was rolled back.
     Panicked,
     /// The object died in a panic.
@@ -173,6 +175,8 @@ impl ErrorKind {
             Self::Cancelled => (ExceptionKind::Failed, Some(2)),
             Self::Panicked => (ExceptionKind::Failed, Some(3)),
             Self::Dead => (ExceptionKind::Disconnected, Some(4)),
+            // As the C++ implementation says it.
+            Self::TimedOut => (ExceptionKind::Overloaded, Some(5)),
         }
     }
 
@@ -182,6 +186,7 @@ impl ErrorKind {
             (Some(2), ExceptionKind::Failed) => Self::Cancelled,
             (Some(3), ExceptionKind::Failed) => Self::Panicked,
             (Some(4), ExceptionKind::Disconnected) => Self::Dead,
+            (Some(5), ExceptionKind::Overloaded) => Self::TimedOut,
             (_, ExceptionKind::Overloaded) => Self::Overloaded,
             (_, ExceptionKind::Disconnected) => Self::Disconnected,
             (_, ExceptionKind::Unimplemented) => Self::Unimplemented,

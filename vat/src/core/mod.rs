@@ -10,6 +10,7 @@ mod promise;
 mod reference;
 mod results;
 mod task;
+mod time;
 mod turn;
 mod vat;
 

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use captp::{AnswerToken, Promised};
 
@@ -24,7 +25,7 @@ pub use answer::{Answer, Returned};
 pub use fields::{Fields, NoFields};
 
 use state::{Core, State, Waiter, Waiters};
-use work::{Register, Settle};
+use work::{Limit, Register, Settle};
 
 /// What a caller gets at once for a result of type `T`: [`Promise<T>`] for values, the reference
 /// itself for references. Implemented by the macros; not stable.
@@ -81,6 +82,26 @@ impl<T: Data> Promise<T> {
             resolver,
         };
         vat.effect(Effect::Now(Box::new(registered)));
+        promise
+    }
+
+    /// The same promise, but broken with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) when it
+    /// is not settled within this time of the runtime, counted from the turn's commit. The call runs
+    /// all the same: it is not taken back.
+    ///
+    /// What takes time while nothing waits for it, an answer that is queued behind others included,
+    /// counts. The time is told once per round of the event loop, some milliseconds at most. Calls on
+    /// references inside the coming value are pipelined on the promise itself, not on this one.
+    pub fn within(self, limit: Duration) -> Self {
+        let Some(vat) = self.0.vat.upgrade() else {
+            return self; // settled, or its vat has ended
+        };
+        let (promise, resolver) = Self::new(&vat);
+        vat.effect(Effect::Now(Box::new(Limit {
+            promise: self,
+            limit,
+            resolver,
+        })));
         promise
     }
 

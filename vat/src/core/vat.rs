@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
 
 use captp::{CloseReason, ConnId, DialId, Engine, Host, Incoming, Introduction, NodeId, Output};
 
@@ -16,6 +17,7 @@ use super::promise::vat_ended;
 use super::quietly;
 use super::reference::Ref;
 use super::task::{TaskId, Tasks, Woken};
+use super::time::Time;
 use super::turn::{Turn, TurnState, Work};
 use crate::error::{Error, Result};
 
@@ -69,6 +71,7 @@ impl Vat {
             facets: RefCell::default(),
             turn: TurnState::default(),
             tasks: RefCell::default(),
+            time: Time::default(),
             woken: Arc::default(),
             releases: RefCell::default(),
             abandoned: RefCell::default(),
@@ -144,6 +147,30 @@ impl Vat {
         self.0.woken.any()
     }
 
+    /// Tells the vat the time, counted from any moment; earlier than before counts as no time passed.
+    /// Call [`run`](Self::run) afterwards. A vat that is told no time waits for ever.
+    pub fn handle_time(&self, now: Duration) {
+        self.0.pass_time(now);
+    }
+
+    /// Asks `clock`, on the same scale, when something happens between two runs that takes time into
+    /// account: it may be long since the vat was told.
+    pub fn on_time(&self, clock: Rc<dyn Fn() -> Duration>) {
+        self.0.time.set_clock(clock);
+    }
+
+    /// The next moment, on the scale of [`handle_time`](Self::handle_time), at which something is
+    /// due. It may become earlier whenever the vat runs.
+    pub fn deadline(&self) -> Option<Duration> {
+        let engine = self.engine(|engine| engine.deadline());
+        [engine, self.next_timer()].into_iter().flatten().min()
+    }
+
+    /// The same for what the vat itself waits for, without the engine.
+    pub(crate) fn next_timer(&self) -> Option<Duration> {
+        self.0.time.next()
+    }
+
     /// The connections that the engine has asked for since this was last asked.
     pub(crate) fn take_dials(&self) -> Vec<Dial> {
         std::mem::take(&mut *self.0.dials.borrow_mut())
@@ -184,6 +211,8 @@ impl Drop for Vat {
         let vat = &self.0;
         let bodies = vat.tasks.borrow_mut().take_all();
         quietly(|| drop(bodies));
+        let timers = vat.time.take_all();
+        quietly(|| drop(timers));
         let engine = vat.engine.replace(Engine::new(captp::Config::default()));
         quietly(|| drop(engine));
         let facets = vat.facets.borrow_mut().take_all();
@@ -217,6 +246,7 @@ pub struct Shared {
     pub(crate) facets: RefCell<Facets>,
     pub(crate) turn: TurnState,
     pub(crate) tasks: RefCell<Tasks>,
+    pub(crate) time: Time,
     pub(crate) woken: Arc<Woken>,
     /// Counts that dropped references give back.
     releases: RefCell<Vec<NodeId>>,
@@ -329,6 +359,11 @@ impl Shared {
     pub(crate) fn discard(&self, value: Box<dyn Any>) {
         self.discarded.borrow_mut().push(value);
         self.untidy.set(true);
+    }
+
+    /// Whether the vat is being run.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.get()
     }
 
     /// Runs the next piece of work; `false` if there is none.

@@ -54,9 +54,12 @@ struct Alarm {
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    /// The time of this vat, from now on.
+    pub(super) fn of(vat: &Vat) -> Self {
+        let began = Instant::now();
+        vat.on_time(Rc::new(move || began.elapsed()));
         Self {
-            began: Instant::now(),
+            began,
             alarm: RefCell::default(),
         }
     }
@@ -66,16 +69,18 @@ impl Clock {
         let now = Instant::now();
         let passed = now.duration_since(self.began);
         self.alarm.borrow_mut().take_if(|alarm| alarm.due <= passed);
-        vat.engine(|engine| engine.handle_time(passed));
+        vat.handle_time(passed);
         now
     }
 
-    /// When something of the engine ends by time, wakes the driver then.
+    /// When something of the vat is due, wakes the driver then.
     pub(super) fn arm(&self, vat: &Vat, wake: &Arc<Notify>) {
-        if let Some(due) = vat.engine(|engine| engine.deadline()) {
-            // The engine may want to know the time soon, as it does when calls have begun to wait.
-            // There may be a round for each call, and that need not be an alarm for each.
-            self.wake_at(due.max(self.began.elapsed() + SOON), wake);
+        // The engine may want to know the time soon, as it does when calls have begun to wait. There
+        // may be a round for each call, and that need not be an alarm for each.
+        let engine = vat.engine(|engine| engine.deadline());
+        let engine = engine.map(|due| due.max(self.began.elapsed() + SOON));
+        if let Some(due) = [engine, vat.next_timer()].into_iter().flatten().min() {
+            self.wake_at(due, wake);
         }
     }
 
@@ -155,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn of_several_times_the_earliest_wakes_the_driver() {
         let test = async {
-            let (clock, wake) = (Clock::new(), Arc::new(Notify::new()));
+            let (clock, wake) = (Clock::of(&Vat::new("a")), Arc::new(Notify::new()));
             let millis = Duration::from_millis;
             clock.wake_at(millis(10_000), &wake);
             clock.wake_at(millis(50), &wake);

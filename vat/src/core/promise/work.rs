@@ -1,6 +1,7 @@
 //! What a turn does with promises waits for its commit: resolutions, `then` and its callbacks.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::state::{Callback, Waiter};
 use super::{Promise, Resolver};
@@ -8,7 +9,7 @@ use crate::core::quietly;
 use crate::core::turn::{Effect, Turn, Work};
 use crate::core::vat::Shared;
 use crate::data::Data;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A resolution that waits for its commit.
 pub(super) struct Settle<T: Data> {
@@ -53,6 +54,59 @@ where
             Some(result) => Deliver::enqueue(vat, callback, result),
             None => promise.0.wait(Waiter::Later(callback)),
         }
+    }
+
+    fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
+        self.resolver.settle(vat, Err(reason));
+    }
+}
+
+/// A `within` that waits for its commit.
+pub(super) struct Limit<T: Data> {
+    pub(super) promise: Promise<T>,
+    pub(super) limit: Duration,
+    pub(super) resolver: Resolver<T>,
+}
+
+impl<T: Data> Work for Limit<T> {
+    fn run(self: Box<Self>, vat: &Rc<Shared>) {
+        let Self {
+            promise,
+            limit,
+            resolver,
+        } = *self;
+        if let Some(result) = promise.try_take() {
+            return resolver.settle(vat, result);
+        }
+        let late = Late {
+            limit,
+            resolver: resolver.clone(),
+        };
+        let timer = vat.set_timer(limit, Box::new(late));
+        let callback: Callback<T> = Box::new(move |vat, result| {
+            let late = vat.cancel_timer(timer);
+            resolver.settle(vat, result);
+            quietly(|| drop(late));
+        });
+        promise.0.wait(Waiter::Later(callback));
+    }
+
+    fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
+        self.resolver.settle(vat, Err(reason));
+    }
+}
+
+/// Time is up.
+struct Late<T: Data> {
+    limit: Duration,
+    resolver: Resolver<T>,
+}
+
+impl<T: Data> Work for Late<T> {
+    fn run(self: Box<Self>, vat: &Rc<Shared>) {
+        let late = format!("no answer within {:?}; the call may have run", self.limit);
+        let late = Error::new(ErrorKind::TimedOut, late);
+        self.resolver.settle(vat, Err(late));
     }
 
     fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {

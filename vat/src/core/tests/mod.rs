@@ -6,4 +6,5 @@ mod link;
 mod look;
 mod references;
 mod sample;
+mod time;
 mod turns;

@@ -76,6 +76,7 @@ pub(super) enum Read {
 impl Inner {
     pub(super) fn new(vat: Vat, wake: Arc<Notify>) -> Self {
         Self {
+            clock: handoff::Clock::of(&vat),
             vat,
             wake,
             links: RefCell::default(),
@@ -84,7 +85,6 @@ impl Inner {
             buffers: RefCell::default(),
             progress: Notify::new(),
             flushing: Cell::new(0),
-            clock: handoff::Clock::new(),
             alarm: Rc::default(),
             watching: Cell::new(false),
         }
