@@ -17,6 +17,7 @@ use crate::data::Data;
 use crate::error::{Error, Result};
 
 mod answer;
+mod combine;
 mod fields;
 mod state;
 mod work;

@@ -11,6 +11,16 @@ use crate::core::vat::Shared;
 use crate::data::Data;
 use crate::error::{Error, ErrorKind, Result};
 
+impl<T: Data> Promise<T> {
+    /// Calls back once it is settled, behind what is already queued.
+    pub(super) fn call_later(self, vat: &Rc<Shared>, callback: Callback<T>) {
+        match self.try_take() {
+            Some(result) => Deliver::enqueue(vat, callback, result),
+            None => self.0.wait(Waiter::Later(callback)),
+        }
+    }
+}
+
 /// A resolution that waits for its commit.
 pub(super) struct Settle<T: Data> {
     pub(super) resolver: Resolver<T>,
@@ -50,10 +60,7 @@ where
             let result = vat.transact(|turn| callback(turn, result));
             resolver.settle(vat, result);
         });
-        match promise.try_take() {
-            Some(result) => Deliver::enqueue(vat, callback, result),
-            None => promise.0.wait(Waiter::Later(callback)),
-        }
+        promise.call_later(vat, callback);
     }
 
     fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
@@ -88,7 +95,7 @@ impl<T: Data> Work for Limit<T> {
             resolver.settle(vat, result);
             quietly(|| drop(late));
         });
-        promise.0.wait(Waiter::Later(callback));
+        promise.call_later(vat, callback);
     }
 
     fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {

@@ -1,6 +1,7 @@
 //! The promises of the design, each with tests named after it.
 
 mod bulk;
+mod combine;
 mod far;
 mod link;
 mod look;
