@@ -107,11 +107,19 @@ impl<T: Data> Promise<T> {
     }
 
     /// Says that the answer is not wanted; the call runs all the same.
-    pub fn detach(self) {}
+    ///
+    /// A promise that breaks while nobody waits for it, and was not detached, is reported once:
+    /// logged, and counted by [`Vat::unheeded`](crate::Vat::unheeded).
+    pub fn detach(self) {
+        self.0.heeded.set(true);
+    }
 
     /// The result, if it is there: for hosts and tests, which cannot wait.
     pub fn try_take(&self) -> Option<Result<T>> {
         let mut state = self.0.state.borrow_mut();
+        if let State::Done(Err(_)) = &*state {
+            self.0.heeded.set(true);
+        }
         match &*state {
             State::Done(result) if self.0.promises.get() > 1 => Some(result.clone()),
             State::Done(_) => match std::mem::replace(&mut *state, State::Gone) {
@@ -264,6 +272,13 @@ impl<T: Data> Clone for Promise<T> {
 impl<T: Data> Drop for Promise<T> {
     fn drop(&mut self) {
         self.0.promises.set(self.0.promises.get() - 1);
+        if self.0.promises.get() == 0
+            && !self.0.heeded.get()
+            && let State::Done(Err(reason)) = &*self.0.state.borrow()
+            && let Some(vat) = self.0.vat.upgrade()
+        {
+            self.0.unheeded(&vat, reason);
+        }
     }
 }
 

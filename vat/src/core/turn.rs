@@ -254,6 +254,8 @@ impl Shared {
             quietly(|| old.restore());
         }
         let log = std::mem::take(&mut *self.turn.log.borrow_mut());
+        // Calls that were never made break together with the turn.
+        let silent = self.silent.replace(true);
         for effect in log {
             quietly(|| match effect {
                 Effect::Send(_, call) => call.fail(self, reason.clone()),
@@ -261,6 +263,7 @@ impl Shared {
                 Effect::Enqueue(work) | Effect::Now(work) => work.fail(self, reason.clone()),
             });
         }
+        self.silent.set(silent);
     }
 
     /// Does this now, between turns.

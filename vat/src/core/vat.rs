@@ -82,6 +82,8 @@ impl Vat {
             running: Cell::new(false),
             roused: Cell::new(false),
             netlayer: RefCell::default(),
+            unheeded: Cell::new(0),
+            silent: Cell::new(false),
         }))
     }
 
@@ -198,6 +200,12 @@ impl Vat {
         self.0.heap.borrow().len()
     }
 
+    /// How many promises have broken without anybody who saw why, and were not
+    /// [detached](crate::Promise::detach). Each was logged once.
+    pub fn unheeded(&self) -> u64 {
+        self.0.unheeded.get()
+    }
+
     /// The name it was given.
     pub fn name(&self) -> &str {
         &self.0.name
@@ -209,6 +217,7 @@ impl Vat {
 impl Drop for Vat {
     fn drop(&mut self) {
         let vat = &self.0;
+        vat.silent.set(true);
         let bodies = vat.tasks.borrow_mut().take_all();
         quietly(|| drop(bodies));
         let timers = vat.time.take_all();
@@ -264,6 +273,10 @@ pub struct Shared {
     roused: Cell<bool>,
     /// What connects this vat to others; the core does not know what that is.
     netlayer: RefCell<Option<Weak<dyn Any>>>,
+    /// Promises that broke unseen.
+    unheeded: Cell<u64>,
+    /// What breaks now was taken back, or goes with the vat.
+    pub(crate) silent: Cell<bool>,
 }
 
 /// Places for dropped references that are kept.
@@ -354,6 +367,14 @@ impl Shared {
         self.abandoned.borrow_mut().push(what);
         self.untidy.set(true);
         self.rouse();
+    }
+
+    /// A promise has broken, and nobody will see why.
+    pub(crate) fn report_unheeded(&self, reason: &Error) {
+        if !self.silent.get() {
+            self.unheeded.set(self.unheeded.get() + 1);
+            tracing::warn!(vat = %self.name, err = %reason, "a promise broke, and nobody waited for it");
+        }
     }
 
     pub(crate) fn discard(&self, value: Box<dyn Any>) {

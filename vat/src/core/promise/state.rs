@@ -24,6 +24,8 @@ pub(super) struct Core<T: Data> {
     pub(super) resolvers: Cell<u32>,
     /// The call left the vat: the engine resolves the references inside the result itself.
     pub(super) encoded: Cell<bool>,
+    /// Somebody knows, or need not know, why it broke.
+    pub(super) heeded: Cell<bool>,
     pub(super) fields: OnceCell<(Vec<Ref>, T::Fields)>,
 }
 
@@ -86,6 +88,7 @@ impl<T: Data> Core<T> {
             promises: Cell::new(0),
             resolvers: Cell::new(0),
             encoded: Cell::new(false),
+            heeded: Cell::new(false),
             fields: OnceCell::new(),
         })
     }
@@ -120,6 +123,9 @@ impl<T: Data> Core<T> {
         match state {
             State::Pending(waiters) => {
                 self.resolve_fields(vat, &result);
+                if let Err(reason) = &result {
+                    self.heed(vat, &waiters, reason);
+                }
                 let waiters = match waiters {
                     // Mostly it is one task, and nobody else.
                     Waiters {
@@ -166,6 +172,22 @@ impl<T: Data> Core<T> {
             State::Reference(..) => {}
             State::Wire(answer) => answer_wire(vat, answer, result),
             settled @ (State::Done(_) | State::Gone) => *self.state.borrow_mut() = settled,
+        }
+    }
+
+    /// It breaks. Somebody is told, will see, or nobody ever does.
+    fn heed(&self, vat: &Shared, waiters: &Waiters<T>, reason: &Error) {
+        if waiters.any(|waiter| !matches!(waiter, Waiter::Task(_))) {
+            self.heeded.set(true);
+        } else if self.promises.get() == 0 {
+            self.unheeded(vat, reason);
+        }
+    }
+
+    /// It has broken and nobody will see why.
+    pub(super) fn unheeded(&self, vat: &Shared, reason: &Error) {
+        if !self.heeded.replace(true) {
+            vat.report_unheeded(reason);
         }
     }
 

@@ -9,3 +9,4 @@ mod references;
 mod sample;
 mod time;
 mod turns;
+mod unheeded;
