@@ -12,6 +12,17 @@ pub trait Tally {
     fn add(&mut self, turn: &Turn, by: u64) -> Result<u64>;
 }
 
+/// A tally that keeps its total.
+#[derive(Clone, Debug, vat::Object)]
+pub struct Sum(pub u64);
+
+impl Tally for Sum {
+    fn add(&mut self, _turn: &Turn, by: u64) -> Result<u64> {
+        self.0 += by;
+        Ok(self.0)
+    }
+}
+
 /// Adds to a tally that it was given, or to its own.
 #[vat::interface]
 #[expect(clippy::missing_errors_doc, reason = "it says what went wrong")]

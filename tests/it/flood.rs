@@ -1,7 +1,6 @@
 //! Floods of connections against a running ensemble: what floods is kept out, and who is honest is
 //! served meanwhile, over the network and locally.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -10,7 +9,6 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::task::LocalSet;
 use tokio::time::timeout;
 use vat::net::driver::{Attach, Driver};
 use vat::net::{Connector, Credentials, HandshakeError, Stream};
@@ -18,7 +16,7 @@ use vat::prelude::*;
 use vat::sturdy::{Address, DENIED_DETAIL, Identity, RestorerRef, Seed, SturdyRef, reference_file};
 use vat::{Vat, VatConfig};
 
-use crate::harness::{Ensemble, eventually};
+use crate::harness::{Ensemble, eventually, run};
 
 /// A running guestbook, and the way to it over the network.
 struct Target {
@@ -125,15 +123,6 @@ impl From<Stream> for Caller {
             restorer: connection.bootstrap().unwrap().into(),
         }
     }
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let limited = async { timeout(Duration::from_secs(60), test).await };
-    LocalSet::new().block_on(&runtime, limited).unwrap();
 }
 
 /// How many of these are still open.

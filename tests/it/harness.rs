@@ -1,11 +1,14 @@
 //! An ensemble of a test's own: directories, the `vat` command, reference files; and after every
 //! test the search for secrets where none may be.
 
+use std::future::Future;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use tokio::task::LocalSet;
 
 /// The checkout.
 pub(crate) fn workspace() -> &'static Path {
@@ -222,6 +225,21 @@ fn collect_files(dir: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>) {
 pub(crate) fn texts(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs a test on a runtime of its own, with a minute for it.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_within(Duration::from_secs(60), test);
+}
+
+/// The same with another limit.
+pub(crate) fn run_within(limit: Duration, test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let limited = async { tokio::time::timeout(limit, test).await };
+    LocalSet::new().block_on(&runtime, limited).unwrap();
 }
 
 /// Waits until `condition` gives something, at most 20 s.

@@ -1,11 +1,9 @@
 //! The launcher as a library: a confined guestbook, called through its sturdy ref, killed and called
 //! again.
 
-use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::task::LocalSet;
 use vat::launch::build::Builder;
 use vat::launch::launcher::{Launcher, Options};
 use vat::launch::manifest::{self, Source};
@@ -17,16 +15,7 @@ use vat::sturdy::{Identity, Seed, reference_file};
 use vat::{Ref, Vat};
 use vat_examples::guestbook::GuestbookRef;
 
-use crate::harness::Ensemble;
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let limited = async { tokio::time::timeout(Duration::from_secs(60), test).await };
-    LocalSet::new().block_on(&runtime, limited).unwrap();
-}
+use crate::harness::{Ensemble, run};
 
 async fn enliven(driver: &Driver, path: &Path) -> Ref {
     let sturdy = reference_file::read(path).unwrap();

@@ -8,7 +8,6 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::task::LocalSet;
 use vat::launch::build::Builder;
 use vat::launch::confine::SealedProgram;
 use vat::launch::launcher::{Launcher, Options};
@@ -22,19 +21,9 @@ use vat::sturdy::{
     Address, DENIED_DETAIL, Exposures, Identity, RestorerRef, Seed, SturdyRef, SwissNumber,
 };
 use vat::{Vat, VatConfig};
-use vat_tests::{DiallerRef, Tally, TallyRef};
+use vat_tests::{DiallerRef, Sum, TallyRef};
 
-use crate::harness::{Ensemble, workspace};
-
-#[derive(Clone, vat::Object)]
-struct Sum(u64);
-
-impl Tally for Sum {
-    fn add(&mut self, _turn: &Turn, by: u64) -> Result<u64> {
-        self.0 += by;
-        Ok(self.0)
-    }
-}
+use crate::harness::{Ensemble, run_within, workspace};
 
 /// A vat of this process, which exposes a tally and counts who calls.
 struct Target {
@@ -181,12 +170,7 @@ fn program() -> SealedProgram {
 
 fn run(test: impl Future<Output = ()>) {
     program(); // may take longer than a test should
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let limited = async { tokio::time::timeout(Duration::from_secs(120), test).await };
-    LocalSet::new().block_on(&runtime, limited).unwrap();
+    run_within(Duration::from_secs(120), test);
 }
 
 #[test]

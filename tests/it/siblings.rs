@@ -1,12 +1,10 @@
 //! Several programs under one launcher talk to each other over socket pairs of their own: also while
 //! the launcher, or who introduced them, is stopped.
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::task::LocalSet;
 use tokio::time::timeout;
 use vat::Vat;
 use vat::net::driver::Driver;
@@ -15,7 +13,7 @@ use vat::prelude::*;
 use vat::sturdy::{Identity, Seed, reference_file};
 use vat_tests::{KeeperRef, TallyRef};
 
-use crate::harness::{Ensemble, eventually, workspace};
+use crate::harness::{Ensemble, eventually, run, workspace};
 
 /// One that owns a tally, one that was given it, one whose friend that one is, and one to which the
 /// launcher gives what it was given.
@@ -111,15 +109,6 @@ impl Caller {
         let sturdy = reference_file::read(&path).unwrap();
         peers.enliven(&sturdy).await.unwrap().reference
     }
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let limited = async { timeout(Duration::from_secs(60), test).await };
-    LocalSet::new().block_on(&runtime, limited).unwrap();
 }
 
 /// Longer than a call takes, and shorter than anything gives up.

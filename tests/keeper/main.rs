@@ -1,23 +1,13 @@
 //! One of several programs under one launcher: it has a tally, its own or that of another one.
 
 use vat::prelude::*;
-use vat_tests::{Keeper, KeeperRef, Tally, TallyRef};
+use vat_tests::{Keeper, KeeperRef, Sum, TallyRef};
 
 /// What its manifest may grant.
 #[derive(vat::Powers)]
 struct Slots {
     tally: Option<TallyRef>,
     friend: Option<KeeperRef>,
-}
-
-#[derive(Clone, vat::Object)]
-struct Sum(u64);
-
-impl Tally for Sum {
-    fn add(&mut self, _turn: &Turn, by: u64) -> Result<u64> {
-        self.0 += by;
-        Ok(self.0)
-    }
 }
 
 #[derive(Clone, vat::Object)]
