@@ -5,27 +5,12 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::credentials;
-use super::peers::{run, until};
+use super::peers::{Sum, TallyRef, run, until};
 use crate::Vat;
 use crate::net::driver::Driver;
 use crate::net::{Dialing, Listener, Peers, Stream};
 use crate::prelude::*;
 use crate::sturdy::{Address, Exposures, RestorerRef, SturdyRef, SwissNumber};
-
-#[vat::interface]
-trait Tally {
-    fn add(&mut self, turn: &Turn, by: u64) -> Result<u64>;
-}
-
-#[derive(Clone, vat::Object)]
-struct Sum(u64);
-
-impl Tally for Sum {
-    fn add(&mut self, _turn: &Turn, by: u64) -> Result<u64> {
-        self.0 += by;
-        Ok(self.0)
-    }
-}
 
 /// Keeps a tally that somebody gave, and adds to it.
 #[vat::interface]

@@ -20,12 +20,12 @@ use crate::prelude::*;
 use crate::sturdy::{Address, Exposures, RestorerRef, SturdyRef, SwissNumber, VatId};
 
 #[vat::interface]
-trait Tally {
+pub(super) trait Tally {
     fn add(&mut self, turn: &Turn, by: u64) -> Result<u64>;
 }
 
 #[derive(Clone, vat::Object)]
-struct Sum(u64);
+pub(super) struct Sum(pub(super) u64);
 
 impl Tally for Sum {
     fn add(&mut self, _turn: &Turn, by: u64) -> Result<u64> {
