@@ -1,10 +1,10 @@
 //! The engine: all connections of one vat, and all its references.
 //!
-//! This file is long because the whole contract stands in it: the public methods, each a few lines
-//! over what the modules below do, and their documentation.
+//! This file is long because it is the contract, and most of it documentation: the public methods in
+//! the sorts that [`Engine`] names, each a few lines over what the modules below do. What takes more
+//! than that stands in those modules; of the public methods, what transports take does (`transmit`).
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,8 +12,7 @@ use std::time::Duration;
 use crate::contact::{Identity, VatKey};
 use crate::{
     AnswerToken, ApiMisuse, CloseReason, ConnId, Content, Exception, ExportId, Features, Host,
-    NodeId, ObjectKey, Payload, PeerHello, PeerMisbehaved, QuestionId, Transmit, WireCall,
-    WriteResults,
+    NodeId, ObjectKey, Payload, PeerHello, PeerMisbehaved, QuestionId, WireCall, WriteResults,
 };
 
 mod answering;
@@ -46,6 +45,7 @@ pub(crate) mod stream;
 mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod testing;
+mod transmit;
 
 pub use config::{Config, ConnOptions};
 use node::{Far, Kind, Nodes, Place};
@@ -55,7 +55,6 @@ use crate::connection::Connections;
 use crate::connection::handoff::Provisions;
 use crate::connection::table::Slab;
 use crate::message::encode;
-use crate::transmit::KEEP_BYTES;
 
 /// The protocol engine of one vat. See the [crate documentation](crate) for what it speaks.
 ///
@@ -597,110 +596,6 @@ impl<H: Host> Engine<H> {
         !self.outputs.is_empty() || !self.holding.is_empty()
     }
 
-    /// A connection that has come to have something to transmit since it had nothing; it is named
-    /// once.
-    pub fn pending_transmit(&mut self) -> Option<ConnId> {
-        loop {
-            let conn = self.dirty.pop_front()?;
-            if let Some(row) = self.connections.any(conn) {
-                row.dirty = false;
-                return Some(conn);
-            }
-        }
-    }
-
-    /// Whether all that a connection has to send says that we are done with something. Nobody waits
-    /// for that: it may leave a little later, together with what comes next.
-    #[must_use]
-    pub fn transmits_endings_only(&self, conn: ConnId) -> bool {
-        let row = self.connections.any_ref(conn);
-        row.is_some_and(|row| !row.outbound.is_empty() && row.endings.all_from(row.transmitted))
-    }
-
-    /// The next run of bytes that a connection has to send, and the file descriptors that go with
-    /// its first byte; see [`Transmit::head`]. Also of a connection that has closed, until
-    /// [`handle_closed`](Self::handle_closed).
-    #[must_use]
-    pub fn transmit_head(&self, conn: ConnId) -> Option<(&[u8], &[Rc<OwnedFd>])> {
-        self.connections.any_ref(conn)?.outbound.head()
-    }
-
-    /// The same in several pieces, for a transport that takes such; see [`Transmit::slices`].
-    pub fn transmit_slices<'a>(
-        &'a self,
-        conn: ConnId,
-        slices: &mut [IoSlice<'a>],
-    ) -> (usize, &'a [Rc<OwnedFd>]) {
-        match self.connections.any_ref(conn) {
-            Some(row) => row.outbound.slices(slices),
-            None => (0, &[]),
-        }
-    }
-
-    /// Says that the transport took `count` bytes of the head, and its descriptors if `count` is
-    /// not 0.
-    ///
-    /// What the transport does not take stays here and is counted: beyond
-    /// [`outbound_soft`](crate::Limits::outbound_soft), calls wait; beyond
-    /// [`outbound_bytes`](crate::Limits::outbound_bytes), the peer does not read, and the connection
-    /// is aborted.
-    pub fn transmit_advance(&mut self, conn: ConnId, count: usize) {
-        let Some(row) = self.connections.any(conn) else {
-            return;
-        };
-        row.outbound.advance(count);
-        row.transmitted += count as u64;
-        if row.unsent.is_some() {
-            self.settle();
-        }
-        let Some(row) = self.connections.any(conn) else {
-            return;
-        };
-        if row.outbound.is_empty()
-            && let Some(room) = row.outbound.take_room()
-        {
-            if room.capacity() > KEEP_BYTES {
-                let mut draft = self.take_draft();
-                draft.give_room(room);
-                self.draft = Some(draft);
-            } else if self.spare.len() < SPARE {
-                self.spare.push(room);
-            }
-        }
-        self.weigh(conn);
-        self.bury(conn);
-    }
-
-    /// Moves everything the connection has to send to the end of `out`, for a transport without
-    /// limits of its own, such as a simulated one. Returns whether that was anything.
-    ///
-    /// Leave in `out` what the transport does not take yet. If that and what is new are more than
-    /// [`outbound_bytes`](crate::Limits::outbound_bytes), the peer does not read, and the connection
-    /// is aborted.
-    pub fn poll_transmit(&mut self, conn: ConnId, out: &mut Transmit) -> bool {
-        let Some(row) = self.connections.any(conn) else {
-            return false;
-        };
-        if std::mem::take(&mut row.dirty) {
-            self.dirty.retain(|dirty| *dirty != conn);
-        }
-        row.transmitted += row.outbound.len() as u64;
-        let some = out.append(&mut row.outbound);
-        self.weigh(conn);
-        if self.has_unsent(conn) {
-            self.settle();
-        }
-        let Some(row) = self.connections.any(conn) else {
-            return some;
-        };
-        if !row.closed && out.len() > row.limits.outbound_bytes {
-            self.abort(conn, PeerMisbehaved::NotReading(out.len()));
-            self.settle();
-        }
-        self.bury(conn);
-        some
-    }
-
     // ---- getters
 
     /// Counts of a connection; `None` if it is closed.
@@ -787,9 +682,6 @@ impl<H: Host> Engine<H> {
             .is_none_or(|row| row.is_drained())
     }
 }
-
-/// Buffers kept for the next connections that transmit.
-const SPARE: usize = 4;
 
 impl<H: Host> std::fmt::Debug for Engine<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
