@@ -9,7 +9,7 @@
 //! - What the transport does not take stays in the engine, which counts it.
 //! - Each connection has a task that waits until its socket can be read or written; the *watch*
 //!   looks after peers that are too slow.
-//! - A peer that writes each message by itself and has the same processor is [given time](gather) to
+//! - A peer that writes each message by itself and has the same processor is given time to
 //!   say several before they are read.
 //! - Memory for reading is lent to a connection as long as there is input: one that is idle has
 //!   none.
