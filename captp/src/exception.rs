@@ -1,5 +1,9 @@
 //! What went wrong with a call, in the form in which it crosses the wire.
+//!
+//! One exception breaks everything that was pipelined on a call, and whatever is broken keeps it. So
+//! its size is bounded wherever it is made, on the way out as on the way in: see [`Exception::REASON`].
 
+use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
@@ -67,20 +71,33 @@ impl Detail {
     pub const fn new(id: u64, data: Vec<u8>) -> Self {
         Self { id, data }
     }
+
+    /// About how many bytes it takes.
+    const fn weight(&self) -> usize {
+        self.data.len() + 16
+    }
 }
 
 /// What other implementations write in front of a reason that came from elsewhere.
 const REMOTE_PREFIX: &str = "remote exception: ";
 
-/// Most bytes of a trace to which a vat that passes the exception on adds its line.
-const TRACE_BYTES: usize = 4 << 10;
+/// Stands where a text was cut.
+const CUT: &str = " … (shortened)";
 
 impl Exception {
+    /// Most bytes of a reason: a longer one is cut there.
+    pub const REASON: usize = 2 << 10;
+    /// Most bytes of a trace: a longer one is cut there.
+    pub const TRACE: usize = 4 << 10;
+    /// Most bytes of all details together, 16 more for each counted: one that does not fit is left
+    /// out.
+    pub const DETAILS: usize = 4 << 10;
+
     /// An exception of a kind, with a reason for a person to read.
     pub fn new(kind: ExceptionKind, reason: impl Into<String>) -> Self {
         Self(Rc::new(Inner {
             kind,
-            reason: reason.into(),
+            reason: cut(reason.into(), Self::REASON),
             trace: String::new(),
             details: Vec::new(),
         }))
@@ -109,32 +126,31 @@ impl Exception {
     /// The same with a trace: where it came from, for a person to read.
     #[must_use]
     pub fn with_trace(self, trace: impl Into<String>) -> Self {
-        self.edit(|inner| inner.trace = trace.into())
+        self.edit(|inner| inner.trace = cut(trace.into(), Self::TRACE))
     }
 
-    /// The same with one more detail.
+    /// The same with one more detail, if it fits.
     #[must_use]
     pub fn with_detail(self, detail: Detail) -> Self {
-        self.edit(|inner| inner.details.push(detail))
+        let all = self.details().iter().chain([&detail]);
+        match all.map(Detail::weight).sum::<usize>() {
+            0..=Self::DETAILS => self.edit(|inner| inner.details.push(detail)),
+            _ => self,
+        }
     }
 
     /// An exception as a peer sent it. Prefixes with which peers mark that a reason came from
     /// elsewhere are taken off, so that they do not pile up hop by hop.
-    pub(crate) fn from_wire(
-        kind: ExceptionKind,
-        reason: &str,
-        trace: String,
-        details: Vec<Detail>,
-    ) -> Self {
+    pub(crate) fn from_wire(kind: ExceptionKind, reason: &str, trace: &str) -> Self {
         let mut reason = reason;
         while let Some(rest) = reason.strip_prefix(REMOTE_PREFIX) {
             reason = rest;
         }
         Self(Rc::new(Inner {
             kind,
-            reason: reason.to_owned(),
-            trace,
-            details,
+            reason: cut(reason, Self::REASON),
+            trace: cut(trace, Self::TRACE),
+            details: Vec::new(),
         }))
     }
 
@@ -152,7 +168,7 @@ impl Exception {
         let by = if by.is_empty() { "a vat" } else { by };
         let line = format!("passed on by {by}");
         let trace = self.trace();
-        if trace.len() + 1 + line.len() > TRACE_BYTES {
+        if trace.len() + 1 + line.len() > Self::TRACE {
             return self.clone();
         }
         let trace = match trace.is_empty() {
@@ -164,7 +180,7 @@ impl Exception {
 
     /// About how many bytes it takes in a message.
     pub(crate) fn weight(&self) -> usize {
-        let details = self.details().iter().map(|detail| detail.data.len() + 32);
+        let details = self.details().iter().map(Detail::weight);
         self.reason().len() + self.trace().len() + details.sum::<usize>()
     }
 
@@ -173,9 +189,8 @@ impl Exception {
         if self.weight() <= bytes {
             return self.clone();
         }
-        let end = self.reason().floor_char_boundary(bytes);
-        let cut = self.reason().get(..end).unwrap_or_default();
-        Self::new(self.kind(), format!("{cut} … (shortened)"))
+        let bytes = bytes.min(Self::REASON);
+        Self::new(self.kind(), cut(self.reason(), bytes))
     }
 
     /// The kind.
@@ -206,6 +221,18 @@ impl Exception {
         change(Rc::make_mut(&mut self.0));
         self
     }
+}
+
+/// The text, or as much of it as fits into so many bytes, with a sign that it goes on.
+fn cut<'a>(text: impl Into<Cow<'a, str>>, bytes: usize) -> String {
+    let text = text.into();
+    if text.len() <= bytes {
+        return text.into_owned();
+    }
+    let end = text.floor_char_boundary(bytes.saturating_sub(CUT.len()));
+    let mut cut = text.get(..end).unwrap_or_default().to_owned();
+    cut.push_str(CUT);
+    cut
 }
 
 impl fmt::Debug for Exception {
@@ -249,10 +276,38 @@ mod tests {
         let seen = Exception::from_wire(
             ExceptionKind::Failed,
             "remote exception: remote exception: no such file",
-            String::new(),
-            Vec::new(),
+            "",
         );
         assert_eq!(seen.reason(), "no such file");
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters_and_say_so() {
+        let long = "ä".repeat(Exception::TRACE);
+        let exception = Exception::failed(long.as_str()).with_trace(long.as_str());
+        for (text, most) in [
+            (exception.reason(), Exception::REASON),
+            (exception.trace(), Exception::TRACE),
+        ] {
+            assert!((most - 2..=most).contains(&text.len()), "{}", text.len());
+            assert!(text.ends_with("ä … (shortened)"));
+        }
+        let exact = "a".repeat(Exception::REASON);
+        assert_eq!(Exception::failed(exact.as_str()).reason(), exact);
+        let again = exception.shortened(100);
+        assert_eq!(again.reason().len(), 100);
+    }
+
+    #[test]
+    fn details_that_do_not_fit_are_left_out() {
+        let half = vec![0; Exception::DETAILS / 2 - 16];
+        let exception = [1, 2, 3]
+            .into_iter()
+            .fold(Exception::failed("no"), |it, id| {
+                it.with_detail(Detail::new(id, half.clone()))
+            });
+        let ids: Vec<u64> = exception.details().iter().map(|detail| detail.id).collect();
+        assert_eq!(ids, [1, 2]);
     }
 
     #[test]

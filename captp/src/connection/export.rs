@@ -39,6 +39,13 @@ pub(crate) struct Export {
     pub(crate) state: State,
 }
 
+impl Export {
+    /// Whether the peer may name it: it has not released it.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.refs > 0
+    }
+}
+
 /// The numbers are those of the module's documentation.
 #[derive(Debug)]
 pub(crate) enum State {

@@ -162,8 +162,9 @@ impl<H: Host> Engine<H> {
         let lost = lost(&reason, format!("connection lost: {reason}"));
         self.crowded.retain(|crowded| *crowded != conn);
         self.lose_held(conn, held.into_iter());
+        let unanswered = Unanswered::new(&reason);
         for (_, question) in questions {
-            self.lose_question(question, &reason, &lost);
+            self.lose_question(question, &unanswered, &lost);
         }
         for (_, import) in imports {
             self.lose_far(import.node, &lost);
@@ -212,7 +213,7 @@ impl<H: Host> Engine<H> {
         };
     }
 
-    fn lose_question(&mut self, question: Question<H>, reason: &CloseReason, lost: &Exception) {
+    fn lose_question(&mut self, question: Question<H>, why: &Unanswered, lost: &Exception) {
         for (_, node) in question.pipelined {
             self.lose_far(node, lost);
         }
@@ -220,12 +221,11 @@ impl<H: Host> Engine<H> {
         if let Asker::Nobody = question.asker {
             return;
         }
-        let ran = match question.waits {
-            0 => "the call may have run",
-            _ => "the call was not sent",
+        let reason = match question.waits {
+            0 => &why.sent,
+            _ => &why.unsent,
         };
-        let text = format!("connection lost: {reason}; {ran}");
-        self.returned(question.asker, Err(self::lost(reason, text)));
+        self.returned(question.asker, Err(reason.clone()));
     }
 
     fn lose_answer(&mut self, conn: ConnId, id: AnswerId, answer: Answer, lost: &Exception) {
@@ -285,6 +285,22 @@ impl<H: Host> Engine<H> {
             .is_some_and(|row| row.closed && row.outbound.is_empty());
         if done {
             self.connections.remove(conn);
+        }
+    }
+}
+
+/// Why calls have no answer, made once for all of them.
+struct Unanswered {
+    sent: Exception,
+    unsent: Exception,
+}
+
+impl Unanswered {
+    fn new(reason: &CloseReason) -> Self {
+        let because = |ran: &str| lost(reason, format!("connection lost: {reason}; {ran}"));
+        Self {
+            sent: because("the call may have run"),
+            unsent: because("the call was not sent"),
         }
     }
 }

@@ -129,7 +129,7 @@ impl<H: Host> Engine<H> {
     /// gave it and on: nothing may go past it.
     fn named_export(&mut self, conn: ConnId, id: ExportId) -> Option<NodeId> {
         let row = self.connections.get(conn)?;
-        let entry = row.exports.get(id.raw())?;
+        let entry = row.exports.get(id.raw()).filter(|entry| entry.is_named())?;
         let export::State::Resolved(pin) = &entry.state else {
             return Some(entry.node);
         };
@@ -240,7 +240,8 @@ impl<H: Host> Engine<H> {
         match target {
             Target::Export(id) => {
                 let row = self.connections.get(conn);
-                let Some(entry) = row.and_then(|row| row.exports.get(id.raw())) else {
+                let entry = row.and_then(|row| row.exports.get(id.raw()));
+                let Some(entry) = entry.filter(|entry| entry.is_named()) else {
                     return Err(PeerMisbehaved::UnknownExport(*id));
                 };
                 let (node, strict) = match &entry.state {

@@ -15,6 +15,9 @@ use crate::{
 
 type Result<T> = std::result::Result<T, PeerMisbehaved>;
 
+/// Most bytes that stay of a reason with which the peer breaks one of its promises.
+const KEPT_OF_RESOLVE: usize = 256;
+
 impl<H: Host> Engine<H> {
     pub(super) fn on_bootstrap(&mut self, conn: ConnId, answer: AnswerId) -> Result<()> {
         let token = self.new_answer(conn, answer, ResultsTo::Caller, 0)?;
@@ -207,7 +210,8 @@ impl<H: Host> Engine<H> {
                 self.resolve_far(node, target, named);
                 self.drop_count(target);
             }
-            Err(reason) => self.become_broken(node, reason),
+            // The peer may break as many as our objects keep.
+            Err(reason) => self.become_broken(node, reason.shortened(KEPT_OF_RESOLVE)),
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //!
 //! A message is either decoded as a whole or refused: nothing half valid reaches a table.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::{
@@ -302,7 +303,9 @@ pub(crate) fn decode_exception(from: exception::Reader<'_>) -> Result<Exception>
         Ok(exception::Type::Unimplemented) => ExceptionKind::Unimplemented,
         Ok(exception::Type::Failed) | Err(_) => ExceptionKind::Failed,
     };
-    let mut details = Vec::new();
+    let reason = text(from.get_reason()?);
+    let trace = text(from.get_trace()?);
+    let mut exception = Exception::from_wire(kind, &reason, &trace);
     if from.has_details() {
         let list = from.get_details()?;
         if list.len() > MAX_DETAILS {
@@ -313,20 +316,18 @@ pub(crate) fn decode_exception(from: exception::Reader<'_>) -> Result<Exception>
             });
         }
         for detail in list {
-            details.push(Detail::new(
-                detail.get_detail_id(),
-                detail.get_data()?.to_vec(),
-            ));
+            let data = detail.get_data()?;
+            if data.len() <= Exception::DETAILS {
+                let detail = Detail::new(detail.get_detail_id(), data.to_vec());
+                exception = exception.with_detail(detail);
+            }
         }
     }
-    Ok(Exception::from_wire(
-        kind,
-        &text(from.get_reason()?),
-        text(from.get_trace()?),
-        details,
-    ))
+    Ok(exception)
 }
 
-fn text(from: capnp::text::Reader<'_>) -> String {
-    String::from_utf8_lossy(from.as_bytes()).into_owned()
+/// Of a text that is far too long only the beginning is looked at.
+fn text(from: capnp::text::Reader<'_>) -> Cow<'_, str> {
+    let bytes = from.as_bytes();
+    String::from_utf8_lossy(bytes.get(..2 * Exception::TRACE).unwrap_or(bytes))
 }

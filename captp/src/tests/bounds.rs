@@ -111,7 +111,7 @@ fn an_exception_larger_than_the_peer_accepts_arrives_shortened() {
     net.vats[0].events.clear();
     net.vats[1].events.clear();
     let root = net.vats[1].object(0);
-    let small = Limits::default().with_message_bytes(8_000);
+    let small = Limits::default().with_message_bytes(4_000);
     let link = net.link(
         (
             0,

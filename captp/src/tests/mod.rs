@@ -24,6 +24,7 @@ mod limits_tables;
 mod promises;
 mod random;
 mod rare;
+mod reasons;
 mod room;
 mod shared;
 mod streaming;

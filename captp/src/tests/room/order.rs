@@ -136,12 +136,32 @@ fn a_resolve_that_waits_is_no_count_that_the_peer_may_release() {
 }
 
 #[test]
+fn what_was_released_before_its_resolve_left_is_unknown_to_the_peer() {
+    let (mut net, given, _) = resolve_that_waits();
+    net.vats[1].release(given);
+    net.run();
+    let conn = net.conn(0, 0);
+    let bytes = framed(|to| {
+        let mut call = to.init_call();
+        call.set_question_id(77);
+        call.init_target().set_imported_cap(0);
+    });
+    net.vats[0].feed(conn, &bytes, Vec::new());
+    let mut events = std::iter::from_fn(|| net.vats[0].next());
+    let fault = events.find_map(|event| match event {
+        Event::Closed(_, CloseReason::PeerMisbehaved(fault)) => Some(fault),
+        _ => None,
+    });
+    let unknown = PeerMisbehaved::UnknownExport(crate::ExportId::new(0));
+    assert_eq!(fault, Some(unknown));
+}
+
+#[test]
 fn what_was_released_before_its_resolve_left_is_not_named_any_more_and_goes_with_it() {
     let (mut net, given, respond) = resolve_that_waits();
     net.vats[1].release(given);
     net.run();
     net.vats[0].engine.check().unwrap();
-    // Whoever released it is not told of it; who names it all the same has broken the protocol.
     net.vats[1].answer(respond, 0, &[]);
     serve(&mut net, 1);
     net.vats.iter_mut().for_each(|vat| vat.events.clear());

@@ -37,7 +37,7 @@ fn all_breaks_with_the_first_that_breaks() {
     let (promises, resolvers) = three(&vat);
     let all = vat.turn(|turn| Ok(Promise::all(turn, promises))).unwrap();
     settle(&vat, &resolvers[2], broken("third"));
-    assert_eq!(taken(&all.clone()).unwrap_err().to_string(), "third");
+    assert_eq!(taken(&all).unwrap_err().to_string(), "third");
     settle(&vat, &resolvers[0], broken("first"));
     settle(&vat, &resolvers[1], Ok(1));
     assert_eq!(taken(&all).unwrap_err().to_string(), "third");
