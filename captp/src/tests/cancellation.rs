@@ -145,7 +145,7 @@ fn a_call_that_others_pipelined_on_is_not_cancelled() {
 }
 
 /// Vat 1 gives a promise of its own to vat 0, which calls it.
-fn waiting() -> (Net, NodeId, NodeId, NodeId) {
+pub(super) fn waiting() -> (Net, NodeId, NodeId, NodeId) {
     let (mut net, boot) = pair();
     net.vats[0].send(boot, 1, &[]);
     net.run();

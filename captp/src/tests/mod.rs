@@ -7,6 +7,7 @@ mod basics;
 mod bounds;
 mod cancellation;
 mod early;
+mod echoes;
 mod embargoes;
 mod endings;
 mod exceptions;
