@@ -1,6 +1,7 @@
 //! What the engine understands but does not send itself: tail calls, calls made for pipelining
 //! only; and file descriptors.
 
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -225,30 +226,81 @@ fn socket() -> (UnixStream, Rc<OwnedFd>) {
     (one, Rc::new(other.into()))
 }
 
+/// Whether what is written to the descriptor comes out here.
+fn leads_to(fd: &OwnedFd, end: &mut UnixStream) -> bool {
+    let mut written = UnixStream::from(fd.try_clone().unwrap());
+    written.write_all(b"hello").unwrap();
+    end.set_nonblocking(true).unwrap();
+    let mut seen = [0; 5];
+    end.read_exact(&mut seen).is_ok() && &seen == b"hello"
+}
+
+/// A vat sends this reference to an object of another; what comes there.
+fn give(net: &mut Net, (from, to): (usize, NodeId), at: usize, object: NodeId) -> NodeId {
+    net.vats[from].send(to, 1, &[object]);
+    net.run();
+    take!(net.vats[at], Event::Call { caps, respond, .. } => {
+        net.vats[at].answer(respond, 0, &[]);
+        caps[0]
+    })
+}
+
+#[test]
+fn the_first_descriptor_stays_with_a_reference_and_later_ones_are_closed() {
+    let (mut net, boot) = descriptors();
+    let object = net.vats[0].object(4);
+    let mut ends = Vec::new();
+    let mut given = Vec::new();
+    for _ in 0..2 {
+        let (mine, theirs) = socket();
+        net.vats[0].engine.attach_fd(object, theirs);
+        ends.push(mine);
+        given.push(give(&mut net, (0, boot), 1, object));
+    }
+    assert_eq!(net.vats[1].engine.same(given[0], given[1]), Some(true));
+    let fd = net.vats[1].engine.fd(given[1]).expect("a descriptor");
+    assert!(leads_to(&fd, &mut ends[0]));
+    // Nobody has the second one but its sender.
+    net.vats[0].release(object);
+    given.into_iter().for_each(|node| net.vats[1].release(node));
+    net.run();
+    assert_eq!(ends[1].read(&mut [0; 9]).unwrap(), 0, "all are closed");
+    drop(fd);
+    assert_eq!(ends[0].read(&mut [0; 9]).unwrap(), 0);
+    net.vats[0].release(boot);
+    net.vats[1].events.clear();
+    net.assert_drained(&[0, 1]);
+}
+
 #[test]
 fn a_descriptor_travels_with_its_reference_and_on_through_another_vat() {
-    use std::io::{Read as _, Write as _};
     let (mut net, boot) = descriptors();
+    net.vats.push(Net::new(1).vats.remove(0));
+    let root = net.vats[2].object(20);
+    let options = ConnOptions::default().with_descriptors(true);
+    let link = net.link((1, options.clone()), (2, options.with_bootstrap(root)));
+    net.vats[2].release(root);
+    let next = net.root(link, 0);
     let (mut mine, theirs) = socket();
     let object = net.vats[0].object(4);
     net.vats[0].engine.attach_fd(object, theirs);
-    net.vats[0].send(boot, 1, &[object]);
-    net.run();
-    let got = take!(net.vats[1], Event::Call { caps, respond, .. } => {
-        net.vats[1].answer(respond, 0, &[]);
-        caps[0]
-    });
-    let fd = net.vats[1].engine.fd(got).expect("a descriptor");
-    let mut end = UnixStream::from(fd.try_clone().unwrap());
-    end.write_all(b"hello").unwrap();
-    let mut seen = [0; 5];
-    mine.read_exact(&mut seen).unwrap();
-    assert_eq!(&seen, b"hello");
-    drop((fd, end));
-    net.vats[1].release(got);
+    let middle = give(&mut net, (0, boot), 1, object);
+    assert!(net.vats[1].engine.fd(middle).is_some());
+    let last = give(&mut net, (1, next), 2, middle);
     net.vats[0].release(object);
+    net.vats[1].release(middle);
+    net.run();
+    let fd = net.vats[2].engine.fd(last).expect("a descriptor");
+    assert!(leads_to(&fd, &mut mine));
+    net.vats[2].release(last);
+    net.run();
+    drop(fd);
+    let mut nothing = [0; 1];
+    assert_eq!(mine.read(&mut nothing).unwrap(), 0, "all are closed");
+    net.vats[1].release(next);
     net.vats[0].release(boot);
-    net.assert_drained(&[0, 1]);
+    net.vats.iter_mut().for_each(|vat| vat.events.clear());
+    net.assert_drained(&[0, 1, 1]);
 }
 
 #[test]
@@ -316,7 +368,6 @@ fn too_many_descriptors_end_the_connection_and_are_closed() {
     net.vats[1].feed(conn, &flying.bytes, sent);
     assert!(net.vats[1].engine.stats(conn).is_none());
     for mut mine in held {
-        use std::io::Read as _;
         assert_eq!(
             mine.read(&mut [0; 1]).unwrap(),
             0,
