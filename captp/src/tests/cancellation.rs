@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::net::{Event, Net, Respond, pair, take};
+use super::hostile::framed;
+use super::net::{Event, Net, Respond, pair, split, take, write};
 use super::promises::{row, row_drained};
-use crate::{AnswerToken, NodeId};
+use super::rare::acquainted_with;
+use crate::captp_capnp::message;
+use crate::{AnswerToken, ConnOptions, Limits, NodeId, Transmit};
 
 fn token(respond: &Respond) -> AnswerToken {
     match respond {
@@ -193,4 +196,66 @@ fn a_call_that_nobody_cancelled_is_not_cancelled() {
     assert!(!net.vats[1].engine.is_cancelled(&token));
     net.vats[1].answer(respond, 0, &[]);
     assert!(!net.vats[1].engine.is_cancelled(&token));
+}
+
+/// Who makes calls, cancels them, and makes more is answered without the callee beyond some number.
+#[test]
+fn of_very_many_cancelled_calls_the_oldest_is_answered_without_its_callee() {
+    let many = Limits::default()
+        .with_answers_soft(40_000)
+        .with_answers(40_000)
+        .with_questions_soft(40_000)
+        .with_questions(40_000);
+    let (mut callee, theirs) = acquainted_with(many.clone());
+    let vat = &mut callee.net.vats[0];
+    let options = ConnOptions::default()
+        .with_bootstrap(theirs)
+        .with_limits(many);
+    let caller = vat.engine.open(options);
+    vat.feed(
+        caller,
+        &framed(|to| to.init_bootstrap().set_question_id(0)),
+        Vec::new(),
+    );
+    let mut cancel = |numbers: std::ops::RangeInclusive<u32>| -> Vec<u32> {
+        for number in numbers {
+            vat.feed(caller, &call(number), Vec::new());
+            let finish = framed(|to| to.init_finish().set_question_id(number));
+            vat.feed(caller, &finish, Vec::new());
+        }
+        let mut out = Transmit::new();
+        vat.engine.poll_transmit(caller, &mut out);
+        vat.engine.check().unwrap();
+        let sent = split(&out.take_bytes());
+        sent.iter()
+            .filter_map(|(bytes, _)| returned(bytes))
+            .collect()
+    };
+    assert_eq!(cancel(1..=16_384), [0], "the bootstrap");
+    assert_eq!(cancel(16_385..=16_387), [1, 2, 3]);
+}
+
+/// The question that a message returns, if it does.
+fn returned(bytes: &[u8]) -> Option<u32> {
+    let read = capnp::serialize::read_message(bytes, capnp::message::ReaderOptions::new());
+    match read
+        .unwrap()
+        .get_root::<message::Reader<'_>>()
+        .unwrap()
+        .which()
+    {
+        Ok(message::Return(ret)) => Some(ret.unwrap().get_answer_id()),
+        _ => None,
+    }
+}
+
+fn call(question: u32) -> Vec<u8> {
+    framed(|to| {
+        let mut call = to.init_call();
+        call.set_question_id(question);
+        call.set_interface_id(0xaaaa);
+        call.set_method_id(3);
+        call.reborrow().init_target().set_imported_cap(0);
+        write(call.init_params().init_content(), question, &[]);
+    })
 }
