@@ -38,6 +38,8 @@ const CALL_BACK: u16 = 1;
 const REFLECT: u16 = 2;
 /// Fails.
 const FAIL: u16 = 3;
+/// Holds on to the reference that it was given, and never answers.
+const HANG: u16 = 4;
 
 fn fill(to: any_pointer::Builder<'_>, number: u64, cap: Option<Box<dyn ClientHook>>) {
     let mut root: annotation::Builder<'_> = to.init_as();
@@ -170,6 +172,40 @@ fn a_promise_of_ours_resolves_at_capnp_rpc() {
         .resolve(broken, Err(Exception::failed("gave up")))
         .unwrap();
     assert!(world.result(tag).unwrap_err().reason().contains("gave up"));
+}
+
+#[test]
+fn a_call_that_we_cancel_is_dropped_by_capnp_rpc_and_the_connection_goes_on() {
+    let mut world = World::new();
+    let boot = world.engine.bootstrap(world.conn);
+    world.run();
+    let nodes = world.engine.live_nodes();
+    let before = world.engine.stats(world.conn).unwrap();
+    let mine = world.engine.object(ObjectKey(7));
+    let results = [(); 3].map(|()| world.engine.promise());
+    let tags = results.map(|result| world.ask(boot, HANG, 1, Some(mine), Some(result)));
+    world.engine.release(mine);
+    world.run();
+    assert_eq!(world.peer.hanging.get(), 3, "their methods run");
+    for (left, (result, tag)) in (0..3).rev().zip(results.into_iter().zip(tags)) {
+        assert!(world.engine.cancel(result));
+        let reason = world.result(tag).unwrap_err();
+        assert!(reason.reason().contains("canceled"), "{reason}");
+        assert_eq!(world.peer.hanging.get(), left, "the others go on");
+        let tag = world.send(boot, ECHO, 41, None);
+        assert_eq!(world.result(tag).unwrap().0, 42);
+        world.engine.release(result);
+    }
+    // What the methods held went with them. capnp-rpc never returns what it dropped, although every
+    // call should be: it keeps these ids in use, and so must we.
+    let after = world.engine.stats(world.conn).unwrap();
+    assert_eq!((after.questions, after.answers), (3, before.answers));
+    assert_eq!(
+        (after.exports, after.imports),
+        (before.exports, before.imports)
+    );
+    assert_eq!(world.engine.live_nodes(), nodes);
+    assert_eq!(world.closed, None);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! capnp-rpc's side: an object, and calls without a schema.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -11,11 +11,22 @@ use capnp::capability::{
 };
 use capnp::private::capability::ClientHook;
 
-use crate::{CALL_BACK, ECHO, FAIL, INTERFACE, REFLECT, fill, look};
+use crate::{CALL_BACK, ECHO, FAIL, HANG, INTERFACE, REFLECT, fill, look};
 
 #[derive(Default)]
 pub(crate) struct Peer {
     pub(crate) seen: RefCell<Vec<u64>>,
+    /// Calls that will never be answered.
+    pub(crate) hanging: Cell<usize>,
+}
+
+/// One of those.
+struct Hanging(Rc<Peer>);
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.0.hanging.set(self.0.hanging.get() - 1);
+    }
 }
 
 #[derive(Clone)]
@@ -95,6 +106,15 @@ impl Server for Dispatch {
                 let own: Raw = capnp_rpc::new_client(Peer::default());
                 fill(results.get(), number, Some(cap.unwrap_or(own.0.hook)));
                 Promise::ok(())
+            }
+            HANG => {
+                self.hanging.set(self.hanging.get() + 1);
+                let held = (Hanging(self.0), cap);
+                Promise::from_future(async move {
+                    futures::future::pending::<()>().await;
+                    drop(held);
+                    Ok(())
+                })
             }
             FAIL => Promise::err(capnp::Error::overloaded("no room at the inn".to_owned())),
             _ => Promise::err(capnp::Error::unimplemented("what is that".to_owned())),
