@@ -88,6 +88,9 @@ struct Method @0xeaf83735af6335f5 {
   # Id of the struct that holds the parameters.
   results @3 :UInt64;
   # Id of the struct that holds the results.
+  reads @4 :Bool;
+  # Whether it only reads, as its interface declares: a `&self` method in Rust. A `.capnp` text
+  # does not say it.
 }
 
 struct OptionalUInt16 @0xe0ef742bf7f2cd5e {

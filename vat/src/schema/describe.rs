@@ -30,7 +30,7 @@ impl Describe {
         let doc = "Every object has this interface besides its own.";
         types.interface(Self::INTERFACE, Self::INTERFACE_NAME, doc, |interface| {
             let doc = "The object's own interface with all it reaches.";
-            interface.method::<DescribeParams, Results<Description>>("describe", doc);
+            interface.read::<DescribeParams, Results<Description>>("describe", doc);
         });
     }
 }

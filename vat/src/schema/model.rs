@@ -44,6 +44,9 @@ pub struct Method {
     pub params: u64,
     /// Id of the struct that holds the results.
     pub results: u64,
+    /// Whether it only reads, as its interface declares: a `&self` method in Rust. A `.capnp` text
+    /// does not say it.
+    pub reads: bool,
 }
 
 /// A struct, a group of one, or the implicit struct of a parameter or result list.

@@ -325,6 +325,14 @@ impl InterfaceShape<'_> {
         self.method_of(name, doc, (P::LAYOUT, params), (R::LAYOUT, results));
     }
 
+    /// The same for a method that only reads.
+    pub fn read<P: Record, R: Record>(&mut self, name: &str, doc: &str) {
+        self.method::<P, R>(name, doc);
+        if let Some(method) = self.interface.methods.last_mut() {
+            method.reads = true;
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn extends_id(&mut self, id: u64) {
         self.interface.extends.push(id);
@@ -344,6 +352,7 @@ impl InterfaceShape<'_> {
             doc: doc.to_owned(),
             params,
             results,
+            reads: false,
         });
     }
 

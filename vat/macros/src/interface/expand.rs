@@ -162,8 +162,12 @@ fn reference_data(interface: &Interface) -> TokenStream {
     let methods = interface.methods.iter().map(|method| {
         let (params, output) = (params_ident(&method.ident), &method.output);
         let (name, doc) = (&method.name, &method.doc);
+        let add = match method.form {
+            Form::Read => quote!(read),
+            Form::Write | Form::Async => quote!(method),
+        };
         quote! {
-            shape.method::<#params, #krate::__private::Results<#output>>(#name, #doc);
+            shape.#add::<#params, #krate::__private::Results<#output>>(#name, #doc);
         }
     });
     let describe = quote! {

@@ -198,6 +198,7 @@ pub(super) fn method_of(types: &Types, structure: u64) -> MethodOf<'_> {
         doc: String::new(),
         params: 0,
         results: 0,
+        reads: false,
     };
     static INTERFACE: Interface = Interface {
         id: 0,
