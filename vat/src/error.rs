@@ -41,6 +41,9 @@ pub enum ErrorKind {
     Panicked,
     /// The object died in a panic.
     Dead,
+    /// The reference was revoked, has expired or is used up: no call on it will succeed again,
+    /// whatever the method. [`vat::pattern`](crate::pattern) says so.
+    Revoked,
 }
 
 struct Inner {
@@ -177,6 +180,7 @@ impl ErrorKind {
             Self::Dead => (ExceptionKind::Disconnected, Some(4)),
             // As the C++ implementation says it.
             Self::TimedOut => (ExceptionKind::Overloaded, Some(5)),
+            Self::Revoked => (ExceptionKind::Failed, Some(6)),
         }
     }
 
@@ -187,6 +191,7 @@ impl ErrorKind {
             (Some(3), ExceptionKind::Failed) => Self::Panicked,
             (Some(4), ExceptionKind::Disconnected) => Self::Dead,
             (Some(5), ExceptionKind::Overloaded) => Self::TimedOut,
+            (Some(6), ExceptionKind::Failed) => Self::Revoked,
             (_, ExceptionKind::Overloaded) => Self::Overloaded,
             (_, ExceptionKind::Disconnected) => Self::Disconnected,
             (_, ExceptionKind::Unimplemented) => Self::Unimplemented,
@@ -274,6 +279,8 @@ mod tests {
             ErrorKind::Cancelled,
             ErrorKind::Panicked,
             ErrorKind::Dead,
+            ErrorKind::TimedOut,
+            ErrorKind::Revoked,
         ];
         for kind in kinds {
             let there = over_the_wire(&Error::new(kind, "why"));

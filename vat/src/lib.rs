@@ -70,6 +70,7 @@ mod error;
 #[cfg(feature = "launch")]
 pub mod launch;
 pub mod net;
+pub mod pattern;
 pub mod power;
 mod program;
 pub mod schema;

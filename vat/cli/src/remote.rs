@@ -154,6 +154,7 @@ pub(crate) fn failed(error: &Error, what: &str) -> CommandError {
     let denied = error.detail(DENIED_DETAIL).is_some();
     let kind = match error.kind() {
         _ if denied => Kind::Denied,
+        ErrorKind::Revoked => Kind::Denied,
         ErrorKind::Overloaded => Kind::Overloaded,
         ErrorKind::Disconnected | ErrorKind::Dead => Kind::Unreachable,
         ErrorKind::Unimplemented => Kind::NotFound,

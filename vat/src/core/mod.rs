@@ -15,7 +15,7 @@ mod turn;
 mod vat;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

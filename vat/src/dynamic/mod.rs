@@ -72,6 +72,7 @@ pub use error::{
     ValuePath,
 };
 pub use lower::arguments;
+pub(crate) use name::means;
 pub use name::{closest, shown};
 pub use read::{Answer, AnswerRef, results};
 pub use types::{MethodOf, Types};

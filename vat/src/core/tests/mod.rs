@@ -3,10 +3,10 @@
 mod bulk;
 mod combine;
 mod far;
-mod link;
+pub(crate) mod link;
 mod look;
 mod references;
-mod sample;
+pub(crate) mod sample;
 mod time;
 mod turns;
 mod unheeded;

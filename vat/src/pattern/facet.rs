@@ -1,0 +1,175 @@
+//! References that show some of an object's methods.
+
+use std::rc::Rc;
+
+use crate::core::{AnyCall, Dynamic, Interface, Method as _, Ref, Turn, describe};
+use crate::data::Data;
+use crate::dynamic::{closest, means, shown};
+use crate::error::{Error, Result};
+use crate::schema::{Describe, Description, Method};
+
+/// A reference that has only these methods of its interface; others are refused with
+/// [`ErrorKind::Unimplemented`](crate::ErrorKind::Unimplemented). Names are those of Rust or of the
+/// schema, inherited methods included.
+///
+/// The methods are those of `R` as this program knows it: what another version of the interface, or
+/// one that extends it, has besides is refused.
+///
+/// ```
+/// use vat::pattern;
+/// # use vat::prelude::*;
+/// # #[vat::interface]
+/// # trait Guestbook {
+/// #     /// How many have signed.
+/// #     fn entries(&self, turn: &Turn) -> Result<u64>;
+/// #     /// Forgets everything.
+/// #     fn burn(&mut self, turn: &Turn) -> Result<()>;
+/// # }
+/// # #[derive(Clone, vat::Object)]
+/// # struct Book;
+/// # impl Guestbook for Book {
+/// #     fn entries(&self, _: &Turn) -> Result<u64> {
+/// #         Ok(3)
+/// #     }
+/// #     fn burn(&mut self, _: &Turn) -> Result<()> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// # let vat = vat::Vat::new("a");
+/// # let guestbook = vat.turn(|turn| Ok(GuestbookRef::new(turn, Book)))?;
+/// let reader = vat.turn(|turn| pattern::facet(turn, &guestbook, &["entries"]))?;
+/// let (entries, burned) = (reader.entries(), reader.burn());
+/// vat.run(100);
+/// assert_eq!(entries.try_take().unwrap()?, 3);
+/// assert_eq!(burned.try_take().unwrap().unwrap_err().kind(), ErrorKind::Unimplemented);
+///
+/// let mistake = vat.turn(|turn| pattern::facet(turn, &guestbook, &["entires"]));
+/// assert!(mistake.unwrap_err().to_string().contains("did you mean `entries`?"));
+/// # Ok::<(), vat::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// A name that is no method of the interface.
+pub fn facet<R: Interface + Data>(turn: &Turn, to: &R, methods: &[&str]) -> Result<R> {
+    let all = all_methods(&describe::<R>());
+    let shown = methods.iter().map(|name| {
+        let found = all.iter().find(|one| means(name, &one.method.name));
+        found
+            .map(|one| (one.interface, one.ordinal))
+            .ok_or_else(|| unknown::<R>(name, &all))
+    });
+    Ok(show(turn, to, shown.collect::<Result<_>>()?))
+}
+
+/// A reference that has only the methods that are declared as reading: the `&self` ones.
+///
+/// That is the interface's word, not a proof: the object behind it, wherever it is, does what it does.
+/// Neither does it reach further: a reference that a reading method answers is as it is.
+///
+/// ```
+/// use vat::pattern;
+/// # use vat::prelude::*;
+/// # #[vat::interface]
+/// # trait Guestbook {
+/// #     /// How many have signed.
+/// #     fn entries(&self, turn: &Turn) -> Result<u64>;
+/// #     /// Forgets everything.
+/// #     fn burn(&mut self, turn: &Turn) -> Result<()>;
+/// # }
+/// # #[derive(Clone, vat::Object)]
+/// # struct Book;
+/// # impl Guestbook for Book {
+/// #     fn entries(&self, _: &Turn) -> Result<u64> {
+/// #         Ok(3)
+/// #     }
+/// #     fn burn(&mut self, _: &Turn) -> Result<()> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// # let vat = vat::Vat::new("a");
+/// # let guestbook = vat.turn(|turn| Ok(GuestbookRef::new(turn, Book)))?;
+/// let reader = vat.turn(|turn| Ok(pattern::read_only(turn, &guestbook)))?;
+/// let (entries, burned) = (reader.entries(), reader.burn());
+/// vat.run(100);
+/// assert_eq!(entries.try_take().unwrap()?, 3);
+/// assert_eq!(burned.try_take().unwrap().unwrap_err().kind(), ErrorKind::Unimplemented);
+/// # Ok::<(), vat::Error>(())
+/// ```
+pub fn read_only<R: Interface + Data>(turn: &Turn, to: &R) -> R {
+    let all = all_methods(&describe::<R>());
+    let reading = all.iter().filter(|one| one.method.reads);
+    let reading = reading.map(|one| (one.interface, one.ordinal)).collect();
+    show(turn, to, reading)
+}
+
+fn show<R: Interface>(turn: &Turn, to: &R, methods: Rc<[(u64, u16)]>) -> R {
+    let to = to.clone().into();
+    let name = R::NAME;
+    turn.spawn(Facet { to, methods, name }).dynamic()
+}
+
+/// A method with what a call names it by.
+pub(super) struct MethodAt {
+    pub(super) interface: u64,
+    pub(super) ordinal: u16,
+    pub(super) method: Method,
+}
+
+/// The methods of the described interface: its own first, then those of what it extends.
+pub(super) fn all_methods(description: &Description) -> Vec<MethodAt> {
+    let mut found: Vec<MethodAt> = Vec::new();
+    let mut interfaces = vec![description.root];
+    let mut at = 0;
+    while let Some(id) = interfaces.get(at).copied() {
+        at += 1;
+        let Some(interface) = description.interface(id) else {
+            continue;
+        };
+        for id in &interface.extends {
+            if !interfaces.contains(id) {
+                interfaces.push(*id);
+            }
+        }
+        let methods = (0_u16..).zip(&interface.methods);
+        found.extend(methods.map(|(ordinal, method)| MethodAt {
+            interface: id,
+            ordinal,
+            method: method.clone(),
+        }));
+    }
+    found
+}
+
+fn unknown<R: Interface>(name: &str, all: &[MethodAt]) -> Error {
+    let names = || all.iter().map(|one| one.method.name.as_str());
+    let hint = match closest(name, names()) {
+        Some(meant) => format!("did you mean `{}`?", shown(&meant)),
+        None => {
+            let names: Vec<String> = names().map(shown).collect();
+            format!("it has {}", names.join(", "))
+        }
+    };
+    Error::failed(format!("{} has no method `{name}`; {hint}", R::NAME))
+}
+
+#[derive(vat::Object)]
+#[object(external)]
+struct Facet {
+    to: Ref,
+    methods: Rc<[(u64, u16)]>,
+    name: &'static str,
+}
+
+impl Dynamic for Facet {
+    fn call(&mut self, turn: &Turn, call: AnyCall) -> Result<()> {
+        let asked = (call.interface(), call.method());
+        if asked.0 == Describe::INTERFACE || self.methods.contains(&asked) {
+            self.to.forward(call);
+        } else {
+            let what = format!("this facet of {} does not have {call:?}", self.name);
+            call.refuse(turn, Error::unimplemented(what));
+        }
+        Ok(())
+    }
+}

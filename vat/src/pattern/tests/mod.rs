@@ -1,0 +1,4 @@
+//! Promises 1, 5, 10 and 16 as far as the patterns go.
+
+mod facet;
+mod revoke;
