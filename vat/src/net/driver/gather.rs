@@ -6,11 +6,12 @@
 //! reading, and what has come meanwhile is read at once: a capnp-rpc peer with 64 calls under way
 //! costs us a third.
 //!
-//! Nothing is waited for: the offer returns at once if nobody wants the processor. It is made only
-//! after a row of reads that brought a message or two. Somebody else may take the processor for a
-//! time slice, so an offer that did not pay makes the next ones rare, and one that took long makes
-//! them very rare.
+//! The offer returns at once if nobody wants the processor. It is made only after a row of reads that
+//! brought a message or two, and one that did not pay makes the next ones rare. Somebody else may
+//! take the processor for a time slice of some milliseconds: an offer that took long never pays,
+//! whatever came meanwhile, and none is made for any connection of the vat for a second.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use rustix::thread::sched_yield;
@@ -23,8 +24,10 @@ const ROW: u8 = 8;
 const WORTH: u64 = 4;
 /// and takes at most so long for each of them: several times what a slow peer needs.
 const EACH: Duration = Duration::from_micros(50);
-/// An offer that takes so long for nothing went to somebody else.
+/// An offer that takes so long is not made again soon.
 const LONG: Duration = Duration::from_millis(1);
+/// So soon.
+const SOON: Duration = Duration::from_secs(1);
 /// After so many offers that paid, some reads show whether they are still needed.
 const TRUST: u8 = u8::MAX;
 /// Most reads from an offer that did not pay to the next one; a fraction of a second of small reads.
@@ -47,14 +50,28 @@ pub(super) struct Gathering {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offer(Duration);
 
+/// Until when the vat makes no offers.
+#[derive(Debug, Default)]
+pub(super) struct Rest(Cell<Option<Instant>>);
+
+impl Rest {
+    /// Offers the processor, unless somebody took it for long not long ago.
+    fn offer(&self) -> Option<Offer> {
+        let begun = Instant::now();
+        if self.0.get().is_some_and(|until| begun < until) {
+            return None;
+        }
+        sched_yield();
+        let took = begun.elapsed();
+        self.0.set((took >= LONG).then(|| begun + took + SOON));
+        Some(Offer(took))
+    }
+}
+
 impl Gathering {
     /// Offers the processor if that is worth it now.
-    pub(super) fn offer(&self) -> Option<Offer> {
-        self.is_due().then(|| {
-            let begun = Instant::now();
-            sched_yield();
-            Offer(begun.elapsed())
-        })
+    pub(super) fn offer(&self, rest: &Rest) -> Option<Offer> {
+        self.is_due().then(|| rest.offer()).flatten()
     }
 
     const fn is_due(&self) -> bool {
@@ -79,6 +96,7 @@ impl Gathering {
 
     fn judge(&mut self, messages: u64, took: Duration) {
         let within = EACH.saturating_mul(u32::try_from(messages).unwrap_or(u32::MAX));
+        let within = within.min(LONG);
         if messages >= WORTH && took <= within {
             self.paused = 0;
             self.paid += 1;
@@ -92,6 +110,19 @@ impl Gathering {
             false => (2 * self.paused + 1).min(RAREST),
         };
         (self.pause, self.paid) = (self.paused, 0);
+    }
+}
+
+#[cfg(test)]
+impl Gathering {
+    /// Reads in a row that brought few messages.
+    pub(super) const fn row(self) -> u8 {
+        self.row
+    }
+
+    /// Whether the last offer did not pay.
+    pub(super) const fn was_in_vain(self) -> bool {
+        self.paused > 0
     }
 }
 
@@ -117,7 +148,7 @@ mod tests {
     #[test]
     fn nothing_is_offered_to_a_peer_that_writes_much_at_once() {
         let mut state = after_small_reads(7);
-        assert_eq!(state.offer(), None);
+        assert_eq!(state.offer(&Rest::default()), None);
         state = state.after(64, None);
         assert_eq!(reads_until_due(state), 8);
     }
@@ -150,10 +181,19 @@ mod tests {
         let slice = Offer(Duration::from_millis(3));
         let state = after_small_reads(8).after(1, Some(slice));
         assert_eq!(reads_until_due(state), RAREST);
-        // As many messages as 3 ms are worth came meanwhile.
-        let state = after_small_reads(8).after(60, Some(slice));
-        assert!(state.is_due());
-        let state = after_small_reads(8).after(59, Some(slice));
+        // Not even if a peer sees to it that enough comes meanwhile.
+        let state = after_small_reads(8).after(1_000, Some(slice));
         assert_eq!(reads_until_due(state), RAREST);
+    }
+
+    #[test]
+    fn after_a_long_offer_the_whole_vat_rests() {
+        let rest = Rest::default();
+        let state = after_small_reads(8);
+        assert!(state.offer(&rest).is_some());
+        rest.0.set(Some(Instant::now() + SOON));
+        assert_eq!(state.offer(&rest), None);
+        rest.0.set(Some(Instant::now()));
+        assert!(state.offer(&rest).is_some());
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Link {
     pub(super) greeted: Cell<bool>,
     pub(super) timeouts: Timeouts,
     pub(super) seen: Cell<Seen>,
+    /// Messages that had come after the last read.
+    pub(super) received: Cell<u64>,
     pub(super) gathering: Cell<Gathering>,
 }
 
@@ -84,6 +86,7 @@ impl Link {
             greeted: Cell::new(false),
             timeouts,
             seen: Cell::default(),
+            received: Cell::default(),
             gathering: Cell::default(),
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use captp::ConnId;
 use tokio::sync::Notify;
 
+use super::gather::Rest;
 use super::link::Link;
 use crate::core::Vat;
 use crate::net::{Stream, handoff};
@@ -47,6 +48,8 @@ pub(super) struct Inner {
     /// How many wait for that.
     pub(super) flushing: Cell<usize>,
     clock: handoff::Clock,
+    /// Whether the processor may be offered to others.
+    pub(super) rest: Rest,
     /// Wakes the watch.
     pub(super) alarm: Rc<Notify>,
     /// The watch looks again soon by itself.
@@ -77,6 +80,7 @@ impl Inner {
     pub(super) fn new(vat: Vat, wake: Arc<Notify>) -> Self {
         Self {
             clock: handoff::Clock::of(&vat),
+            rest: Rest::default(),
             vat,
             wake,
             links: RefCell::default(),

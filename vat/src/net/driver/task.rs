@@ -58,8 +58,8 @@ fn poll(inner: &Weak<Inner>, link: &Rc<Link>, cx: &mut Context<'_>) -> Poll<Step
     if let Some(error) = send(&inner, link, cx) {
         return Poll::Ready(Step::End(Err(error)));
     }
-    let mut offer = link.gathering.get().offer();
     let mut parts = 0;
+    let mut first = true;
     loop {
         if link.closed.get() {
             // What is left is sent after the end, as far as the peer takes it in time.
@@ -68,30 +68,28 @@ fn poll(inner: &Weak<Inner>, link: &Rc<Link>, cx: &mut Context<'_>) -> Poll<Step
         if !link.input.borrow().is_empty() {
             return Poll::Pending; // served in turn; the last step wakes this task
         }
-        match inner.receive(link, cx) {
-            Poll::Pending => {
-                if offer.is_some() {
-                    link.gathered(0, offer);
-                }
-                return Poll::Pending;
-            }
+        let offer = match std::mem::take(&mut first) {
+            true => link.gathering.get().offer(&inner.rest),
+            false => None,
+        };
+        let read = inner.receive(link, cx);
+        if offer.is_some() && !matches!(read, Poll::Ready(Ok(Read::Some | Read::All))) {
+            link.gathered(0, offer); // in vain
+        }
+        match read {
+            Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(error)) => return Poll::Ready(Step::End(Err(error))),
             Poll::Ready(Ok(Read::End)) => return Poll::Ready(Step::End(Ok(()))),
             Poll::Ready(Ok(Read::Part)) => {
                 hear(&inner, link);
-                if offer.is_some() {
-                    link.gathered(0, offer.take());
-                }
                 parts += 1;
                 if parts == PARTS {
                     return Poll::Ready(Step::Again);
                 }
             }
             Poll::Ready(Ok(read)) => {
-                let before = received(&inner, link);
                 serve(&inner, link);
-                let messages = received(&inner, link).saturating_sub(before);
-                link.gathered(messages, offer.take());
+                link.gathered(new_messages(&inner, link), offer);
                 hear(&inner, link);
                 if read == Read::Some && link.input.borrow().is_empty() {
                     return Poll::Ready(Step::Again);
@@ -126,10 +124,11 @@ fn hear(inner: &Inner, link: &Link) {
     }
 }
 
-/// Messages that have come; none any more once the connection is closed.
-fn received(inner: &Inner, link: &Link) -> u64 {
+/// Messages that have come since this was last asked.
+fn new_messages(inner: &Inner, link: &Link) -> u64 {
     let stats = inner.vat.engine(|engine| engine.stats(link.conn));
-    stats.map_or(0, |stats| stats.received)
+    let received = stats.map_or(0, |stats| stats.received);
+    received.saturating_sub(link.received.replace(received))
 }
 
 fn serve(inner: &Inner, link: &Link) {

@@ -93,6 +93,30 @@ fn calls_pipeline_and_call_back_over_a_socketpair() {
 }
 
 #[test]
+fn reads_of_one_message_lead_to_an_offer_and_its_judgement() {
+    run(async {
+        let (_caller, _callee, connection) = joined();
+        let sum = AdderRef::from(connection.bootstrap().unwrap());
+        let state = || connection.link.gathering.get();
+        for _ in 0..5 {
+            sum.add(1).await.unwrap();
+        }
+        assert!((5..=8).contains(&state().row()), "{:?}", state());
+        assert!(!state().was_in_vain());
+        for _ in 0..20 {
+            sum.add(1).await.unwrap();
+        }
+        // The peer is in this thread: nobody else can have used the time.
+        assert!(state().was_in_vain(), "{:?}", state());
+        let calls: Vec<_> = (0..100).map(|_| sum.add(1)).collect();
+        for call in calls {
+            call.await.unwrap();
+        }
+        assert_eq!(state().row(), 0);
+    });
+}
+
+#[test]
 fn a_peer_that_does_not_read_loses_its_connection() {
     #[vat::interface]
     trait Sink {
