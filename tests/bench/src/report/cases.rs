@@ -42,16 +42,21 @@ pub(super) fn timed() -> Vec<Case> {
             cases.extend(peers.iter().map(|peer| case(*peer, work, *outstanding)));
         }
     };
-    let with_floor = [&RPC[..], &[Peer::Floor]].concat();
-    add(&with_floor, "number", &OUTSTANDING);
-    add(&[Peer::RawTls], "number", &[1]);
+    let others = [Peer::Capnp, Peer::Tarpc, Peer::Tonic, Peer::Floor];
+    let alone = [&[Peer::Vat, Peer::VatTls, Peer::RawTls], &others[..]].concat();
+    add(&alone, "number", &[1]);
+    add(&[&RPC[..], &[Peer::Floor]].concat(), "number", &[64, 1024]);
     add(&RPC, "64", &OUTSTANDING);
     add(&[Peer::VatCopied], "1048576", &[1]);
     add(&RPC, "1048576", &[1]);
     add(&[Peer::Vat, Peer::Capnp], "chain", &[1]);
     add(&RPC, "connect", &[1]);
-    cases.push(cross(Peer::Vat, Peer::Capnp));
-    cases.push(cross(Peer::Capnp, Peer::Vat));
+    let both = cases
+        .iter()
+        .position(|it| *it == cross(Peer::Capnp, Peer::Capnp));
+    for one in [cross(Peer::Vat, Peer::Capnp), cross(Peer::Capnp, Peer::Vat)] {
+        cases.insert(both.map_or(0, |at| at + 1), one);
+    }
     let mut add = |work, outstanding| {
         cases.extend(GIVEN.map(|peer| case(peer, work, outstanding)));
     };

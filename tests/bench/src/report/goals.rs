@@ -1,12 +1,31 @@
 //! The figures that were asked for, beside what was measured.
+//!
+//! What is compared was measured one after the other in every round: a ratio is taken round by round,
+//! so that a slow moment of the machine, which lasts longer than that, counts on both sides.
 
 use std::collections::HashMap;
 
 use super::cases::{CONNECTIONS, REFERENCES, case, cross};
-use super::measured::{Counts, Measured};
-use super::page::{row, short, table};
-use crate::measure::Case;
+use super::measured::{Counts, Figure, Measured};
+use super::page::{row, short, shown, table};
+use crate::measure::{Case, Run};
 use crate::peers::Peer;
+
+use Bound::{Least, Most};
+
+/// A figure that was asked for.
+struct Goal {
+    name: String,
+    bound: Bound,
+    /// Nothing if it was not measured this time.
+    found: Option<Figure>,
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    Least(f64),
+    Most(f64),
+}
 
 /// The figures that were asked for, and what was measured.
 pub(super) fn goals(
@@ -14,139 +33,151 @@ pub(super) fn goals(
     measured: &Measured,
     counts: &HashMap<(Peer, usize), Counts>,
 ) {
-    page.push_str("## The figures to reach\n\n");
+    page.push_str(
+        "## The figures to reach\n\nA ratio is the median of the rounds' ratios, with their range.\n\n",
+    );
     table(page, &["", "goal", "measured", ""]);
-    let mut goal = |name: &str, least: bool, wanted: f64, found: Option<f64>| {
-        let Some(found) = found else { return };
-        let met = if least {
-            found >= wanted
-        } else {
-            found <= wanted
-        };
-        let cells = [
-            name.to_owned(),
-            format!(
-                "{} {}",
-                if least { "at least" } else { "at most" },
-                short(wanted)
-            ),
-            short(found),
-            if met { "reached" } else { "**missed**" }.to_owned(),
-        ];
-        row(page, &cells);
-    };
-    let rate = |peer, outstanding| Some(measured.rate(case(peer, "number", outstanding))?.median);
-    let against =
-        |peer, outstanding| Some(rate(Peer::Vat, outstanding)? / rate(peer, outstanding)?);
-    goal(
-        "64 outstanding, calls/s against tarpc",
-        true,
-        1.2,
-        against(Peer::Tarpc, 64),
-    );
-    goal(
-        "64 outstanding, calls/s against capnp-rpc",
-        true,
-        5.0,
-        against(Peer::Capnp, 64),
-    );
-    goal(
-        "1,024 outstanding, calls/s against capnp-rpc",
-        true,
-        10.0,
-        against(Peer::Capnp, 1024),
-    );
-    let fall = || Some(rate(Peer::Vat, 1024)? / rate(Peer::Vat, 64)?);
-    goal(
-        "1,024 outstanding, calls/s against 64 outstanding",
-        true,
-        1.0,
-        fall(),
-    );
-    goal(
-        "one outstanding, calls/s against capnp-rpc",
-        true,
-        1.5,
-        against(Peer::Capnp, 1),
-    );
-    let ours = counts.get(&(Peer::Vat, 64));
-    for (side, name) in ["client", "server"].into_iter().enumerate() {
-        let instructions = ours.map(|counts| counts.instructions[side]);
-        goal(
-            &format!("64 outstanding, instructions, {name}"),
-            false,
-            4_000.0,
-            instructions,
-        );
-        let allocations = ours.map(|counts| counts.allocations[side]);
-        goal(
-            &format!("64 outstanding, allocations, {name}"),
-            false,
-            8.0,
-            allocations,
-        );
-        let writes = ours.map(|counts| counts.writes[side]);
-        goal(
-            &format!("64 outstanding, writes per call, {name}"),
-            false,
-            1.0 / 32.0,
-            writes,
-        );
+    let all = [
+        rates(measured),
+        counted(counts),
+        costs(measured),
+        memory(measured),
+    ];
+    for goal in all.into_iter().flatten() {
+        goal.write(page);
     }
-    let chain = measured.each(case(Peer::Vat, "chain", 1));
-    goal(
-        "chain of 16, µs",
-        false,
-        60.0,
-        chain.map(|figure| figure.median),
-    );
-    let share = |ours: Case, side: usize| {
-        let theirs = measured.cpu(cross(Peer::Capnp, Peer::Capnp))?;
-        Some(measured.cpu(ours)?[side].median / theirs[side].median)
+    page.push('\n');
+}
+
+impl Goal {
+    fn new(name: &str, bound: Bound, found: Option<Figure>) -> Self {
+        Self {
+            name: name.to_owned(),
+            bound,
+            found,
+        }
+    }
+
+    fn write(self, page: &mut String) {
+        let Some(found) = self.found else { return };
+        let (wanted, met) = match self.bound {
+            Least(least) => (format!("at least {}", short(least)), found.median >= least),
+            Most(most) => (format!("at most {}", short(most)), found.median <= most),
+        };
+        let found = match found.min < found.max {
+            true => shown(Some(found)),
+            false => short(found.median),
+        };
+        let met = if met { "reached" } else { "**missed**" };
+        row(page, &[self.name, wanted, found, met.to_owned()]);
+    }
+}
+
+/// Calls per second against others'.
+fn rates(measured: &Measured) -> Vec<Goal> {
+    let number = |peer, outstanding| case(peer, "number", outstanding);
+    let against = |other, outstanding| {
+        measured.ratio(
+            (number(Peer::Vat, outstanding), Run::rate),
+            (number(other, outstanding), Run::rate),
+        )
     };
-    goal(
-        "client of a capnp-rpc server, share of a capnp-rpc client's cost",
-        false,
-        0.5,
-        share(cross(Peer::Vat, Peer::Capnp), 0),
+    let fall = measured.ratio(
+        (number(Peer::Vat, 1024), Run::rate),
+        (number(Peer::Vat, 64), Run::rate),
     );
-    goal(
-        "server of a capnp-rpc client, share of a capnp-rpc server's cost",
-        false,
-        0.5,
-        share(cross(Peer::Capnp, Peer::Vat), 1),
+    let tls = measured.ratio(
+        (number(Peer::VatTls, 1), Run::rate),
+        (number(Peer::RawTls, 1), Run::rate),
     );
-    let mib = |peer| Some(measured.each(case(peer, "1048576", 1))?.median);
+    vec![
+        Goal::new(
+            "64 outstanding, calls/s against tarpc",
+            Least(1.2),
+            against(Peer::Tarpc, 64),
+        ),
+        Goal::new(
+            "64 outstanding, calls/s against capnp-rpc",
+            Least(5.0),
+            against(Peer::Capnp, 64),
+        ),
+        Goal::new(
+            "1,024 outstanding, calls/s against capnp-rpc",
+            Least(10.0),
+            against(Peer::Capnp, 1024),
+        ),
+        Goal::new(
+            "1,024 outstanding, calls/s against 64 outstanding",
+            Least(1.0),
+            fall,
+        ),
+        Goal::new(
+            "one outstanding, calls/s against capnp-rpc",
+            Least(1.5),
+            against(Peer::Capnp, 1),
+        ),
+        Goal::new("TLS, calls/s against a raw TLS ping-pong", Least(0.75), tls),
+    ]
+}
+
+/// What can be counted of a call, 64 outstanding.
+fn counted(counts: &HashMap<(Peer, usize), Counts>) -> Vec<Goal> {
+    let ours = counts.get(&(Peer::Vat, 64));
+    let mut goals = Vec::new();
+    for (side, name) in ["client", "server"].into_iter().enumerate() {
+        let count =
+            |of: fn(&Counts) -> [f64; 2]| ours.map(|counts| Figure::exact(of(counts)[side]));
+        let mut goal = |what, most, found| {
+            let name = format!("64 outstanding, {what}, {name}");
+            goals.push(Goal::new(&name, Most(most), found));
+        };
+        goal("instructions", 4_000.0, count(|it| it.instructions));
+        goal("allocations", 8.0, count(|it| it.allocations));
+        goal("writes per call", 1.0 / 32.0, count(|it| it.writes));
+    }
+    goals
+}
+
+/// Processor time.
+fn costs(measured: &Measured) -> Vec<Goal> {
+    let both = cross(Peer::Capnp, Peer::Capnp);
+    let share = |ours: Case, of: fn(&Run) -> f64| measured.ratio((ours, of), (both, of));
+    let mib = |peer| case(peer, "1048576", 1);
     let best = [Peer::Capnp, Peer::Tarpc, Peer::Tonic]
         .into_iter()
-        .filter_map(mib)
-        .min_by(f64::total_cmp);
-    goal(
-        "1 MiB echo, time against the best peer's",
-        false,
-        1.0,
-        mib(Peer::Vat).zip(best).map(|(ours, best)| ours / best),
-    );
-    let tls = || Some(rate(Peer::VatTls, 1)? / rate(Peer::RawTls, 1)?);
-    goal(
-        "TLS, calls/s against a raw TLS ping-pong",
-        true,
-        0.75,
-        tls(),
-    );
-    let idle = measured.bytes(case(Peer::Vat, "idle", CONNECTIONS));
-    goal(
-        "bytes per idle connection",
-        false,
-        8_192.0,
-        idle.map(|figure| figure.median),
-    );
-    let each = measured.bytes(case(Peer::Vat, "references", REFERENCES));
-    goal(
-        "bytes per live imported reference",
-        false,
-        200.0,
-        each.map(|figure| figure.median),
-    );
-    page.push('\n');
+        .filter_map(|peer| measured.ratio((mib(Peer::Vat), Run::each), (mib(peer), Run::each)))
+        .max_by(|one, other| one.median.total_cmp(&other.median));
+    vec![
+        Goal::new(
+            "chain of 16, µs",
+            Most(60.0),
+            measured.figure(case(Peer::Vat, "chain", 1), Run::each),
+        ),
+        Goal::new(
+            "client of a capnp-rpc server, share of a capnp-rpc client's cost",
+            Most(0.5),
+            share(cross(Peer::Vat, Peer::Capnp), Run::client),
+        ),
+        Goal::new(
+            "server of a capnp-rpc client, share of a capnp-rpc server's cost",
+            Most(0.5),
+            share(cross(Peer::Capnp, Peer::Vat), Run::server),
+        ),
+        Goal::new("1 MiB echo, time against the best peer's", Most(1.0), best),
+    ]
+}
+
+fn memory(measured: &Measured) -> Vec<Goal> {
+    vec![
+        Goal::new(
+            "bytes per idle connection",
+            Most(8_192.0),
+            measured.bytes(case(Peer::Vat, "idle", CONNECTIONS)),
+        ),
+        Goal::new(
+            "bytes per live imported reference",
+            Most(200.0),
+            measured.bytes(case(Peer::Vat, "references", REFERENCES)),
+        ),
+    ]
 }

@@ -17,34 +17,80 @@ pub(super) struct Figure {
     pub(super) max: f64,
 }
 
+impl Figure {
+    /// One that does not vary.
+    pub(super) const fn exact(value: f64) -> Self {
+        Self {
+            median: value,
+            min: value,
+            max: value,
+        }
+    }
+
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        Self {
+            median: values[values.len() / 2],
+            min: values[0],
+            max: values[values.len() - 1],
+        }
+    }
+}
+
+impl Run {
+    /// Calls for each second of processor time of all sides.
+    pub(super) fn rate(&self) -> f64 {
+        let cost = &self.outcome.cost;
+        cost.calls as f64 * 1e9 / cost.all() as f64
+    }
+
+    /// Microseconds of all sides for each call.
+    pub(super) fn each(&self) -> f64 {
+        self.per_call(self.outcome.cost.all())
+    }
+
+    /// Microseconds of the client for each call.
+    pub(super) fn client(&self) -> f64 {
+        self.per_call(self.outcome.cost.client)
+    }
+
+    /// Microseconds of the server for each call.
+    pub(super) fn server(&self) -> f64 {
+        self.per_call(self.outcome.cost.server)
+    }
+
+    fn per_call(&self, nanoseconds: u64) -> f64 {
+        nanoseconds as f64 / 1e3 / self.outcome.cost.calls as f64
+    }
+}
+
 impl Measured {
     pub(super) fn add(&mut self, case: Case, run: Run) {
         self.0.entry(case).or_default().push(run);
     }
 
     pub(super) fn figure(&self, case: Case, of: impl Fn(&Run) -> f64) -> Option<Figure> {
-        let mut values: Vec<f64> = self.0.get(&case)?.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        Some(Figure {
-            median: values[values.len() / 2],
-            min: values[0],
-            max: values[values.len() - 1],
-        })
+        Some(Figure::of(self.0.get(&case)?.iter().map(of).collect()))
+    }
+
+    /// One thing in proportion to another, round by round.
+    pub(super) fn ratio(
+        &self,
+        (one, of_one): (Case, fn(&Run) -> f64),
+        (other, of_other): (Case, fn(&Run) -> f64),
+    ) -> Option<Figure> {
+        let rounds = self.0.get(&one)?.iter().zip(self.0.get(&other)?);
+        let ratio = |(one, other)| of_one(one) / of_other(other);
+        Some(Figure::of(rounds.map(ratio).collect()))
     }
 
     pub(super) fn rate(&self, case: Case) -> Option<Figure> {
-        self.figure(case, |run| {
-            let cost = &run.outcome.cost;
-            cost.calls as f64 * 1e9 / cost.all() as f64
-        })
+        self.figure(case, Run::rate)
     }
 
     /// Microseconds of all sides for each call.
     pub(super) fn each(&self, case: Case) -> Option<Figure> {
-        self.figure(case, |run| {
-            let cost = &run.outcome.cost;
-            cost.all() as f64 / 1e3 / cost.calls as f64
-        })
+        self.figure(case, Run::each)
     }
 
     /// Microseconds by the clock for each call.
@@ -71,14 +117,9 @@ impl Measured {
 
     /// Microseconds of processor time per call: the client's, the server's.
     pub(super) fn cpu(&self, case: Case) -> Option<[Figure; 2]> {
-        let each = |of: fn(&Run) -> u64| {
-            self.figure(case, |run| {
-                of(run) as f64 / 1e3 / run.outcome.cost.calls as f64
-            })
-        };
         Some([
-            each(|run| run.outcome.cost.client)?,
-            each(|run| run.outcome.cost.server)?,
+            self.figure(case, Run::client)?,
+            self.figure(case, Run::server)?,
         ])
     }
 

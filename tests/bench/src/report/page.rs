@@ -91,7 +91,7 @@ pub(super) fn short(value: f64) -> String {
     }
 }
 
-fn shown(figure: Option<Figure>) -> String {
+pub(super) fn shown(figure: Option<Figure>) -> String {
     figure.map_or_else(
         || "-".to_owned(),
         |figure| {
