@@ -39,7 +39,7 @@ pub enum ErrorKind {
     TimedOut,
     /// The callee's turn panicked and was rolled back.
     Panicked,
-    /// The object died in a panic.
+    /// The object is dead: it died in a panic, or was ended.
     Dead,
     /// The reference was revoked, has expired or is used up: no call on it will succeed again,
     /// whatever the method. [`vat::pattern`](crate::pattern) says so.

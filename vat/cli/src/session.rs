@@ -194,7 +194,7 @@ impl Session {
                 CommandError::new(Kind::LauncherFailed, outcome.to_string())
                     .hint("`vat doctor` shows what this machine can enforce")
             }
-            Outcome::Stopped => {
+            Outcome::Stopped | Outcome::AutoShutdown(_) => {
                 let children = self.launcher.children();
                 let ends = children
                     .iter()
@@ -210,7 +210,7 @@ fn says_why(record: &LogRecord, outcome: &Outcome) -> bool {
     match outcome {
         Outcome::GaveUp(gave_up) => record.from == gave_up.name,
         Outcome::StartFailed { name, .. } => record.from == *name,
-        Outcome::Stopped => true,
+        Outcome::Stopped | Outcome::AutoShutdown(_) => true,
     }
 }
 

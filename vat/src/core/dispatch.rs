@@ -120,6 +120,10 @@ impl Delivery {
         };
         let answer = answer.into_resolver(&vat);
         let cx = Cx(Turn(Rc::clone(&vat)));
+        let owner = near.0.head.fate.is_watched().then(|| {
+            let owner: Rc<dyn AnyObject> = Rc::<Obj<T>>::clone(&near.0);
+            owner
+        });
         let make = || {
             let future = body(near, cx, params.decode()?);
             Ok(async move { future.await.map_err(Into::into) })
@@ -127,7 +131,7 @@ impl Delivery {
         let done = move |vat: &Rc<Shared>, result: Result<R>| {
             give(vat, Answer::Promise(answer), result);
         };
-        task::run_first(&vat, make, done);
+        task::run_first(&vat, owner, make, done);
     }
 
     /// Answers that the object has no such method.
@@ -196,6 +200,40 @@ impl std::fmt::Debug for Delivery {
     }
 }
 
+/// An object of the runtime itself that only says where each call goes, outside of any turn.
+pub(crate) trait Route: Object {
+    /// The reference to which this call goes.
+    ///
+    /// # Errors
+    ///
+    /// What the call is answered with if there is none.
+    fn route(&self, vat: &Rc<Shared>) -> Result<Ref>;
+}
+
+/// Such an object as a reference of any interface.
+pub(crate) fn routed<T: Route>(near: &Near<T>) -> Ref {
+    let dispatch = const {
+        &Dispatch {
+            name: "any",
+            deliver: route::<T>,
+            describe: None,
+        }
+    };
+    facet_reference(near, std::any::TypeId::of::<dyn Any>(), dispatch)
+}
+
+fn route<T: Route>(delivery: Delivery) {
+    let Delivery {
+        vat, object, call, ..
+    } = delivery;
+    let target = Shared::state_of::<T, _>(&object, |router| router.route(&vat));
+    match target {
+        Some(Ok(target)) => call.forward_now(&vat, &target),
+        Some(Err(reason)) => call.fail_now(&vat, reason),
+        None => call.fail_now(&vat, super::death::dead(&*object)),
+    }
+}
+
 /// An object that stands for any interface: caretaker, membrane, logger, rate limit.
 ///
 /// It gets every call, whatever its interface, and passes it on with [`Ref::forward`] or refuses
@@ -249,6 +287,9 @@ impl Shared {
             message.fail(self, Error::disconnected("the object is gone"));
             return;
         };
+        if facet.object.head().fate.is_dead() {
+            return message.fail(self, super::death::dead(&*facet.object));
+        }
         if let Some(describe) = facet.dispatch.describe
             && message.interface() == Describe::INTERFACE
         {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
+use super::death::Fate;
 use super::quietly;
 use super::vat::Shared;
 
@@ -102,7 +103,7 @@ pub(crate) struct Head {
     pub(crate) site: Cell<Option<&'static Location<'static>>>,
     /// The last facet made of it (see `facet`).
     pub(crate) facet: Cell<u32>,
-    pub(crate) dead: Cell<bool>,
+    pub(crate) fate: Fate,
 }
 
 /// An object: what [`Near`](super::Near) points to.
@@ -159,7 +160,7 @@ impl<T: Object> Obj<T> {
                 touched: Cell::new(turn),
                 site: Cell::new(None),
                 facet: Cell::new(super::facet::NONE),
-                dead: Cell::new(false),
+                fate: Fate::default(),
             };
             Self {
                 head,

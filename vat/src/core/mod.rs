@@ -1,6 +1,7 @@
 //! The vat itself: heap, turns, references, promises, tasks.
 
 mod call;
+mod death;
 mod dispatch;
 mod facet;
 mod heap;
@@ -21,7 +22,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use call::{AnyCall, Method};
 pub(crate) use call::{Call, Reply};
+pub(crate) use death::Watcher;
 pub use dispatch::{Delivery, Dispatch, Dynamic, Serves, describe, reference};
+pub(crate) use dispatch::{Route, routed};
+pub(crate) use heap::AnyObject;
 pub use heap::Object;
 pub use near::{Near, WeakNear};
 pub use program::{Exposed, Exposure, Grants, Main, Outcome, Power, Powers, Slot};
@@ -31,6 +35,7 @@ pub use results::Results;
 pub use turn::{Cx, Turn};
 pub(crate) use turn::{Effect, Work};
 
+pub(crate) use time::TimerId;
 pub(crate) use vat::Dial;
 pub(crate) use vat::VatHost;
 pub use vat::{Shared, Vat, VatConfig};

@@ -80,7 +80,7 @@ impl<T: Object> Near<T> {
         body: impl FnOnce(&T) -> R,
     ) -> Result<R> {
         self.check_turn(turn)?;
-        if self.0.head.dead.get() {
+        if self.0.head.fate.is_dead() {
             return Err(self.dead());
         }
         let Ok(state) = self.0.state.try_borrow() else {
@@ -122,7 +122,7 @@ impl<T: Object> Near<T> {
     #[inline(never)]
     fn touch(&self, turn: &Turn, site: &'static Location<'static>) -> Result<()> {
         self.check_turn(turn)?;
-        if self.0.head.dead.get() {
+        if self.0.head.fate.is_dead() {
             return Err(self.dead());
         }
         if self.0.state.try_borrow_mut().is_err() {
@@ -152,11 +152,7 @@ impl<T: Object> Near<T> {
 
     #[cold]
     fn dead(&self) -> Error {
-        Error::internal(
-            ErrorKind::Dead,
-            format!("{self:?} died when a panic passed through it"),
-            "the object died in a panic",
-        )
+        super::death::dead(&*self.0)
     }
 
     #[cold]
@@ -239,14 +235,11 @@ impl<'a, T: Object> Entered<'a, T> {
 impl<T: Object> Drop for Entered<'_, T> {
     #[cold]
     fn drop(&mut self) {
+        let depth = self.vat.turn.depth.get();
         self.restore();
-        let head = &self.near.0.head;
-        if !T::TRANSACTIONAL && !head.dead.replace(true) {
-            // The next `&mut` call takes the slow path, which looks at `dead`.
-            head.touched.set(0);
-            let object: Rc<dyn AnyObject> = Rc::<Obj<T>>::clone(&self.near.0);
-            self.vat.turn.died.borrow_mut().push(object);
-        }
+        self.vat.panic_passes(depth, !T::TRANSACTIONAL, || {
+            Rc::<Obj<T>>::clone(&self.near.0)
+        });
     }
 }
 

@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use captp::{Exception, NodeId, NodeState, ObjectKey};
 
 use super::call::{AnyCall, Call, Method, TypedCall};
-use super::heap::{Obj, Object};
+use super::heap::{AnyObject, Obj, Object};
 use super::near::Near;
 use super::promise::{Promisable, Promise, Resolver};
 use super::turn::{Effect, Turn, Work};
@@ -145,6 +145,9 @@ impl Ref {
     /// A far object's identity stays the same as long as somebody in this vat holds a reference.
     pub fn identity(&self) -> Option<Identity> {
         let vat = self.vat()?;
+        if self.broken_reason().is_some() {
+            return None;
+        }
         let node = vat.engine(|engine| engine.identity(self.0.node))?;
         Some(Identity(match self.near_key(&vat) {
             Some(key) => IdentityOf::Near(key.0),
@@ -170,10 +173,26 @@ impl Ref {
         let Some(vat) = self.vat() else {
             return super::promise::vat_ended::<()>().err();
         };
-        vat.engine(|engine| match engine.state(self.0.node) {
-            NodeState::Broken(reason) => Some(Error::from(reason.clone())),
-            NodeState::Near(_) | NodeState::Far(_) | NodeState::Unresolved => None,
-        })
+        let near = vat.engine(|engine| match engine.state(self.0.node) {
+            NodeState::Broken(reason) => Err(Error::from(reason.clone())),
+            NodeState::Near(key) => Ok(Some(key)),
+            NodeState::Far(_) | NodeState::Unresolved => Ok(None),
+        });
+        match near {
+            Ok(key) => {
+                let object = vat.facets.borrow().object(key?)?;
+                let dead = object.head().fate.is_dead();
+                dead.then(|| super::death::dead(&*object))
+            }
+            Err(reason) => Some(reason),
+        }
+    }
+
+    /// The object itself, if it lives in this vat, whatever its type.
+    pub(crate) fn object(&self) -> Option<Rc<dyn AnyObject>> {
+        let vat = self.vat()?;
+        let key = self.near_key(&vat)?;
+        vat.facets.borrow().object(key)
     }
 
     /// The file descriptor that is attached to the reference, if it carries one.

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use super::death::Stretch;
+use super::heap::AnyObject;
 use super::quietly;
 use super::turn::{Effect, Work};
 use super::vat::{Job, Shared};
 use crate::error::{Error, Result};
 
 /// Which task; stale once the task is done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct TaskId {
     slot: u32,
     generation: u32,
@@ -38,7 +40,11 @@ struct Slot {
 struct Task {
     body: Box<dyn Body>,
     wake: Arc<WakeUp>,
+    owner: Owner,
 }
+
+/// The watched object whose method a body is, if it is one.
+pub(crate) type Owner = Option<Rc<dyn AnyObject>>;
 
 impl Tasks {
     /// Takes every task, when the vat ends.
@@ -217,8 +223,12 @@ where
 
 /// Makes a body and runs its first stretch, in a turn that begins now. Only a body that waits
 /// becomes a task.
-pub(crate) fn run_first<F, R, D>(vat: &Rc<Shared>, make: impl FnOnce() -> Result<F>, done: D)
-where
+pub(crate) fn run_first<F, R, D>(
+    vat: &Rc<Shared>,
+    owner: Owner,
+    make: impl FnOnce() -> Result<F>,
+    done: D,
+) where
     F: Future<Output = Result<R>> + 'static,
     R: 'static,
     D: FnOnce(&Rc<Shared>, Result<R>) + 'static,
@@ -230,7 +240,12 @@ where
         let future = Box::pin(make()?);
         let mut place = place.borrow_mut();
         let future = place.insert(future);
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        let stretch = owner.as_ref().map(|owner| Stretch::new(vat, owner));
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        if let Some(stretch) = stretch {
+            stretch.leave();
+        }
+        match polled {
             Poll::Pending => Ok(None),
             Poll::Ready(result) => result.map(Some),
         }
@@ -243,7 +258,7 @@ where
                 result: None,
                 done,
             });
-            vat.tasks.borrow_mut().keep(Task { body, wake });
+            vat.keep_task(Task { body, wake, owner });
         }
         (outcome, future) => {
             vat.tasks.borrow_mut().release(wake);
@@ -268,7 +283,7 @@ where
 {
     fn run(self: Box<Self>, vat: &Rc<Shared>) {
         let Self { future, done } = *self;
-        run_first(vat, || Ok(future), done);
+        run_first(vat, None, || Ok(future), done);
     }
 
     fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {
@@ -290,21 +305,53 @@ impl Shared {
 
     /// Runs the next stretch of a task.
     pub(crate) fn poll_task(self: &Rc<Self>, id: TaskId) {
-        let Some(Task { mut body, wake }) = self.tasks.borrow_mut().take(id) else {
+        let taken = self.tasks.borrow_mut().take(id);
+        let Some(mut task) = taken else {
             return;
         };
-        wake.queued.store(false, Ordering::Release);
-        let waker = Waker::from(Arc::clone(&wake));
-        let outcome = self.transact(|_| body.stretch(&mut Context::from_waker(&waker)));
+        task.wake.queued.store(false, Ordering::Release);
+        let waker = Waker::from(Arc::clone(&task.wake));
+        let outcome = self.transact(|_| {
+            let owner = task.owner.as_ref();
+            let stretch = owner.map(|owner| Stretch::new(self, owner));
+            let outcome = task.body.stretch(&mut Context::from_waker(&waker));
+            if let Some(stretch) = stretch {
+                stretch.leave();
+            }
+            outcome
+        });
         drop(waker);
         match outcome {
-            Ok(false) => self.tasks.borrow_mut().keep(Task { body, wake }),
-            Ok(true) => self.finish_task(body, wake, Ok(())),
-            Err(error) => self.finish_task(body, wake, Err(error)),
+            Ok(false) => self.keep_task(task),
+            Ok(true) => self.finish_task(task, Ok(())),
+            Err(error) => self.finish_task(task, Err(error)),
         }
     }
 
-    fn finish_task(self: &Rc<Self>, body: Box<dyn Body>, wake: Arc<WakeUp>, outcome: Result<()>) {
+    /// The task waits, unless the object died meanwhile whose method it is.
+    fn keep_task(self: &Rc<Self>, task: Task) {
+        if let Some(owner) = &task.owner
+            && !self.note_task(owner, task.wake.id)
+        {
+            let reason = Self::lost_with(owner);
+            return self.finish_task(task, Err(reason));
+        }
+        self.tasks.borrow_mut().keep(task);
+    }
+
+    /// Ends a task that waits.
+    pub(crate) fn break_task(self: &Rc<Self>, id: TaskId, reason: Error) {
+        let task = self.tasks.borrow_mut().take(id);
+        if let Some(task) = task {
+            self.finish_task(task, Err(reason));
+        }
+    }
+
+    fn finish_task(self: &Rc<Self>, task: Task, outcome: Result<()>) {
+        let Task { body, wake, owner } = task;
+        if let Some(owner) = &owner {
+            self.forget_task(owner, wake.id);
+        }
         self.tasks.borrow_mut().release(wake);
         quietly(|| body.finish(self, outcome));
     }

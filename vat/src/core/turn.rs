@@ -8,7 +8,8 @@ use std::rc::Rc;
 use captp::ConnId;
 
 use super::call::{AnyCall, Call};
-use super::heap::{AnyObject, Obj, Object, Undo};
+use super::death::{Panicking, Victim};
+use super::heap::{Obj, Object, Undo};
 use super::near::Near;
 use super::promise::{Promisable, Promise, Resolver};
 use super::reference::Ref;
@@ -133,8 +134,9 @@ pub(crate) struct TurnState {
     /// Heap slot of the object whose near call is the innermost one.
     pub(crate) top: Cell<u32>,
     pub(crate) undo: RefCell<Vec<Box<dyn Undo>>>,
-    /// External objects through which a panic passed.
-    pub(crate) died: RefCell<Vec<Rc<dyn AnyObject>>>,
+    /// Objects that a panic killed.
+    pub(crate) died: RefCell<Vec<Victim>>,
+    pub(crate) panicking: Panicking,
     log: RefCell<Vec<Effect>>,
     /// The error of `commit_err`.
     kept: RefCell<Option<Error>>,
@@ -217,6 +219,7 @@ impl Shared {
         self.turn.running.set(true);
         self.turn.top.set(u32::MAX);
         self.turn.depth.set(0);
+        self.turn.panicking.reset();
         CURRENT.set(Rc::as_ptr(self));
     }
 
@@ -284,10 +287,7 @@ impl Shared {
             self.turn.kept.take();
         }
         if !self.turn.died.borrow().is_empty() {
-            for object in self.turn.died.take() {
-                tracing::warn!(vat = %self.name, object = %object, "an object died in a panic");
-                quietly(|| drop(object.take_state()));
-            }
+            self.bury_victims(reason);
         }
         self.break_abandoned(reason);
     }

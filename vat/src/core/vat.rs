@@ -11,6 +11,7 @@ use std::time::Duration;
 use captp::{CloseReason, ConnId, DialId, Engine, Host, Incoming, Introduction, NodeId, Output};
 
 use super::call::{Call, Message, Reply};
+use super::death::Watches;
 use super::facet::Facets;
 use super::heap::Heap;
 use super::promise::vat_ended;
@@ -69,6 +70,7 @@ impl Vat {
             engine: RefCell::new(Engine::new(engine)),
             heap: RefCell::default(),
             facets: RefCell::default(),
+            watches: RefCell::default(),
             turn: TurnState::default(),
             tasks: RefCell::default(),
             time: Time::default(),
@@ -225,11 +227,13 @@ impl Drop for Vat {
         let engine = vat.engine.replace(Engine::new(captp::Config::default()));
         quietly(|| drop(engine));
         let facets = vat.facets.borrow_mut().take_all();
+        let watches = vat.watches.borrow_mut().take_all();
         let objects = vat.heap.borrow().objects();
         for object in objects {
             quietly(|| drop(object.take_state()));
         }
         quietly(|| drop(facets));
+        quietly(|| drop(watches));
         vat.break_abandoned(vat_ended::<()>().err().as_ref());
         vat.tidy();
     }
@@ -253,6 +257,7 @@ pub struct Shared {
     pub(crate) engine: RefCell<Engine<VatHost>>,
     pub(crate) heap: RefCell<Heap>,
     pub(crate) facets: RefCell<Facets>,
+    pub(crate) watches: RefCell<Watches>,
     pub(crate) turn: TurnState,
     pub(crate) tasks: RefCell<Tasks>,
     pub(crate) time: Time,

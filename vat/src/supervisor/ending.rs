@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::child::{Cause, End, Ending, Phase, State, Then};
+use super::child::{Cause, Child, End, Ending, Phase, State, Then};
 use super::{
-    Action, ChildId, ExitReason, GaveUp, Incarnation, Outcome, RestartKind, Strategy, Supervision,
+    Action, AutoShutdown, ChildId, ExitReason, GaveUp, Incarnation, Outcome, RestartKind, Strategy,
+    Supervision,
 };
 
 impl Supervision {
@@ -88,7 +89,7 @@ impl Supervision {
                     self.note_settled(id, since);
                     self.restart(id, reason, roll);
                 } else {
-                    self.rest(id);
+                    self.rest_by_itself(id);
                 }
             }
             End::NotReady(Cause::Restart) | End::TimedOut(Cause::Restart) => {
@@ -115,9 +116,39 @@ impl Supervision {
             .get(&id)
             .is_some_and(|child| child.is_temporary())
         {
-            self.children.remove(&id);
+            self.forget(id);
         }
         self.go_on_after(id);
+    }
+
+    /// Leaves a child stopped that ended by itself; the supervisor may end with it.
+    fn rest_by_itself(&mut self, id: ChildId) {
+        let significant = self.children.get(&id);
+        let significant = significant.is_some_and(|child| child.spec.significant);
+        let others = || {
+            let mut others = self.children.iter().filter(|(other, _)| **other != id);
+            others.any(|(other, child)| {
+                let starts_first = child.incarnation == Incarnation::NONE;
+                let expected = !matches!(child.state, State::Idle)
+                    || self.will_restart(*other)
+                    || (starts_first && matches!(self.phase, Phase::Initial(_)));
+                child.spec.significant && expected
+            })
+        };
+        let ends = significant
+            && match self.spec.auto_shutdown {
+                AutoShutdown::Never => false,
+                AutoShutdown::AnySignificant => true,
+                AutoShutdown::AllSignificant => !others(),
+            };
+        if !ends {
+            return self.rest(id);
+        }
+        let name = self.name(id);
+        if self.children.get(&id).is_some_and(Child::is_temporary) {
+            self.forget(id);
+        }
+        self.stop_all(Outcome::AutoShutdown(name));
     }
 
     /// Restarts after the death of one child, or gives up.
@@ -147,6 +178,7 @@ impl Supervision {
             child.state = State::Waiting {
                 due: now.saturating_add(delay),
             };
+            self.timed.insert(id);
         }
     }
 

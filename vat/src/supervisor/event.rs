@@ -185,6 +185,8 @@ pub enum Outcome {
     },
     /// The restart intensity was exceeded.
     GaveUp(GaveUp),
+    /// This significant child has ended: see [`AutoShutdown`](super::AutoShutdown).
+    AutoShutdown(String),
 }
 
 impl Outcome {
@@ -192,7 +194,7 @@ impl Outcome {
     /// with `Shutdown`.
     pub fn exit_reason(&self) -> ExitReason {
         match self {
-            Self::Stopped | Self::GaveUp(_) => ExitReason::Shutdown,
+            Self::Stopped | Self::GaveUp(_) | Self::AutoShutdown(_) => ExitReason::Shutdown,
             Self::StartFailed { name, reason } => {
                 ExitReason::Abnormal(format!("{name} did not start: {reason}"))
             }
@@ -206,6 +208,7 @@ impl fmt::Display for Outcome {
             Self::Stopped => f.write_str("stopped"),
             Self::StartFailed { name, reason } => write!(f, "{name} did not start: {reason}"),
             Self::GaveUp(gave_up) => gave_up.fmt(f),
+            Self::AutoShutdown(name) => write!(f, "stopped because {name} has ended"),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The state machine behind a supervisor: events in, actions out, no clock and no process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::child::{Cause, Child, Phase, Starting, State, Then};
 use super::group::Group;
 use super::intensity::Window;
 use super::{
-    Action, ChildId, ChildSpec, ChildStatus, Event, ExitReason, Incarnation, Outcome,
-    SupervisorSpec, Terminate,
+    Action, AutoShutdown, ChildId, ChildSpec, ChildStatus, Event, ExitReason, Incarnation, Outcome,
+    RestartKind, SupervisorSpec, Terminate,
 };
 
 /// Decides what a supervisor does.
@@ -26,6 +26,9 @@ pub struct Supervision {
     pub(super) phase: Phase,
     /// In start order, because ids grow.
     pub(super) children: BTreeMap<ChildId, Child>,
+    names: BTreeMap<String, ChildId>,
+    /// Those for which something may be due at some time, and not many others.
+    pub(super) timed: BTreeSet<ChildId>,
     /// Several children that are being restarted because of one.
     pub(super) group: Option<Group>,
     next_child: u64,
@@ -34,10 +37,20 @@ pub struct Supervision {
     pub(super) actions: VecDeque<Action>,
 }
 
-/// A name that another child of the same supervisor already has.
+/// Why a child cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is already a child named {0:?}")]
-pub struct DuplicateName(pub String);
+#[non_exhaustive]
+pub enum AddError {
+    /// Another child of the same supervisor has the name.
+    #[error("there is already a child named {0:?}")]
+    DuplicateName(String),
+    /// A permanent child never stays ended.
+    #[error("{0:?} is permanent: it cannot be significant")]
+    SignificantPermanent(String),
+    /// The supervisor would take no notice.
+    #[error("{0:?} is significant, but its supervisor never shuts down by itself")]
+    SignificantForNothing(String),
+}
 
 impl Supervision {
     /// A supervision without children that has not begun.
@@ -46,6 +59,8 @@ impl Supervision {
             spec,
             phase: Phase::Fresh,
             children: BTreeMap::new(),
+            names: BTreeMap::new(),
+            timed: BTreeSet::new(),
             group: None,
             next_child: 0,
             window: Window::default(),
@@ -59,16 +74,11 @@ impl Supervision {
     ///
     /// # Errors
     ///
-    /// If another child has the same name.
-    pub fn add(&mut self, spec: ChildSpec) -> Result<ChildId, DuplicateName> {
-        if self
-            .children
-            .values()
-            .any(|child| child.spec.name == spec.name)
-        {
-            return Err(DuplicateName(spec.name));
-        }
+    /// If another child has the same name, or the child is significant where it cannot be.
+    pub fn add(&mut self, spec: ChildSpec) -> Result<ChildId, AddError> {
+        self.check(&spec)?;
         let id = ChildId::new(self.next_child);
+        self.names.insert(spec.name.clone(), id);
         self.next_child += 1;
         let child = Child {
             spec,
@@ -80,6 +90,45 @@ impl Supervision {
         };
         self.children.insert(id, child);
         Ok(id)
+    }
+
+    /// Whether [`add`](Self::add) would take this child.
+    ///
+    /// # Errors
+    ///
+    /// What `add` would give.
+    pub fn check(&self, spec: &ChildSpec) -> Result<(), AddError> {
+        let name = || spec.name.clone();
+        if self.names.contains_key(&spec.name) {
+            Err(AddError::DuplicateName(name()))
+        } else if spec.significant && spec.restart == RestartKind::Permanent {
+            Err(AddError::SignificantPermanent(name()))
+        } else if spec.significant && self.spec.auto_shutdown == AutoShutdown::Never {
+            Err(AddError::SignificantForNothing(name()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes a child away that is stopped and not about to be started; says whether it did.
+    pub fn remove(&mut self, id: ChildId) -> bool {
+        let at_rest = |child: &Child| matches!(child.state, State::Idle);
+        let removable = self.children.get(&id).is_some_and(at_rest)
+            && !self.will_restart(id)
+            && !self.is_initial(id)
+            && !matches!(self.phase, Phase::Fresh | Phase::Initial(_));
+        if removable {
+            self.forget(id);
+        }
+        removable
+    }
+
+    /// Drops a child's spec.
+    pub(super) fn forget(&mut self, id: ChildId) {
+        if let Some(child) = self.children.remove(&id) {
+            self.names.remove(&child.spec.name);
+            self.timed.remove(&id);
+        }
     }
 
     /// Takes in what happened at `now`. `roll` is a fresh random number from 0 to 1, used for the
@@ -109,6 +158,11 @@ impl Supervision {
             Event::Stop => self.on_stop(),
             Event::Kill => self.on_kill(),
         }
+        let children = &self.children;
+        self.timed.retain(|id| {
+            let child = children.get(id);
+            child.is_some_and(|child| child.state.due().is_some())
+        });
     }
 
     /// The next thing to do, in order.
@@ -118,8 +172,8 @@ impl Supervision {
 
     /// When to report [`Event::TimerFired`], if nothing else happens before.
     pub fn next_timeout(&self) -> Option<Duration> {
-        let children = self.children.values();
-        let due = children.filter_map(|child| child.state.due());
+        let timed = self.timed.iter().filter_map(|id| self.children.get(id));
+        let due = timed.filter_map(|child| child.state.due());
         due.chain(self.group.as_ref().and_then(Group::due)).min()
     }
 
@@ -172,10 +226,7 @@ impl Supervision {
 
     /// The child with this name.
     pub fn find(&self, name: &str) -> Option<ChildId> {
-        self.children
-            .iter()
-            .find(|(_, child)| child.spec.name == name)
-            .map(|(id, _)| *id)
+        self.names.get(name).copied()
     }
 
     /// One child, if it is still there.
@@ -217,7 +268,7 @@ impl Supervision {
     }
 
     fn on_timer(&mut self) {
-        for id in self.ids() {
+        for id in self.timed.iter().copied().collect::<Vec<_>>() {
             let Some(child) = self.children.get(&id) else {
                 continue;
             };
@@ -284,6 +335,7 @@ impl Supervision {
             deadline,
             cause,
         });
+        self.timed.insert(id);
         if matches!(cause, Cause::Restart) {
             child.restarts += 1;
         }

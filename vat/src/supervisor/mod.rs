@@ -19,6 +19,8 @@
 //! - [`Strategy`]: with `one_for_all` and `rest_for_one` the others are stopped in reverse order,
 //!   then all of them are started in order, also those that had ended and would not have been
 //!   restarted by themselves. It counts as one restart.
+//! - [`AutoShutdown`]: a supervisor may end, with [`ExitReason::Shutdown`], when its significant
+//!   children have ended by themselves.
 //! - [`Shutdown`]: killed at once, asked and killed after a grace period, or asked and awaited for
 //!   ever.
 //!
@@ -41,6 +43,7 @@ mod intensity;
 mod machine;
 #[cfg(test)]
 mod model;
+pub mod objects;
 #[cfg(test)]
 mod rules;
 mod spec;
@@ -50,5 +53,8 @@ pub use backoff::Backoff;
 pub use child::{ChildState, ChildStatus};
 pub use event::{Action, Event, ExitReason, GaveUp, Outcome, Terminate};
 pub use intensity::Intensity;
-pub use machine::{DuplicateName, Supervision};
-pub use spec::{ChildId, ChildSpec, Incarnation, RestartKind, Shutdown, Strategy, SupervisorSpec};
+pub use machine::{AddError, Supervision};
+pub use objects::{Death, ObjectStatus, ObjectSupervisor};
+pub use spec::{
+    AutoShutdown, ChildId, ChildSpec, Incarnation, RestartKind, Shutdown, Strategy, SupervisorSpec,
+};

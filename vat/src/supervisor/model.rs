@@ -9,8 +9,8 @@ use super::{
     Action, ChildId, ChildSpec, Event, ExitReason, Incarnation, Supervision, SupervisorSpec,
 };
 
-mod history;
-mod naive;
+pub(super) mod history;
+pub(super) mod naive;
 
 use history::{Op, op, specs};
 use naive::{Naive, nth};

@@ -17,6 +17,8 @@ pub struct SupervisorSpec {
     pub intensity: Intensity,
     /// How restarts of one child are spaced.
     pub backoff: Backoff,
+    /// Whether the supervisor ends with its significant children.
+    pub auto_shutdown: AutoShutdown,
 }
 
 impl SupervisorSpec {
@@ -37,6 +39,12 @@ impl SupervisorSpec {
         self.backoff = backoff;
         self
     }
+
+    /// The same spec, ending with its significant children or not.
+    pub fn with_auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.auto_shutdown = auto_shutdown;
+        self
+    }
 }
 
 /// Which children are restarted when one of them ends. Words and meaning are Erlang's.
@@ -51,6 +59,23 @@ pub enum Strategy {
     OneForAll,
     /// The child that ended and those that are started after it, which are stopped first.
     RestForOne,
+}
+
+/// Whether a supervisor stops its other children and ends, with
+/// [`ExitReason::Shutdown`](super::ExitReason::Shutdown), when
+/// [significant](ChildSpec::significant) children have ended by themselves and stay ended: transient
+/// ones that did not end abnormally, and temporary ones however they ended. Children that the
+/// supervisor stopped do not count. Words and meaning are Erlang's (OTP 24).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoShutdown {
+    /// Never.
+    #[default]
+    Never,
+    /// When the first of them has.
+    AnySignificant,
+    /// When one of them has, and none that is significant is there or about to be restarted.
+    AllSignificant,
 }
 
 /// When a child that ended is started again.
@@ -97,6 +122,9 @@ pub struct ChildSpec {
     /// How long a start may take until the child is ready. Default 10 s; `None` is no limit.
     /// Beyond it the child is killed and the start has failed.
     pub start_within: Option<Duration>,
+    /// Whether the supervisor may end because this child has: see [`AutoShutdown`]. Only for
+    /// transient and temporary children.
+    pub significant: bool,
 }
 
 impl ChildSpec {
@@ -107,7 +135,13 @@ impl ChildSpec {
             restart: RestartKind::default(),
             shutdown: Shutdown::default(),
             start_within: Some(Duration::from_secs(10)),
+            significant: false,
         }
+    }
+
+    /// A permanent child that is a supervisor: awaited without a limit when it is stopped.
+    pub fn supervisor(name: impl Into<String>) -> Self {
+        Self::new(name).with_shutdown(Shutdown::Infinity)
     }
 
     /// The same spec with another restart kind.
@@ -125,6 +159,12 @@ impl ChildSpec {
     /// The same spec with another limit for a start; `None` is no limit.
     pub fn with_start_within(mut self, limit: Option<Duration>) -> Self {
         self.start_within = limit;
+        self
+    }
+
+    /// The same spec, significant or not.
+    pub fn with_significant(mut self, significant: bool) -> Self {
+        self.significant = significant;
         self
     }
 }

@@ -117,6 +117,7 @@ impl Supervision {
             then,
         });
         let incarnation = child.incarnation;
+        self.timed.insert(id);
         self.actions.push_back(Action::Terminate {
             child: id,
             incarnation,

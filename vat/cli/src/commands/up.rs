@@ -153,7 +153,7 @@ async fn over(session: &mut Session, outcome: &Outcome, ui: &mut Ui) -> Result<(
             Ok(())
         }
         // Programs that are not to be started again have come to their end.
-        Outcome::Stopped => {
+        Outcome::Stopped | Outcome::AutoShutdown(_) => {
             for child in session.launcher.children() {
                 ui.note(&format!("{} {}", child.path, child.last_exit));
             }

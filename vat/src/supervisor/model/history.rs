@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::supervisor::{
-    Backoff, ChildSpec, ExitReason, Intensity, RestartKind, Shutdown, Strategy as Restarts,
-    SupervisorSpec,
+    AutoShutdown, Backoff, ChildSpec, ExitReason, Intensity, RestartKind, Shutdown,
+    Strategy as Restarts, SupervisorSpec,
 };
 
 /// One step of a random history.
@@ -49,7 +49,7 @@ pub(super) fn op(number: u32) -> Op {
     }
 }
 
-pub(super) fn specs() -> impl Strategy<Value = (SupervisorSpec, Vec<ChildSpec>)> {
+pub(in crate::supervisor) fn specs() -> impl Strategy<Value = (SupervisorSpec, Vec<ChildSpec>)> {
     let kind = prop_oneof![
         3 => Just(RestartKind::Permanent),
         2 => Just(RestartKind::Transient),
@@ -61,19 +61,26 @@ pub(super) fn specs() -> impl Strategy<Value = (SupervisorSpec, Vec<ChildSpec>)>
         1 => Just(Shutdown::Infinity),
     ];
     let limit = prop::option::weighted(0.8, (1u64..1000).prop_map(Duration::from_millis));
-    let child = (kind, shutdown, limit);
-    let children = prop::collection::vec(child, 0..5).prop_map(|children| {
-        let named = children
-            .into_iter()
-            .enumerate()
-            .map(|(n, (restart, shutdown, limit))| {
-                ChildSpec::new(format!("c{n}"))
-                    .with_restart(restart)
-                    .with_shutdown(shutdown)
-                    .with_start_within(limit)
-            });
-        named.collect::<Vec<_>>()
-    });
+    let child = (kind, shutdown, limit, any::<bool>());
+    let auto_shutdown = prop_oneof![
+        2 => Just(AutoShutdown::Never),
+        1 => Just(AutoShutdown::AnySignificant),
+        2 => Just(AutoShutdown::AllSignificant),
+    ];
+    let children =
+        (auto_shutdown, prop::collection::vec(child, 0..5)).prop_map(|(auto, children)| {
+            let named = children.into_iter().enumerate().map(
+                |(n, (restart, shutdown, limit, significant))| {
+                    let may = auto != AutoShutdown::Never && restart != RestartKind::Permanent;
+                    ChildSpec::new(format!("c{n}"))
+                        .with_restart(restart)
+                        .with_shutdown(shutdown)
+                        .with_start_within(limit)
+                        .with_significant(significant && may)
+                },
+            );
+            (auto, named.collect::<Vec<_>>())
+        });
     let intensity = (0u32..6, 0u64..3000).prop_map(|(restarts, within)| Intensity {
         restarts,
         within: Duration::from_millis(within),
@@ -97,5 +104,5 @@ pub(super) fn specs() -> impl Strategy<Value = (SupervisorSpec, Vec<ChildSpec>)>
             .with_intensity(intensity)
             .with_backoff(backoff)
     });
-    (spec, children)
+    (spec, children).prop_map(|(spec, (auto, children))| (spec.with_auto_shutdown(auto), children))
 }

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::supervisor::{
-    Action, ChildId, ChildSpec, Event, ExitReason, GaveUp, Incarnation, Intensity, Outcome,
-    RestartKind, Shutdown, Strategy, SupervisorSpec, Terminate,
+    Action, AutoShutdown, ChildId, ChildSpec, Event, ExitReason, GaveUp, Incarnation, Intensity,
+    Outcome, RestartKind, Shutdown, Strategy, SupervisorSpec, Terminate,
 };
 
 /// One life of a child, as far as it is known.
@@ -54,7 +54,7 @@ struct Band {
     last: Option<usize>,
 }
 
-pub(super) struct Naive {
+pub(in crate::supervisor) struct Naive {
     spec: SupervisorSpec,
     kids: Vec<Kid>,
     band: Option<Band>,
@@ -68,7 +68,7 @@ pub(super) struct Naive {
 }
 
 impl Naive {
-    pub(super) fn new(spec: SupervisorSpec, children: &[ChildSpec]) -> Self {
+    pub(in crate::supervisor) fn new(spec: SupervisorSpec, children: &[ChildSpec]) -> Self {
         let kid = |spec: &ChildSpec| Kid {
             spec: spec.clone(),
             lives: Vec::new(),
@@ -90,7 +90,45 @@ impl Naive {
         }
     }
 
-    pub(super) fn step(&mut self, now: Duration, roll: f64, event: &Event) -> Vec<Action> {
+    /// One more child, behind all others.
+    pub(in crate::supervisor) fn add(&mut self, spec: &ChildSpec) {
+        self.kids.push(Kid {
+            spec: spec.clone(),
+            lives: Vec::new(),
+            marks: Vec::new(),
+            due: None,
+            dropped: false,
+        });
+    }
+
+    /// Takes a child away that is stopped; says whether it did.
+    pub(in crate::supervisor) fn remove(&mut self, k: usize) -> bool {
+        let begun = self.begun && self.first_up.is_none();
+        let wanted = self.band.as_ref().is_some_and(|b| b.wanted.contains(&k));
+        let Some(kid) = self.kids.get(k).filter(|kid| !kid.dropped) else {
+            return false;
+        };
+        let removed = begun && kid.due.is_none() && !wanted && !self.alive(k);
+        self.kids[k].dropped |= removed;
+        removed
+    }
+
+    /// Whether this child is ready and was not asked to stop.
+    pub(in crate::supervisor) fn serves(&self, k: usize) -> bool {
+        let life = self.kids.get(k).and_then(|kid| kid.lives.last());
+        life.is_some_and(|l| !l.over && l.ready.is_some() && l.asked.is_none() && !l.killed)
+    }
+
+    pub(in crate::supervisor) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    pub(in crate::supervisor) fn step(
+        &mut self,
+        now: Duration,
+        roll: f64,
+        event: &Event,
+    ) -> Vec<Action> {
         match event {
             Event::Start => {
                 if !self.begun && self.stopping.is_none() {
@@ -234,8 +272,31 @@ impl Naive {
             self.restart(k, reason, now, roll);
         } else {
             self.kids[k].dropped = temporary;
+            if !asked && ready.is_some() && self.kids[k].spec.significant {
+                let ends = match self.spec.auto_shutdown {
+                    AutoShutdown::Never => false,
+                    AutoShutdown::AnySignificant => true,
+                    AutoShutdown::AllSignificant => {
+                        !(0..self.kids.len()).any(|k| self.is_awaited(k))
+                    }
+                };
+                if ends {
+                    let name = self.kids[k].spec.name.clone();
+                    return self.stop(Outcome::AutoShutdown(name), now);
+                }
+            }
             self.go_on(k, now);
         }
+    }
+
+    /// Whether this significant child is there, or about to be.
+    fn is_awaited(&self, k: usize) -> bool {
+        let kid = &self.kids[k];
+        let first = self.first_up.is_some() && kid.lives.is_empty();
+        let band = self.band.as_ref().is_some_and(|b| b.wanted.contains(&k));
+        kid.spec.significant
+            && !kid.dropped
+            && (self.alive(k) || kid.due.is_some() || first || band)
     }
 
     fn go_on(&mut self, k: usize, now: Duration) {
@@ -259,6 +320,7 @@ impl Naive {
         }
         let initial = self.first_up.is_some();
         let wanted = |k: &usize| match &self.kids[*k] {
+            kid if kid.dropped => false,
             kid if kid.lives.is_empty() => initial,
             kid => kid.spec.restart != RestartKind::Temporary,
         };
@@ -407,7 +469,7 @@ impl Naive {
         }
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Duration> {
+    pub(in crate::supervisor) fn next_timeout(&self) -> Option<Duration> {
         let band = self.band.as_ref().filter(|b| b.down && b.last.is_none());
         let kids = (0..self.kids.len()).filter_map(|k| self.next_for(k));
         kids.chain(band.map(|b| b.due)).min()
