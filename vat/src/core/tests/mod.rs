@@ -5,6 +5,7 @@ mod combine;
 mod far;
 pub(crate) mod link;
 mod look;
+mod model;
 mod references;
 pub(crate) mod sample;
 mod time;
