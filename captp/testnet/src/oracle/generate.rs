@@ -474,3 +474,33 @@ fn record(world: &mut World, op: Op, ops: &mut Vec<Op>) -> Checked {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::Random;
+
+    fn generated(seed: u64, options: &Options) -> (Script, u64) {
+        let mut script = Script {
+            setup: Setup::new(0, &[]),
+            ops: Vec::new(),
+        };
+        let world = run(&mut Random::new(seed), options, &mut script).unwrap();
+        let trace = world.trace.value();
+        (script, trace)
+    }
+
+    #[test]
+    fn a_seed_makes_the_same_script_each_time_and_others_make_others() {
+        for handoff in [false, true] {
+            let options = Options::default().with_handoff(handoff);
+            let mut before = None;
+            for seed in 0..20 {
+                let first = generated(seed, &options);
+                assert_eq!(generated(seed, &options), first, "seed {seed}");
+                assert_ne!(Some(&first.0), before.as_ref(), "seed {seed}");
+                before = Some(first.0);
+            }
+        }
+    }
+}

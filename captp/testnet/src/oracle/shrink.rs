@@ -253,3 +253,118 @@ fn simpler(op: &Op) -> Vec<Op> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use captp::testing::Fault;
+
+    use super::*;
+    use crate::oracle::script::{answered, param, result};
+    use crate::oracle::{Options, run_seed};
+
+    /// A run in which two vats disagree.
+    fn failing() -> (Script, Failure) {
+        let options = Options::default().with_fault(Fault::ReleaseDropped);
+        let mut failed = (0..100).filter_map(|seed| run_seed(seed, &options).err());
+        let long = failed.find(|failed| failed.0.ops.len() > 50);
+        *long.expect("a long run that fails")
+    }
+
+    #[test]
+    fn a_failing_script_becomes_small_and_fails_the_same_way() {
+        let (script, failure) = failing();
+        let (small, after) = shrink(&script);
+        assert!(small.ops.len() <= 5, "{small}");
+        assert!(
+            small.setup.links.len() <= 1 && small.setup.vats <= 2,
+            "{small}"
+        );
+        assert_eq!(replay(&small), Err(after.clone()));
+        assert_eq!(after.class(), failure.class());
+        // What is left is needed.
+        for left_out in 0..small.ops.len() {
+            let mut less = small.clone();
+            less.ops.remove(left_out);
+            let class = replay(&less).err().map(|failure| failure.class());
+            assert_ne!(class, Some(after.class()), "{less}");
+        }
+    }
+
+    /// A script, and the Rust in which it is written.
+    macro_rules! written {
+        ($setup:expr, [$($op:expr,)*]) => {
+            (
+                Script { setup: $setup, ops: vec![$($op),*] },
+                vec![stringify!($setup), $(stringify!($op)),*],
+            )
+        };
+    }
+
+    fn without_space(text: &str) -> String {
+        text.split_whitespace().collect()
+    }
+
+    #[test]
+    fn a_script_is_printed_as_the_rust_that_makes_it() {
+        let (script, parts) = written!(
+            Setup::new(3, &[(0, 1), (1, 2)])
+                .with_hello()
+                .with_keys()
+                .with_room(2)
+                .with_fault(Fault::ReleaseDropped),
+            [
+                Op::Bootstrap {
+                    id: 1,
+                    vat: 0,
+                    peer: 1,
+                    lane: 0
+                },
+                Op::Promise { id: 2, vat: 0 },
+                Op::Call {
+                    id: 3,
+                    on: result(1, 0),
+                    with: vec![(0, result(2, 0))],
+                    ask: vec![0, 3]
+                },
+                Op::Stream {
+                    id: 4,
+                    on: result(3, 0),
+                    with: vec![]
+                },
+                Op::Deliver {
+                    from: 0,
+                    to: 1,
+                    lane: 0
+                },
+                Op::Answer {
+                    id: 5,
+                    call: 3,
+                    with: vec![(3, param(3, 0)), (0, result(1, 0))]
+                },
+                Op::Resolve {
+                    promise: 2,
+                    to: answered(3, 3)
+                },
+                Op::Cut {
+                    a: 0,
+                    b: 1,
+                    lane: 0,
+                    lose: true
+                },
+            ]
+        );
+        let printed = without_space(&script.to_string());
+        let mut rest = &printed[..];
+        for part in parts.into_iter().map(without_space) {
+            let (_, after) = rest
+                .split_once(&part)
+                .unwrap_or_else(|| panic!("{part}: {rest}"));
+            rest = after;
+        }
+        assert_eq!(rest, ",],);}");
+        assert!(
+            printed.starts_with("#[test]fnfound_by_a_seed(){holds(Setup"),
+            "{printed}"
+        );
+    }
+}
