@@ -10,7 +10,7 @@
 //! | call: 100 under way, answered in order | all | all |
 //! | callback: the callee calls an object of the caller | all | all |
 //! | pipelining: three calls in a row, none waits for another | all | all |
-//! | a promise in the parameters is resolved later, or broken | all | capnp-rpc |
+//! | a promise in the parameters is resolved later, or broken | all | all |
 //! | an answer that comes later; calls on it wait, in order | all | all |
 //! | embargo: our own object comes back, calls before and after keep their order | all | all |
 //! | the caller loses interest, or cancels: the call runs to its end | all | all |
@@ -27,8 +27,9 @@
 //! | pycapnp, we call | `we_call_pycapnp_over_a_unix_socket` | `we_call_pycapnp_over_tls` |
 //! | pycapnp calls | `pycapnp_calls_us_over_a_unix_socket` | `pycapnp_calls_us_over_tls` |
 //!
-//! A Python program has no promises to pass: with pycapnp, "later" means an answer that is late.
-//! What a Python method raises has the kind Failed. `the_committed_interface_is_ours` proves that the file
+//! A Python program has no promises of its own to answer with: pycapnp's "later" is an answer that is
+//! late. In parameters, it passes what such an answer of its own object will hold. What a Python
+//! method raises has the kind Failed. `the_committed_interface_is_ours` proves that the file
 //! `interop/peer.capnp`, from which the other sides are made, is what our trait prints.
 
 mod guestbook;

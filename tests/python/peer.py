@@ -150,6 +150,28 @@ async def references(ours):
     assert (await chain.echo(number=20)).value == 21
 
 
+async def promises(ours):
+    """An answer of an object of its own, not given yet, is a promise for somebody else."""
+    thing = Thing()
+    own = schema.Peer._new_client(thing)
+    for becomes in [Thing(), ours, None]:
+        answer = ours.callBack(peer=own.later().value, number=30)
+        # It is there by now, and waits.
+        await ours.echo(number=0)
+        [waiting] = thing.waiting
+        thing.waiting = []
+        if becomes is not None:
+            waiting.set_result(becomes)
+            assert (await answer).value == 31
+            continue
+        waiting.set_exception(ValueError("thought better of it"))
+        try:
+            await answer
+            raise AssertionError("nothing was raised")
+        except capnp.KjException as exception:
+            assert "better of it" in exception.description, exception.description
+
+
 async def late(ours):
     thing = Thing()
     later = ours.later().value
@@ -265,6 +287,7 @@ async def main():
     for step in [
         calls,
         references,
+        promises,
         late,
         embargo,
         cancel,
