@@ -6,6 +6,8 @@ use super::Engine;
 use super::node::Kind;
 use crate::connection::Way;
 use crate::connection::answer::{ResultsTo, State as AnswerState};
+use crate::connection::export::State;
+use crate::connection::handoff::Vine;
 use crate::connection::question::State as QuestionState;
 use crate::connection::questions::FIRST_PIPELINE_ID;
 use crate::{ConnId, Host};
@@ -24,6 +26,10 @@ pub enum Fault {
     FinishMistaken,
     /// What a peer was told that an export or answer is, is forgotten: the Tribble rule is broken.
     PinForgotten,
+    /// Whoever accepts a gift gets it although calls on the way through its giver must come first.
+    AcceptEmbargoIgnored,
+    /// A gift stays open although its recipient goes through its giver.
+    VineKeptOpen,
 }
 
 /// The tables of one connection, reduced to what both ends must agree on once nothing is on its
@@ -124,6 +130,14 @@ impl<H: Host> Engine<H> {
             }
         }
         Some(tables)
+    }
+
+    /// Whether this export is the vine of a gift that its recipient may accept.
+    #[must_use]
+    pub fn is_open_gift(&self, conn: ConnId, export: u32) -> bool {
+        let row = self.connections.get(conn);
+        let entry = row.and_then(|row| row.exports.get(export));
+        entry.is_some_and(|entry| matches!(entry.state, State::Vine(Vine::Given { .. }, _)))
     }
 
     /// How many references have streaming calls under way.

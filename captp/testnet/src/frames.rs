@@ -1,5 +1,10 @@
 //! Messages as bytes: where one ends, and what it is.
 
+use capnp::message::ReaderOptions;
+use capnp::serialize;
+
+use crate::captp_capnp::{message, message_target};
+
 /// What a message is. Known from its bytes, without the engine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(missing_docs, reason = "named as the messages of the protocol")]
@@ -66,6 +71,24 @@ pub fn kind(message: &[u8]) -> Kind {
         Some(11) => Kind::Accept,
         Some(14) => Kind::ThirdPartyAnswer,
         _ => Kind::Other,
+    }
+}
+
+/// The export at its receiver to which a message is a call, if it is one.
+#[must_use]
+pub fn called_export(message: &[u8]) -> Option<u32> {
+    if kind(message) != Kind::Call {
+        return None;
+    }
+    let mut bytes = message;
+    let read = serialize::read_message_from_flat_slice(&mut bytes, ReaderOptions::new()).ok()?;
+    let root: message::Reader<'_> = read.get_root().ok()?;
+    let Ok(message::Call(call)) = root.which() else {
+        return None;
+    };
+    match call.ok()?.get_target().ok()?.which() {
+        Ok(message_target::ImportedCap(id)) => Some(id),
+        _ => None,
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::super::Engine;
 use super::super::node::Kind;
+#[cfg(any(test, feature = "testing"))]
+use super::super::testing::Fault;
 use crate::connection::answer::{Results, ResultsTo, State};
 use crate::connection::handoff::{Acceptor, MAX_LIFTED, Parked, Provision};
 use crate::contact::{Await, Claim, GiftName};
@@ -174,6 +176,8 @@ impl<H: Host> Engine<H> {
             .embargo
             .as_ref()
             .is_some_and(|name| !provision.lifted.contains(name));
+        #[cfg(any(test, feature = "testing"))]
+        let waits = waits && self.fault != Some(Fault::AcceptEmbargoIgnored);
         if waits {
             return self.park(name, parked);
         }

@@ -113,6 +113,10 @@ impl<H: Host> Engine<H> {
     /// A call on a vine: its holder does not accept the gift.
     pub(in crate::engine) fn close_called_vine(&mut self, conn: ConnId, target: &Target) {
         let Target::Export(id) = target else { return };
+        #[cfg(any(test, feature = "testing"))]
+        if self.has_fault(super::super::testing::Fault::VineKeptOpen) {
+            return;
+        }
         let Some(row) = self.connections.get_mut(conn) else {
             return;
         };

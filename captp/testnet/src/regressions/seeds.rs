@@ -15,12 +15,26 @@ fn deliberate_faults_are_found() {
         (Fault::FinishMistaken, "disagree on references"),
         (Fault::PinForgotten, "does not point back"),
     ] {
-        let options = Options::default().with_fault(fault);
-        let mut found = (0..1_000).filter_map(|seed| Some((seed, run_seed(seed, &options).err()?)));
-        let shown = found.find(|(_, failed)| failed.1.what.contains(shown_by));
-        let (seed, failed) = shown.unwrap_or_else(|| panic!("{fault:?} is not found"));
-        println!("{fault:?} is found by seed {seed}: {}", failed.1);
+        is_found(fault, shown_by, &Options::default());
     }
+}
+
+#[test]
+fn deliberate_faults_of_handoff_are_found() {
+    for (fault, shown_by) in [
+        (Fault::AcceptEmbargoIgnored, "arrives"),
+        (Fault::VineKeptOpen, "its gift stays open"),
+    ] {
+        is_found(fault, shown_by, &Options::default().with_handoff(true));
+    }
+}
+
+fn is_found(fault: Fault, shown_by: &str, options: &Options) {
+    let options = options.clone().with_fault(fault);
+    let mut found = (0..1_000).filter_map(|seed| Some((seed, run_seed(seed, &options).err()?)));
+    let shown = found.find(|(_, failed)| failed.1.what.contains(shown_by));
+    let (seed, failed) = shown.unwrap_or_else(|| panic!("{fault:?} is not found"));
+    println!("{fault:?} is found by seed {seed}: {}", failed.1);
 }
 
 /// Runs seeds on all processors; gives the failure with the smallest seed.

@@ -1,6 +1,9 @@
 //! Links, and what is delivered over them.
 
+use captp::ConnId;
+
 use super::{Checked, World};
+use crate::frames::called_export;
 use crate::network::Delivered;
 use crate::oracle::script::Op;
 use crate::oracle::story::summary;
@@ -48,18 +51,32 @@ impl World {
 
     pub(super) fn deliver(&mut self, end: End) -> Checked<Option<Delivered>> {
         self.net.network.pump_link(&mut self.net.vats, end.link);
+        let mut called = None;
         if let Some(Flying::Message { bytes, .. }) = self.net.network.flying(end).next() {
+            called = called_export(bytes);
             self.trace.bytes(bytes);
             if let (Some(story), Some((to, _))) = (&mut self.story, self.net.network.at(end)) {
                 *story += &format!("    to vat {to}: {}\n", summary(bytes));
             }
         }
         let delivered = self.net.deliver(end)?;
-        if let Some(Delivered { vat, kind, .. }) = delivered {
+        if let Some(Delivered { vat, conn, kind }) = delivered {
             self.trace.note(&[1, vat as u64, kind as u64]);
+            self.check_called(vat, conn, called)?;
             self.net.network.pump_link(&mut self.net.vats, end.link);
             self.net.check_link(end.link)?;
         }
         Ok(delivered)
+    }
+
+    /// Whoever calls a vine does not accept its gift, which ends with that.
+    fn check_called(&self, vat: usize, conn: ConnId, export: Option<u32>) -> Checked {
+        let there = self.net.vats.get(vat);
+        match export.zip(there) {
+            Some((export, there)) if there.engine.is_open_gift(conn, export) => Err(format!(
+                "vat {vat}: vine {export} was called and its gift stays open"
+            )),
+            _ => Ok(()),
+        }
     }
 }
