@@ -162,17 +162,71 @@ fn a_message_cut_at_any_byte_waits_or_ends_that_connection_only() {
         for cut in 0..sample.len() {
             let mut victim = Victim::new(Limits::default());
             victim.bootstrap();
+            let mut other = Neighbour::of(&mut victim);
             victim.bytes(&sample[..cut]);
             let conn = victim.conn;
-            victim.net.vats[0]
-                .engine
-                .handle_closed(conn, "end of stream");
+            let engine = &mut victim.net.vats[0].engine;
+            assert!(engine.stats(conn).is_some(), "it waits for the rest");
+            engine.handle_closed(conn, "end of stream");
+            assert_eq!(engine.stats(conn), None);
             victim.net.vats[0].collect();
             victim.net.vats[0].engine.check().unwrap();
+            other.assert_served(&mut victim);
+            other.leave(&mut victim);
             let root = victim.root;
             victim.net.vats[0].release(root);
             assert_eq!(victim.net.vats[0].engine.live_nodes(), 0);
         }
+    }
+}
+
+/// Another peer of the same vat, who means well.
+struct Neighbour {
+    conn: ConnId,
+    question: u32,
+}
+
+impl Neighbour {
+    fn of(victim: &mut Victim) -> Self {
+        let options = ConnOptions::default().with_bootstrap(victim.root);
+        let conn = victim.net.vats[0].engine.open(options);
+        let own = std::mem::replace(&mut victim.conn, conn);
+        victim.bootstrap();
+        victim.conn = own;
+        Self { conn, question: 0 }
+    }
+
+    /// A call comes to its object and is answered.
+    fn assert_served(&mut self, victim: &mut Victim) {
+        self.question += 1;
+        let (number, own) = (
+            self.question,
+            std::mem::replace(&mut victim.conn, self.conn),
+        );
+        victim.call(number, 0);
+        victim.conn = own;
+        let served =
+            std::iter::from_fn(|| victim.net.vats[0].next()).find_map(|event| match event {
+                Event::Call {
+                    number: got,
+                    respond,
+                    ..
+                } if got == number => Some(respond),
+                _ => None,
+            });
+        let vat = &mut victim.net.vats[0];
+        vat.answer(served.expect("the call"), number, &[]);
+        let mut out = Transmit::new();
+        vat.engine.poll_transmit(self.conn, &mut out);
+        let sent = super::net::split(&out.take_bytes());
+        assert_eq!(sent.last().map(|(_, kind)| *kind), Some("return"));
+    }
+
+    fn leave(self, victim: &mut Victim) {
+        victim.net.vats[0]
+            .engine
+            .handle_closed(self.conn, "end of stream");
+        victim.net.vats[0].collect();
     }
 }
 
