@@ -290,6 +290,21 @@ mod tests {
         }
     }
 
+    /// A shorter script may fail in another way, which is not what was found.
+    #[test]
+    fn a_script_that_becomes_small_shows_the_same_fault() {
+        for fault in [
+            Fault::QueueSwapped,
+            Fault::FinishMistaken,
+            Fault::PinForgotten,
+        ] {
+            let options = Options::default().with_fault(fault);
+            let mut failed = (0..400).filter_map(|seed| run_seed(seed, &options).err());
+            let (script, failure) = *failed.next().expect("one that fails");
+            assert_eq!(shrink(&script).1.class(), failure.class(), "{script}");
+        }
+    }
+
     /// A script, and the Rust in which it is written.
     macro_rules! written {
         ($setup:expr, [$($op:expr,)*]) => {
