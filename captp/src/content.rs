@@ -238,6 +238,12 @@ impl Content {
         self.put(at.0, OTHER | index << 32);
     }
 
+    /// The references that were written, by the index that their pointers have; `None` for null.
+    #[must_use]
+    pub fn references(&self) -> &[Option<NodeId>] {
+        &self.caps
+    }
+
     /// Writes the number of 2 to the power of `size` bits (0, 3 to 6) that is the one at `index` of
     /// those that begin at a byte. Higher bits are cut off.
     #[expect(clippy::cast_possible_truncation, reason = "higher bits are cut off")]

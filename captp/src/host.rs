@@ -88,6 +88,11 @@ impl Promised {
         self.0.push((Path::from(path), node));
     }
 
+    /// Each promise with its path.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &[u16])> {
+        self.0.iter().map(|(path, node)| (*node, &**path))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

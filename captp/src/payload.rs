@@ -8,17 +8,21 @@ use capnp::private::capability::PipelineOp;
 use capnp::private::layout::CapTable;
 use capnp::traits::Imbue as _;
 
-use crate::NodeId;
 use crate::captp_capnp::{message, payload, return_};
-use crate::frame::Message;
+use crate::frame::{Frame, Message};
 use crate::hook::{cap_index, index_table};
 use crate::message::quick;
+use crate::{Content, Exception, NodeId};
 
 /// Parameters or results of a call, as they arrived.
 ///
 /// Whoever is given a payload owns one count of each of its references and gives them back with
 /// [`Engine::release`](crate::Engine::release). Dropping a payload does not do that.
 pub struct Payload(Box<Inner>);
+
+/// Limits for reading what this vat wrote itself.
+const OWN_TRAVERSAL: usize = 1 << 32;
+const OWN_NESTING: u16 = u16::MAX;
 
 /// In a box: a payload goes from hand to hand, and copying this each time costs more.
 struct Inner {
@@ -116,6 +120,45 @@ impl Payload {
     #[must_use]
     pub fn take_caps(&mut self) -> Vec<NodeId> {
         std::mem::take(&mut self.0.caps)
+    }
+
+    /// What was written, as it would arrive: for who looks at a message without knowing its types.
+    /// `caps`: what its capability pointers mean, by index, each with a count.
+    ///
+    /// Data that lies apart is copied.
+    #[must_use]
+    pub fn of(content: &Content, caps: Vec<NodeId>) -> Self {
+        let segment = content.segment_until(content.end());
+        let message = Frame::of_bytes(&segment).into_message(OWN_TRAVERSAL, OWN_NESTING);
+        Self::new(message, Place::Root, caps)
+    }
+
+    /// Puts other references, with their counts, in the place of those that were
+    /// [taken](Self::take_caps): as many, in the same order.
+    pub fn put_caps(&mut self, caps: Vec<NodeId>) {
+        self.0.caps = caps;
+    }
+
+    /// Writes the same parameters or results again, with these references by index instead of its own.
+    /// They are borrowed.
+    ///
+    /// # Errors
+    /// If the message is malformed, or there are not as many references.
+    pub fn copy_to(&self, caps: &[NodeId], to: &mut Content) -> Result<(), Exception> {
+        let words = u32::try_from(self.bytes() / 8).unwrap_or(u32::MAX);
+        to.build_with(words, caps, |mut root| {
+            root.set_as::<any_pointer::Owned>(self.content()?)?;
+            Ok(())
+        })
+    }
+
+    /// Which reference, by index, is at the end of a path of pointer fields; `None` if there is a null
+    /// pointer on the way.
+    ///
+    /// # Errors
+    /// If the message is malformed.
+    pub fn reference_at(&self, path: &[u16]) -> Result<Option<usize>, Exception> {
+        Ok(self.cap_at(path)?)
     }
 
     /// The same bytes, which lie in this payload's content, to be kept beyond it without copying

@@ -6,7 +6,6 @@ use capnp::traits::Imbue as _;
 use super::cancel::canceled;
 use super::describe::Given;
 use super::node::Kind;
-use super::outgoing::copy_content;
 use super::{Engine, Work, handoff};
 use crate::captp_capnp::message;
 use crate::connection::answer::{Answer, Kept, Results, ResultsTo, State};
@@ -232,7 +231,7 @@ impl<H: Host> Engine<H> {
     /// Answers a call with the results of another, which the peer of that one sent.
     pub(super) fn answer_payload(&mut self, token: &AnswerToken, mut payload: Payload) {
         let caps = payload.take_caps();
-        self.answer_filled(token, &mut |content| copy_content(&payload, &caps, content));
+        self.answer_filled(token, &mut |content| payload.copy_to(&caps, content));
         for node in caps {
             self.drop_count(node);
         }

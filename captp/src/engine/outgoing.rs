@@ -3,8 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use capnp::any_pointer;
-
 use super::describe::Given;
 use super::node::{Far, Kind, Node, Place};
 use super::room::Names;
@@ -18,7 +16,7 @@ use crate::message::write::{self, CallHead};
 use crate::path::Path;
 use crate::{
     AnswerToken, ConnId, Content, Encoded, Exception, Host, ImportId, LocalCall as _, NodeId,
-    Payload, QuestionId, Transmit, WireCall,
+    QuestionId, Transmit, WireCall,
 };
 
 impl<H: Host> Engine<H> {
@@ -141,7 +139,7 @@ impl<H: Host> Engine<H> {
             sort,
         };
         write::begin_call(&mut content, head);
-        if let Err(reason) = copy_content(&call.params, call.params.caps(), &mut content) {
+        if let Err(reason) = call.params.copy_to(call.params.caps(), &mut content) {
             self.put_draft(content);
             return self.refuse(call, &reason);
         }
@@ -531,16 +529,3 @@ fn closed() -> Exception {
 const EXCEPTION_ENVELOPE: usize = 256;
 /// Most bytes of the reason of an exception that cannot be sent as a whole.
 const SHORT_REASON: usize = 4 << 10;
-
-/// Copies what a payload holds; `caps` are the references in it.
-pub(super) fn copy_content(
-    from: &Payload,
-    caps: &[NodeId],
-    to: &mut Content,
-) -> Result<(), Exception> {
-    let words = u32::try_from(from.bytes() / 8).unwrap_or(u32::MAX);
-    to.build_with(words, caps, |mut root| {
-        root.set_as::<any_pointer::Owned>(from.content()?)?;
-        Ok(())
-    })
-}
