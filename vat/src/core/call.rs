@@ -5,6 +5,7 @@ use std::rc::{Rc, Weak};
 
 use captp::{ConnId, Content, Encoded, Exception, LocalCall, Payload, WireCall};
 
+use super::carry::{Carried, Tapped};
 use super::promise::{Answer, Resolver};
 use super::reference::{Ref, write_leaving};
 use super::turn::{Effect, Turn};
@@ -31,6 +32,7 @@ pub trait Method: 'static {
 pub(crate) trait Call: Any {
     fn interface(&self) -> u64;
     fn method(&self) -> u16;
+    /// `Trait.method`; empty if that is not known.
     fn name(&self) -> &'static str;
     /// It leaves the vat: the parameters become bytes and references, the rest waits.
     #[expect(clippy::type_complexity, reason = "what `LocalCall::encode` gives")]
@@ -142,6 +144,12 @@ impl AnyCall {
         }
     }
 
+    /// Another call instead, for the same caller.
+    pub(crate) fn map_message(mut self, map: impl FnOnce(Message) -> Message) -> Self {
+        self.message = self.message.take().map(map);
+        self
+    }
+
     /// Id of the interface that the caller means.
     pub fn interface(&self) -> u64 {
         self.message.as_ref().map_or(0, Message::interface)
@@ -155,7 +163,7 @@ impl AnyCall {
     /// `Trait.method`, if the call was made in this vat.
     pub fn name(&self) -> Option<&'static str> {
         match self.message.as_ref()? {
-            Message::Local(call) => Some(call.name()),
+            Message::Local(call) => Some(call.name()).filter(|name| !name.is_empty()),
             Message::Wire(_) => None,
         }
     }
@@ -258,15 +266,21 @@ impl Message {
     ) -> Result<(Params<M>, Answer<M::Output>), Self> {
         match self {
             Self::Local(call) => {
-                if !(&*call as &dyn Any).is::<TypedCall<M>>() {
-                    return Err(Self::Local(call));
-                }
-                let any: Box<dyn Any> = call;
-                match any.downcast::<TypedCall<M>>().map(|call| *call) {
+                let call = match downcast::<TypedCall<M>>(call) {
                     Ok(TypedCall { params, answer }) => {
-                        Ok((Params::Values(params), Answer::Promise(answer)))
+                        return Ok((Params::Values(params), Answer::Promise(answer)));
                     }
-                    Err(_) => unreachable!("its type was looked at just before"),
+                    Err(call) => call,
+                };
+                let call = match downcast::<Carried>(call) {
+                    Ok(carried) => return Ok(carried.open(vat)),
+                    Err(call) => call,
+                };
+                let Tapped { call, tap } = downcast::<Tapped>(call).map_err(Self::Local)?;
+                match Self::Local(call).open::<M>(vat) {
+                    Ok((params, answer)) => Ok((params, Tapped::answer(vat, tap, answer))),
+                    Err(Self::Local(call)) => Err(Self::Local(Box::new(Tapped { call, tap }))),
+                    Err(other) => Err(other),
                 }
             }
             Self::Wire(WireCall {
@@ -290,6 +304,18 @@ impl Message {
             Ok((_, answer)) => answer.settle(vat, Ok(describe())),
             Err(other) => other.fail(vat, Error::unimplemented("describe() has no parameters")),
         }
+    }
+}
+
+/// The call itself, if it has this type.
+fn downcast<C: Call>(call: Box<dyn Call>) -> Result<C, Box<dyn Call>> {
+    if !(&*call as &dyn Any).is::<C>() {
+        return Err(call);
+    }
+    let any: Box<dyn Any> = call;
+    match any.downcast::<C>() {
+        Ok(call) => Ok(*call),
+        Err(_) => unreachable!("its type was looked at just before"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The vat itself: heap, turns, references, promises, tasks.
 
 mod call;
+mod carry;
 mod death;
 mod dispatch;
 mod facet;
@@ -22,6 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use call::{AnyCall, Method};
 pub(crate) use call::{Call, Reply};
+pub(crate) use carry::{Asker, Body, Carried, Parts};
 pub(crate) use death::Watcher;
 pub use dispatch::{Delivery, Dispatch, Dynamic, Serves, describe, reference};
 pub(crate) use dispatch::{Route, routed};

@@ -72,6 +72,11 @@ impl<T: Object> Near<T> {
         WeakNear(Rc::downgrade(&self.0))
     }
 
+    /// Looks at the state outside of any turn; `None` if a method is at it, or it is gone.
+    pub(crate) fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        self.0.state.try_borrow().ok()?.as_ref().map(look)
+    }
+
     #[inline]
     pub(crate) fn read_at<R>(
         &self,

@@ -171,6 +171,15 @@ impl<T: Data> Resolver<T> {
         Self::of(&Core::new(Rc::downgrade(vat), State::Wire(answer)))
     }
 
+    /// Who is told the result, at once.
+    pub(crate) fn calling(
+        vat: &Rc<Shared>,
+        callback: impl FnOnce(&Rc<Shared>, Result<T>) + 'static,
+    ) -> Self {
+        let told = State::Told(Box::new(callback));
+        Self::of(&Core::new(Rc::downgrade(vat), told))
+    }
+
     /// Settles the promise at once: for the run loop, between turns.
     pub(crate) fn settle(self, vat: &Rc<Shared>, result: Result<T>) {
         self.0.settle(vat, result);

@@ -382,6 +382,18 @@ pub(crate) fn write_leaving(
 }
 
 impl Shared {
+    /// A reference that is broken from the beginning.
+    pub(crate) fn broken(self: &Rc<Self>, reason: &Error) -> Ref {
+        let node = self.engine(|engine| engine.broken(Exception::from(reason)));
+        Ref::from_node(self, node)
+    }
+
+    /// Runs `work` once it is known what the reference denotes, in its place among the calls that
+    /// were sent to it.
+    pub(crate) fn when_known(&self, reference: &Ref, work: Box<dyn Work>) {
+        self.engine(|engine| engine.when_resolved(reference.node(), Job::Work(work)));
+    }
+
     /// Resolves a promise reference.
     pub(crate) fn resolve(&self, promise: &Ref, to: Result<Ref>) {
         let foreign = || Error::failed("the promise was resolved to a reference of another vat");

@@ -35,6 +35,8 @@ pub(super) enum State<T: Data> {
     Reference(Ref, fn(T) -> Ref),
     /// Somebody in another vat waits.
     Wire(AnswerToken),
+    /// Somebody who is told at once.
+    Told(Callback<T>),
     Done(Result<T>),
     /// Settled, and nobody needs the value any more.
     Gone,
@@ -171,6 +173,7 @@ impl<T: Data> Core<T> {
             }
             State::Reference(..) => {}
             State::Wire(answer) => answer_wire(vat, answer, result),
+            State::Told(callback) => callback(vat, result),
             settled @ (State::Done(_) | State::Gone) => *self.state.borrow_mut() = settled,
         }
     }

@@ -1,6 +1,7 @@
 //! The promises of the design, each with tests named after it.
 
 mod bulk;
+mod carry;
 mod combine;
 mod far;
 pub(crate) mod link;
