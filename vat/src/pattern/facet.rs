@@ -1,7 +1,5 @@
 //! References that show some of an object's methods.
 
-use std::rc::Rc;
-
 use crate::core::{AnyCall, Dynamic, Interface, Method as _, Ref, Turn, describe};
 use crate::data::Data;
 use crate::dynamic::{closest, means, shown};
@@ -53,13 +51,13 @@ use crate::schema::{Describe, Description, Method};
 /// A name that is no method of the interface.
 pub fn facet<R: Interface + Data>(turn: &Turn, to: &R, methods: &[&str]) -> Result<R> {
     let all = all_methods(&describe::<R>());
-    let shown = methods.iter().map(|name| {
-        let found = all.iter().find(|one| means(name, &one.method.name));
-        found
-            .map(|one| (one.interface, one.ordinal))
-            .ok_or_else(|| unknown::<R>(name, &all))
-    });
-    Ok(show(turn, to, shown.collect::<Result<_>>()?))
+    for name in methods {
+        if !all.iter().any(|one| means(name, &one.method.name)) {
+            return Err(unknown::<R>(name, &all));
+        }
+    }
+    let named = |one: &MethodAt| methods.iter().any(|name| means(name, &one.method.name));
+    Ok(show(turn, to, all, named))
 }
 
 /// A reference that has only the methods that are declared as reading: the `&self` ones.
@@ -98,15 +96,23 @@ pub fn facet<R: Interface + Data>(turn: &Turn, to: &R, methods: &[&str]) -> Resu
 /// ```
 pub fn read_only<R: Interface + Data>(turn: &Turn, to: &R) -> R {
     let all = all_methods(&describe::<R>());
-    let reading = all.iter().filter(|one| one.method.reads);
-    let reading = reading.map(|one| (one.interface, one.ordinal)).collect();
-    show(turn, to, reading)
+    show(turn, to, all, |one| one.method.reads)
 }
 
-fn show<R: Interface>(turn: &Turn, to: &R, methods: Rc<[(u64, u16)]>) -> R {
-    let to = to.clone().into();
-    let name = R::NAME;
-    turn.spawn(Facet { to, methods, name }).dynamic()
+fn show<R: Interface>(
+    turn: &Turn,
+    to: &R,
+    all: Vec<MethodAt>,
+    shown: impl Fn(&MethodAt) -> bool,
+) -> R {
+    let (shows, hides) = all.into_iter().partition(shown);
+    turn.spawn(Facet {
+        to: to.clone().into(),
+        name: R::NAME,
+        shows,
+        hides,
+    })
+    .dynamic()
 }
 
 /// A method with what a call names it by.
@@ -157,19 +163,25 @@ fn unknown<R: Interface>(name: &str, all: &[MethodAt]) -> Error {
 #[object(external)]
 struct Facet {
     to: Ref,
-    methods: Rc<[(u64, u16)]>,
     name: &'static str,
+    shows: Vec<MethodAt>,
+    hides: Vec<MethodAt>,
 }
 
 impl Dynamic for Facet {
     fn call(&mut self, turn: &Turn, call: AnyCall) -> Result<()> {
         let asked = (call.interface(), call.method());
-        if asked.0 == Describe::INTERFACE || self.methods.contains(&asked) {
+        let meant = |one: &&MethodAt| (one.interface, one.ordinal) == asked;
+        if asked.0 == Describe::INTERFACE || self.shows.iter().any(|one| meant(&one)) {
             self.to.forward(call);
-        } else {
-            let what = format!("this facet of {} does not have {call:?}", self.name);
-            call.refuse(turn, Error::unimplemented(what));
+            return Ok(());
         }
+        let what = match self.hides.iter().find(meant) {
+            Some(hidden) => format!("`{}`", shown(&hidden.method.name)),
+            None => format!("{call:?}"),
+        };
+        let what = format!("this facet of {} does not have {what}", self.name);
+        call.refuse(turn, Error::unimplemented(what));
         Ok(())
     }
 }

@@ -9,7 +9,13 @@
 //! |---|---|
 //! | [`caretaker`] | a reference that can be revoked |
 //! | [`Group`] | several, revoked with one act |
+//! | [`membrane`](membrane()) | one that is revoked with all that was reached through it |
 //! | [`facet`](facet()), [`read_only`] | some of the methods |
+//! | [`limit::once`], [`limit::times`] | so many calls |
+//! | [`limit::rate`] | so many calls in a time |
+//! | [`limit::until`] | calls for so long |
+//! | [`logging`](logging()) | one whose calls are recorded |
+//! | [`sealer`](sealer()) | values that only the right one can read |
 //!
 //! # What they have in common
 //!
@@ -28,10 +34,17 @@
 //! - `describe` shows the interface of what is behind, as with every forwarder.
 
 mod facet;
+pub mod limit;
+mod logging;
+mod membrane;
 mod revoke;
+mod sealer;
 #[cfg(test)]
 mod tests;
 mod way;
 
 pub use facet::{facet, read_only};
+pub use logging::{Logged, logging};
+pub use membrane::membrane;
 pub use revoke::{Group, Revoker, caretaker};
+pub use sealer::{Sealer, Unsealer, sealer};

@@ -149,6 +149,13 @@ impl Group {
 }
 
 impl Revoker {
+    /// What revokes this one thing.
+    pub(super) fn of<C: Cut + 'static>(turn: &Turn, guarded: &Rc<C>) -> Self {
+        let group = Group::new(turn);
+        group.0.guard(guarded);
+        group.revoker()
+    }
+
     /// Revokes, for good: when the running turn commits, or at once if none runs. No call gets through
     /// that is delivered afterwards, also if it was sent before. A second time nothing happens.
     pub fn revoke(&self) {

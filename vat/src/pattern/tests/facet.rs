@@ -32,7 +32,7 @@ fn a_facet_has_the_named_methods_and_no_other() {
         taken(&value).unwrap();
         assert_eq!(
             unimplemented(&refused),
-            "this facet of sample::Counter does not have Counter.add"
+            "this facet of sample::Counter does not have `add`"
         );
         assert!(taken(&described).is_ok());
     }
