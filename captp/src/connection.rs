@@ -367,12 +367,13 @@ impl<H: Host> Connection<H> {
         matches!(export.state, export::State::Settled).then_some(export.node)
     }
 
-    /// Bytes of the peer's calls, of kept results and of what waits to be transmitted, with what
-    /// stays alive until it is.
+    /// Bytes of the peer's calls, of kept results, of a message that is arriving, and of what waits
+    /// to be transmitted, with what stays alive until it is.
     pub(crate) fn in_flight(&self) -> usize {
+        let outbound = self.outbound.weight();
         match self.closed {
-            true => self.outbound.weight(),
-            false => self.call_bytes + self.kept_bytes + self.outbound.weight(),
+            true => outbound,
+            false => self.call_bytes + self.kept_bytes + self.framer.weight() + outbound,
         }
     }
 

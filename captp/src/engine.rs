@@ -520,16 +520,23 @@ impl<H: Host> Engine<H> {
     /// Where the transport may write what it receives next, if that is the rest of a large message:
     /// it spares a copy. Say with [`handle_received`](Self::handle_received) how much it was. `None`
     /// otherwise: then [`handle_bytes`](Self::handle_bytes) takes what was received.
+    ///
+    /// The room counts as [in flight](Config::in_flight_bytes): if that is too much, a connection is
+    /// aborted, perhaps this one; poll the outputs.
     pub fn receive_room(&mut self, conn: ConnId) -> Option<&mut [u8]> {
         let row = self.connections.get_mut(conn)?;
         if row.expects_hello {
             return None;
         }
-        row.framer.room()
+        row.framer.room()?;
+        self.weigh(conn);
+        self.settle();
+        self.connections.get_mut(conn)?.framer.room()
     }
 
     /// So many bytes were received where [`receive_room`](Self::receive_room) said, with these
-    /// descriptors. Returns whether they completed a message; poll the outputs then.
+    /// descriptors. Returns whether they completed a message; poll the outputs then. Also if not
+    /// there may be some: see [`receive_room`](Self::receive_room).
     pub fn handle_received(&mut self, conn: ConnId, count: usize, fds: Vec<OwnedFd>) -> bool {
         let complete = self.received_in_room(conn, count, fds);
         self.settle();

@@ -41,9 +41,10 @@
 /// | [`outbound_bytes`](Self::outbound_bytes) | 16 MiB | when sending | from three quarters on, results fail as overloaded; abort |
 ///
 /// All connections together: [`Config::in_flight_bytes`](crate::Config::in_flight_bytes), 256 MiB;
-/// beyond it the connection that has most is aborted. Our own calls that wait for room count by
-/// themselves: beyond as many bytes on all connections a further one fails as overloaded, and one of
-/// another vat that goes on beyond half of it. The engine has no clock: how long a peer may take is
+/// beyond it the connection that has most is aborted. A message that has arrived in part counts with
+/// the memory that it takes; if such are more than half, the connection with the largest is aborted.
+/// Our own calls that wait for room count by themselves: beyond as many bytes on all connections a
+/// further one fails as overloaded, and one of another vat that goes on beyond half of it. The engine has no clock: how long a peer may take is
 /// for who drives it ([`Engine::time_out`](crate::Engine::time_out)).
 ///
 /// Where both sides begin with a hello, the peer knows these limits only when it has read ours. Until

@@ -137,6 +137,15 @@ impl Framer {
         }
     }
 
+    /// Bytes of memory that an incomplete message takes, with the room for what arrives next.
+    pub(crate) fn weight(&self) -> usize {
+        match &self.state {
+            State::Table(table) => table.capacity(),
+            State::Body(body) => body.words.capacity() * 8 + body.ends.capacity() * 4,
+            State::Lost => 0,
+        }
+    }
+
     /// Whether the stream stands between two messages.
     pub(crate) fn is_between(&self) -> bool {
         matches!(&self.state, State::Table(table) if table.is_empty())

@@ -25,11 +25,13 @@ pub struct Config {
     /// Bytes of streaming calls on one reference that may be under way before the host should wait:
     /// see [`Engine::has_stream_room`](crate::Engine::has_stream_room). Default 64 KiB.
     pub stream_window: usize,
-    /// Most bytes in flight on all connections together: calls of peers without an answer, results
-    /// that are kept for a peer, and what waits to be transmitted with what [stays
+    /// Most bytes in flight on all connections together: calls of peers without an answer, messages
+    /// that have arrived in part with the room for their rest that is there already, results that are
+    /// kept for a peer, and what waits to be transmitted with what [stays
     /// alive](crate::Content::shared_data) until it is. Default 256 MiB; beyond it the connection
-    /// that has most is aborted. As many bytes of our own calls may wait for room, all together;
-    /// a further call fails.
+    /// that has most is aborted, or, if messages that have arrived in part are more than half of the
+    /// limit, the one with the largest of these. As many bytes of our own calls may wait for room,
+    /// all together; a further call fails.
     pub in_flight_bytes: usize,
 }
 

@@ -3,9 +3,11 @@
 //! Each connection has limits of its own, and many connections would still be too much. So there is
 //! a common limit, which holds for two sums, each by itself:
 //!
-//! - What peers cause: their calls, the results that are kept for them, and what they do not read.
-//!   Beyond the limit the connection that has most of it is aborted: a peer that uses little is never
-//!   the one.
+//! - What peers cause: their calls, messages that have arrived in part, the results that are kept for
+//!   them, and what they do not read. Beyond the limit the connection that has most of it is aborted;
+//!   if more than half of the limit are messages that have arrived in part, the one with most of
+//!   these, so that whoever sends whole messages has nothing to fear from those who do not. With `n`
+//!   connections, a peer that uses less than half of its `n`th part of the limit is never the one.
 //! - Our own calls that wait for room, whatever peer is slow. Beyond the limit a further one fails,
 //!   and one of another vat that goes on beyond half of it. No connection ends for them: how many
 //!   calls we make to a peer is not its doing.
@@ -50,21 +52,24 @@ impl<H: Host> Engine<H> {
         self.in_flight > self.config.in_flight_bytes
     }
 
-    /// Aborts the connection that has most in flight.
+    /// Aborts the connection that has most in flight, or most of what has arrived in part.
     pub(super) fn shed(&mut self) {
-        let open = self.connections.iter().filter(|(_, row)| !row.closed);
-        let heaviest = open
-            .max_by_key(|(_, row)| row.weighed)
-            .map(|(conn, _)| conn);
         let limit = self.config.in_flight_bytes;
-        match heaviest {
-            Some(conn) => self.abort(
-                conn,
-                PeerMisbehaved::TableFull {
-                    what: "bytes in flight on all connections of this vat",
-                    limit,
-                },
+        let open = || self.connections.iter().filter(|(_, row)| !row.closed);
+        let arriving: usize = open().map(|(_, row)| row.framer.weight()).sum();
+        let (heaviest, what) = match arriving > limit / 2 {
+            true => (
+                open().max_by_key(|(_, row)| row.framer.weight()),
+                "bytes in flight on all connections of this vat, most of them of messages that have \
+                 arrived in part",
             ),
+            false => (
+                open().max_by_key(|(_, row)| row.weighed),
+                "bytes in flight on all connections of this vat",
+            ),
+        };
+        match heaviest.map(|(conn, _)| conn) {
+            Some(conn) => self.abort(conn, PeerMisbehaved::TableFull { what, limit }),
             // Only closed connections with bytes left to transmit.
             None => self.in_flight = 0,
         }

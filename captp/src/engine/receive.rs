@@ -43,10 +43,13 @@ impl<H: Host> Engine<H> {
             if let Some((segment, envelope, content)) = decoded {
                 let frame = |at| Frame::of_content(segment, at);
                 self.on_frequent(conn, envelope, content, frame)?;
-            } else if let Some(frame) = row.next_frame(&mut rest)? {
-                self.on_frame(conn, frame, Vec::new())?;
             } else {
-                return Ok(bytes.len());
+                let frame = row.next_frame(&mut rest)?;
+                self.weigh(conn);
+                let Some(frame) = frame else {
+                    return Ok(bytes.len());
+                };
+                self.on_frame(conn, frame, Vec::new())?;
             }
             self.settle();
             if self.outputs.is_empty() || self.connections.get(conn).is_none() {
@@ -89,6 +92,7 @@ impl<H: Host> Engine<H> {
         };
         let behind = std::mem::take(&mut row.fds_behind);
         let fds = std::mem::replace(&mut row.fds, behind);
+        self.weigh(conn);
         if let Err(fault) = self.on_frame(conn, frame, fds) {
             self.abort(conn, fault);
         }
@@ -135,6 +139,7 @@ impl<H: Host> Engine<H> {
                 None => fault = fault.or(Some(PeerMisbehaved::UnexpectedFds)),
             }
         }
+        self.weigh(conn);
         for (frame, fds) in frames {
             self.on_frame(conn, frame, fds)?;
             self.settle();

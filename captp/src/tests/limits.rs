@@ -7,7 +7,7 @@ use crate::{
     PeerMisbehaved, Transmit,
 };
 
-fn call(question: u32, target: u32, blob: u32) -> Vec<u8> {
+pub(super) fn call(question: u32, target: u32, blob: u32) -> Vec<u8> {
     framed(|to| {
         let mut call = to.init_call();
         call.set_question_id(question);

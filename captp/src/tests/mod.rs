@@ -2,6 +2,7 @@
 
 pub(crate) mod net;
 
+mod arriving;
 mod bad_input;
 mod basics;
 mod bounds;
