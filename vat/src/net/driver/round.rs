@@ -276,17 +276,28 @@ impl Inner {
         cx: &mut Context<'_>,
     ) -> Option<Poll<io::Result<Read>>> {
         self.vat.engine(|engine| {
-            let room = engine.receive_room(link.conn)?;
-            Some(stream.poll_recv(cx, room).map_ok(|received| {
-                let (count, descriptors) = (received.bytes, received.descriptors);
-                if count == 0 {
-                    return Read::End;
-                }
-                match engine.handle_received(link.conn, count, descriptors) {
-                    true => Read::Some,
-                    false => Read::Part,
-                }
-            }))
+            if !engine.is_receiving_message(link.conn) {
+                return None;
+            }
+            let room = engine.receive_room(link.conn);
+            let received = room.map(|room| stream.poll_recv(cx, room));
+            let received = received.map(|received| {
+                received.map_ok(|received| {
+                    let (count, descriptors) = (received.bytes, received.descriptors);
+                    if count == 0 {
+                        return Read::End;
+                    }
+                    match engine.handle_received(link.conn, count, descriptors) {
+                        true => Read::Some,
+                        false => Read::Part,
+                    }
+                })
+            });
+            // The room may be what was too much on all connections together.
+            if engine.may_have_output() {
+                self.wake.notify_one();
+            }
+            received
         })
     }
 

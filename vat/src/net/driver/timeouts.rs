@@ -9,7 +9,7 @@ use std::time::Duration;
 /// | Time | Default | [`sibling`](Self::sibling) | Enforced by | Beyond it |
 /// |---|---|---|---|---|
 /// | [`stall`](Self::stall) | 30 s | 30 s | the driver | abort |
-/// | [`message`](Self::message) | 30 s, and 1 s for each KiB | the same | the driver | abort |
+/// | [`message`](Self::message) | 30 s behind 1 KiB/s | the same | the driver | abort |
 /// | [`first_message`](Self::first_message) | 10 s | none | the driver | abort |
 /// | [`idle`](Self::idle) | 120 s, 60 s where we called | none | the driver | closed without a word |
 /// | [`HANDSHAKE_TIMEOUT`](crate::net::HANDSHAKE_TIMEOUT) | 5 s | no handshake | the stream | closed |
@@ -19,8 +19,9 @@ use std::time::Duration;
 pub struct Timeouts {
     /// How long the peer may take nothing of what waits to be sent to it. Default 30 s.
     pub stall: Option<Duration>,
-    /// How long a message may arrive for; and a second more for each KiB of it that has arrived, so
-    /// that a large one may take longer if it keeps coming. Default 30 s.
+    /// How long the rest of a message that has arrived in part may stay behind a rate of 1 KiB a
+    /// second. One that comes at that rate may take as long as it takes; what came faster earns
+    /// nothing for later, so that no message may stop for longer than this. Default 30 s.
     pub message: Option<Duration>,
     /// How long it may take until the first message is complete. Default 10 s.
     pub first_message: Option<Duration>,

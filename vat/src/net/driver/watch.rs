@@ -22,15 +22,15 @@ pub(super) struct Seen {
     /// Since when nothing of what waits was taken; `None` if nothing waits.
     stalled: Option<Instant>,
     received: u64,
-    /// Since when the same message is incomplete.
-    incomplete: Option<Instant>,
+    /// From when on the rest of a message is awaited, and how much of it had arrived by now.
+    incomplete: Option<(Instant, usize)>,
     sent: u64,
     /// Since when nothing happens and nobody holds anything.
     idle: Option<Instant>,
 }
 
-/// How many bytes of a message give it one second more.
-const BYTES_PER_SECOND: usize = 1 << 10;
+/// How many bytes of a message have to arrive in a second.
+const BYTES_PER_SECOND: u64 = 1 << 10;
 
 /// Looks at a time are this much finer than the time.
 const FINER: u32 = 4;
@@ -77,6 +77,12 @@ impl Inner {
         }
         next
     }
+}
+
+/// How long so many bytes of a message may take. Nothing is saved for later: what came faster is
+/// seen as having just come.
+const fn time_for(bytes: usize) -> Duration {
+    Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / BYTES_PER_SECOND)
 }
 
 /// What a look at one connection says.
@@ -130,15 +136,16 @@ impl Link {
 
         // While we do not read, the peer cannot complete anything.
         let incomplete = stats.receiving.filter(|_| self.input.borrow().is_empty());
-        seen.incomplete = match seen.incomplete {
-            Some(since) if incomplete.is_some() && stats.received == seen.received => Some(since),
-            _ => incomplete.map(|_| now),
-        };
-        if let (Some(since), Some(arrived), Some(limit)) =
-            (seen.incomplete, incomplete, limits.message)
-        {
-            let more = Duration::from_secs((arrived / BYTES_PER_SECOND) as u64);
-            looked.may_take(now, since, limit + more, "complete a message");
+        let same = seen.incomplete.filter(|_| stats.received == seen.received);
+        seen.incomplete = incomplete.map(|arrived| match same {
+            Some((since, before)) => {
+                let earned = time_for(arrived.saturating_sub(before));
+                ((since + earned).min(now), arrived)
+            }
+            None => (now, arrived),
+        });
+        if let (Some((since, _)), Some(limit)) = (seen.incomplete, limits.message) {
+            looked.may_take(now, since, limit, "complete a message");
         }
 
         if let (0, Some(limit)) = (stats.received, limits.first_message) {

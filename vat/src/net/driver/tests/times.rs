@@ -1,6 +1,7 @@
 //! How slow peers may be, and who is not taken for slow.
 
 use super::*;
+use crate::VatConfig;
 
 fn millis(number: u64) -> Duration {
     Duration::from_millis(number)
@@ -32,6 +33,50 @@ fn a_large_message_may_take_longer_if_it_keeps_coming() {
         });
         assert!(read.await.is_ok(), "no answer");
         assert!(connection.is_open());
+    });
+}
+
+#[test]
+fn a_large_message_that_stops_is_late_however_much_of_it_has_come() {
+    run(async {
+        let callee = Driver::new(Vat::new("callee"));
+        let timeouts = Timeouts::none().with_message(Some(millis(300)));
+        let (ours, connection) = store(&callee, |boot| Attach::plain(boot).with_timeouts(timeouts));
+        // 128 KiB, of which all but the last word comes in pieces, at 100 KiB a second.
+        let mut message = vec![0, 0, 0, 0, 0, 0x40, 0, 0];
+        message.resize(128 << 10, 0);
+        for piece in message.chunks(10 << 10) {
+            rustix::io::write(&ours, piece).unwrap();
+            tokio::time::sleep(millis(100)).await;
+        }
+        assert!(connection.is_open(), "it came fast enough");
+        let lasted = lasts(&connection).await;
+        assert!(lasted < Duration::from_secs(1), "{lasted:?}");
+    });
+}
+
+#[test]
+fn what_arrives_in_part_on_all_connections_ends_the_one_with_most_at_once() {
+    run(async {
+        let engine = captp::Config::default().with_in_flight_bytes(350 << 10);
+        let callee = Driver::new(Vat::new(VatConfig::new("callee").with_engine(engine)));
+        let attach = |boot| Attach::plain(boot).with_timeouts(Timeouts::none());
+        let (large, first) = store(&callee, attach);
+        let (small, second) = store(&callee, attach);
+        let mut message = vec![0, 0, 0, 0, 0, 0, 2, 0]; // one segment of 1 MiB
+        message.resize(130 << 10, 0);
+        for piece in message.chunks(8 << 10) {
+            rustix::io::write(&large, piece).unwrap();
+            tokio::time::sleep(millis(2)).await;
+        }
+        // With 256 KiB there, this one may have no more than the first 64 KiB.
+        rustix::io::write(&small, &message[..60 << 10]).unwrap();
+        tokio::time::sleep(millis(100)).await;
+        assert!(first.is_open() && second.is_open());
+        rustix::io::write(&small, &message[..10 << 10]).unwrap();
+        let ended = timeout(Duration::from_secs(1), first.gone()).await;
+        assert!(ended.is_ok(), "both stay");
+        assert!(second.is_open());
     });
 }
 
