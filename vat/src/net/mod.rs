@@ -36,7 +36,7 @@ pub use self::{
     host_network::ambient_network,
     listener::Listener,
     peers::{PeerError, Peers, Reached},
-    socket::{Peer, Socket},
+    socket::{KEEPALIVE, KEEPALIVE_PROBES, Peer, Socket},
     stream::{Received, Stream},
     tls::{Acceptor, Connector, Credentials, PeerInfo},
 };

@@ -21,7 +21,23 @@ use super::descriptor;
 use super::unix::UnixSocket;
 use crate::sys;
 
-/// A connected TCP or Unix stream socket, without anything spoken on it yet.
+/// How long a TCP connection may be silent before the kernel asks whether the peer is still there, and
+/// how long it waits for the answer until it asks again.
+///
+/// A peer whose host has vanished ends nothing by itself, and would keep its place and what it holds.
+/// When it has answered none of [`KEEPALIVE_PROBES`], after about a minute of silence, the connection
+/// is lost; also when it has taken nothing of what was sent to it for as long.
+pub const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How often the kernel asks: see [`KEEPALIVE`].
+pub const KEEPALIVE_PROBES: u32 = 3;
+
+/// How long nothing may come back, or be taken. With it the kernel counts time and not probes: this is
+/// past the last of them, and before there would be one more.
+const USER_TIMEOUT: Duration = Duration::from_secs(55);
+
+/// A connected TCP or Unix stream socket, without anything spoken on it yet. Those of TCP are
+/// [kept alive](KEEPALIVE).
 ///
 /// Its values are bound to the tokio runtime in which they were made.
 #[derive(Debug)]
@@ -45,13 +61,14 @@ impl Socket {
     /// # Errors
     ///
     /// [`io::ErrorKind::InvalidInput`] when it is anything else than a connected TCP or Unix stream
-    /// socket.
+    /// socket. Else what the kernel says when it does not let us set its options.
     pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
         let kind = match check_connected(&descriptor)? {
             AddressFamily::UNIX => Kind::Unix(UnixSocket::new(descriptor.into())?),
             _ => {
                 let socket = std::net::TcpStream::from(descriptor);
                 socket.set_nonblocking(true)?;
+                tune(&socket)?;
                 Kind::Tcp(TcpStream::from_std(socket)?)
             }
         };
@@ -63,8 +80,7 @@ impl Socket {
     }
 
     pub(super) fn from_tcp(socket: TcpStream) -> io::Result<Self> {
-        // Whole batches are written at once, so that holding back small packets only costs time.
-        socket.set_nodelay(true)?;
+        tune(&socket)?;
         Ok(Self {
             kind: Kind::Tcp(socket),
             replay: Replay::default(),
@@ -255,6 +271,20 @@ impl fmt::Display for Peer {
             Self::User(uid) => write!(f, "user {uid}"),
         }
     }
+}
+
+/// Sets what every TCP socket has, wherever it comes from: options that somebody else has set are not
+/// relied upon.
+fn tune(socket: impl AsFd) -> io::Result<()> {
+    // Whole batches are written at once, so that holding back small packets only costs time.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE)?;
+    sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
+    let patience = u32::try_from(USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(&socket, patience)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    Ok(())
 }
 
 /// The family of a connected TCP or Unix stream socket.

@@ -13,6 +13,7 @@ use std::time::Duration;
 /// | [`first_message`](Self::first_message) | 10 s | none | the driver | abort |
 /// | [`idle`](Self::idle) | 120 s, 60 s where we called | none | the driver | closed without a word |
 /// | [`HANDSHAKE_TIMEOUT`](crate::net::HANDSHAKE_TIMEOUT) | 5 s | no handshake | the stream | closed |
+/// | [`KEEPALIVE`](crate::net::KEEPALIVE) of TCP | 15 s, and 3 times as long for an answer | the same | the kernel | lost |
 /// | [`client_hello`](crate::net::client_hello) | 4 KiB, 5 s | no handshake | the launcher | closed |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -17,6 +17,7 @@ mod python;
 mod raw_keys;
 mod redaction;
 mod siblings;
+mod tcp;
 mod unix;
 
 use std::{
