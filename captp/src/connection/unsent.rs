@@ -107,8 +107,8 @@ pub(crate) enum What {
     /// A Bootstrap or an Accept: needs a place in the peer's table. (A Provide never waits: what
     /// would have to is given through us.)
     Ask { question: QuestionId },
-    /// A Resolve, which holds a count of its export: a new one of the same number must not be
-    /// taken for it.
+    /// A Resolve. Its export is marked (`resolve_waits`) and stays in the table until this has left,
+    /// so that its number is not given to another one, which the peer would take for it.
     Resolve { export: ExportId, serial: u64 },
     /// Anything else.
     Other,
