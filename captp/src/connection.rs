@@ -86,7 +86,9 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) weighed_unsent: usize,
     /// The peer's calls that wait for promises.
     pub(crate) queued: usize,
-    /// The peer's Disembargoes that do.
+    /// Descriptors of the peer's calls that wait, for whatever.
+    pub(crate) waiting_fds: usize,
+    /// The peer's Disembargoes that wait for promises.
     pub(crate) bounces: usize,
     /// Bytes that the transport has taken.
     pub(crate) transmitted: u64,
@@ -218,6 +220,7 @@ impl<H: Host> Connection<H> {
             weighed: 0,
             weighed_unsent: 0,
             queued: 0,
+            waiting_fds: 0,
             bounces: 0,
             transmitted: 0,
             endings: Endings::default(),

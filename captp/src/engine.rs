@@ -43,6 +43,7 @@ mod room;
 mod route;
 pub(crate) mod stream;
 mod tail;
+mod waiting_fds;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod testing;
 mod transmit;
@@ -357,7 +358,10 @@ impl<H: Host> Engine<H> {
         // Until it reaches an object again it does not keep other calls of its caller waiting: what it
         // waits for may be behind them.
         self.uncount_delivered(&call.answer);
-        self.route(target, Pending::Wire(call));
+        match self.may_wait_at(target, &call.answer) {
+            Ok(()) => self.route(target, Pending::Wire(call)),
+            Err(reason) => self.refuse(call, &reason),
+        }
         self.settle();
     }
 

@@ -37,6 +37,7 @@
 /// | [`signature_checks`](Self::signature_checks) | 2,048 a second | on arrival | the Accept fails as overloaded |
 /// | [`pipeline_depth`](Self::pipeline_depth) | 256 calls for one promise | on arrival | the call fails as overloaded |
 /// | [`pipelined_calls`](Self::pipelined_calls) | 1,024 calls for promises | on arrival | the call fails as overloaded |
+/// | [`waiting_fds`](Self::waiting_fds) | 64 descriptors of calls that wait | when one has to wait | the call fails as overloaded, its descriptors are closed |
 /// | [`outbound_soft`](Self::outbound_soft) | 1 MiB | before a call reaches an object; when sending | calls wait, the peer's and ours |
 /// | [`outbound_bytes`](Self::outbound_bytes) | 16 MiB | when sending | from three quarters on, results fail as overloaded; abort |
 ///
@@ -143,6 +144,11 @@ pub struct Limits {
     /// Most calls of the peer that wait for promises, all together. Default 1,024 (soft): a further
     /// call fails.
     pub pipelined_calls: usize,
+    /// Most file descriptors that came with calls of the peer which wait: at a soft limit, for a
+    /// promise, or for room at another peer. Default 64. A further call with descriptors that has to
+    /// wait fails as overloaded, and its descriptors are closed; one that can go on at once is not
+    /// affected. Also: once so many wait to be transmitted to the peer, further calls to it wait.
+    pub waiting_fds: usize,
     /// Most bytes waiting to be transmitted while calls go on. Default 1 MiB (soft): beyond it,
     /// calls wait, those of the peer and our own.
     pub outbound_soft: usize,
@@ -182,6 +188,7 @@ impl Default for Limits {
             signature_checks: 2_048,
             pipeline_depth: 256,
             pipelined_calls: 1_024,
+            waiting_fds: 64,
             outbound_soft: 1 << 20,
             outbound_bytes: 16 << 20,
         }
@@ -256,6 +263,8 @@ setters! {
     with_pipeline_depth pipeline_depth usize;
     /// Sets [`pipelined_calls`](Self::pipelined_calls).
     with_pipelined_calls pipelined_calls usize;
+    /// Sets [`waiting_fds`](Self::waiting_fds).
+    with_waiting_fds waiting_fds usize;
     /// Sets [`hello_bytes`](Self::hello_bytes).
     with_hello_bytes hello_bytes usize;
     /// Sets [`outbound_soft`](Self::outbound_soft).

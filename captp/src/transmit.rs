@@ -114,6 +114,11 @@ impl Transmit {
         self.inserts.front().filter(|insert| insert.at <= self.sent)
     }
 
+    /// How many file descriptors are still to be sent.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.marks.iter().map(|mark| mark.fds.len()).sum()
+    }
+
     /// Says that the transport took `count` bytes of the head, and its descriptors if `count` is
     /// not 0.
     pub fn advance(&mut self, count: usize) {

@@ -39,6 +39,10 @@ pub(crate) struct Answer {
     pub(crate) delivered: bool,
     /// Whether the call waits for a promise.
     pub(crate) queued: bool,
+    /// File descriptors that came with the call.
+    pub(crate) fds: u16,
+    /// Whether they count as waiting.
+    pub(crate) fds_wait: bool,
     /// Whether Finish has come early.
     pub(crate) finished: bool,
     /// References inside the coming answer that were named so far. Counted.
@@ -105,6 +109,8 @@ impl Answer {
             bytes,
             delivered: false,
             queued: false,
+            fds: 0,
+            fds_wait: false,
             finished: false,
             pipeline: Vec::new(),
             taker: None,
@@ -127,6 +133,7 @@ impl Answer {
             && self.results_to == ResultsTo::Caller
             && !self.finished
             && !self.queued
+            && !self.fds_wait
             && self.pipeline.is_empty()
             && self.taker.is_none()
     }

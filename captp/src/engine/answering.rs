@@ -325,6 +325,7 @@ impl<H: Host> Engine<H> {
 
     /// The call no longer counts as under way.
     pub(super) fn end_call(&mut self, token: &AnswerToken) {
+        self.end_fds_wait(token);
         let Some(entry) = self.answer_mut(token) else {
             return;
         };

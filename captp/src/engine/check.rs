@@ -429,6 +429,14 @@ fn check_answers<H: Host>(
             row.returned
         ));
     }
+    let waiting = row.answers.iter().filter(|(_, entry)| entry.fds_wait);
+    let fds: usize = waiting.map(|(_, entry)| usize::from(entry.fds)).sum();
+    if fds != row.waiting_fds {
+        return Err(format!(
+            "{conn:?} counts {} descriptors of calls that wait, not {fds}",
+            row.waiting_fds
+        ));
+    }
     if queued != row.queued {
         return Err(format!(
             "{conn:?} counts {} calls that wait for promises, not {queued}",

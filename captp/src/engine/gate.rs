@@ -41,6 +41,10 @@ impl<H: Host> Engine<H> {
         target: TargetNode,
         call: WireCall,
     ) -> Result<(), PeerMisbehaved> {
+        if let Err(reason) = self.wait_with_fds(&call.answer) {
+            self.refuse(call, &reason);
+            return Ok(());
+        }
         let target = self.pin_target(conn, target);
         self.hold(conn, Held::Call { target, call })
     }
@@ -273,6 +277,7 @@ impl<H: Host> Engine<H> {
     /// An object gets the call.
     pub(super) fn hand_to_object(&mut self, object: ObjectKey, call: WireCall) {
         let token = call.answer.duplicate();
+        self.end_fds_wait(&token);
         self.outputs.push_back(Output::Deliver {
             object,
             call: Incoming::Wire(call),

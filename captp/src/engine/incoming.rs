@@ -54,8 +54,10 @@ impl<H: Host> Engine<H> {
         let result = match self.new_answer(conn, call.answer, results_to, bytes) {
             Ok(token) => match self.import_all(conn, &call.caps, fds) {
                 Ok((caps, _)) => {
+                    let taken = fds.iter().filter(|fd| fd.is_none()).count();
                     if let Some(entry) = self.answer_mut(&token) {
                         entry.no_pipelining = call.no_pipelining;
+                        entry.fds = u16::try_from(taken).unwrap_or(u16::MAX);
                     }
                     let params = Payload::new(message, at, caps);
                     let Call {
@@ -141,14 +143,17 @@ impl<H: Host> Engine<H> {
                 (false, false) => None,
             }
         });
-        let Some((limit, what)) = over else {
-            self.count_queued(&call.answer);
-            return self.route_to(target, Pending::Wire(call));
+        let may_wait = match over {
+            None => self.wait_with_fds(&call.answer),
+            Some((limit, what)) => Err(Exception::overloaded(format!(
+                "limit of {limit} calls that wait for {what} reached; try again later"
+            ))),
         };
-        let reason = Exception::overloaded(format!(
-            "limit of {limit} calls that wait for {what} reached; try again later"
-        ));
-        self.refuse(call, &reason);
+        if let Err(reason) = may_wait {
+            return self.refuse(call, &reason);
+        }
+        self.count_queued(&call.answer);
+        self.route_to(target, Pending::Wire(call));
     }
 
     pub(super) fn new_answer(

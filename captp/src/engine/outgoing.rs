@@ -128,7 +128,9 @@ impl<H: Host> Engine<H> {
         let no_pipelining = self
             .answer_mut(&call.answer)
             .is_some_and(|entry| entry.no_pipelining);
-        if let Err(reason) = self.may_forward(conn, sort) {
+        let may_go = self.may_forward(conn, sort);
+        let may_go = may_go.and_then(|()| self.may_wait_for_room(conn, &call.answer));
+        if let Err(reason) = may_go {
             return self.refuse(call, &reason);
         }
         let mut content = self.take_draft();
@@ -188,6 +190,7 @@ impl<H: Host> Engine<H> {
         };
         entry.state = answer::State::Forwarded { conn, question };
         let pipeline = entry.pipeline.clone();
+        self.went_on_with_fds(token, conn, question);
         for (path, node) in pipeline {
             self.become_pipelined(node, conn, question, path);
         }

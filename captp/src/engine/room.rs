@@ -38,6 +38,9 @@ impl<H: Host> Connection<H> {
         if outbound > self.limits.outbound_soft || outbound + bytes > self.outbound_room() {
             return false;
         }
+        if self.has_fds_unsent() {
+            return false;
+        }
         if !self.has_place(others) || !self.knows_room(bytes, others) {
             return false;
         }

@@ -31,3 +31,4 @@ mod room;
 mod shared;
 mod streaming;
 mod tail_calls;
+mod waiting_fds;

@@ -1,6 +1,6 @@
 //! What waited and leaves, when there is room.
 
-use crate::connection::question::{Sort, State};
+use crate::connection::question::{Asker, Sort, State};
 use crate::connection::unsent::{Follower, Item, What};
 use crate::engine::Engine;
 use crate::{ConnId, Host, QuestionId};
@@ -91,6 +91,10 @@ impl<H: Host> Engine<H> {
                 if entry.waits != item.serial {
                     return;
                 }
+                let caller = match &entry.asker {
+                    Asker::Forward(token) => Some(token.duplicate()),
+                    _ => None,
+                };
                 entry.waits = 0;
                 if sort != Sort::Pipeline {
                     entry.bytes = bytes;
@@ -99,6 +103,9 @@ impl<H: Host> Engine<H> {
                 }
                 if let Some(unsent) = &mut row.unsent {
                     unsent.remove_question(sort);
+                }
+                if let Some(token) = caller {
+                    self.end_fds_wait(&token);
                 }
             }
             What::Ask { question } => {
