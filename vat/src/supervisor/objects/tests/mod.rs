@@ -2,6 +2,7 @@
 
 mod deaths;
 mod history;
+mod latency;
 mod lives;
 mod rules;
 mod sample;
