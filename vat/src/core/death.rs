@@ -173,7 +173,10 @@ impl<T: Object> Near<T> {
     /// object that is dead stays dead, and nobody is told again.
     pub fn end(&self, turn: &Turn, reason: ExitReason) {
         let object: Rc<dyn AnyObject> = Rc::<super::heap::Obj<T>>::clone(&self.0);
-        turn.0.effect(Effect::Now(Box::new(End { object, reason })));
+        let own = self.0.head.vat.upgrade();
+        // In a turn of another vat this is the same mistake as a send.
+        let vat = own.as_ref().unwrap_or(&turn.0);
+        vat.effect(Effect::Now(Box::new(End { object, reason })));
     }
 
     /// Whether the object is dead: a panic killed it, or it was ended.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Action, Backoff, ChildId, ChildSpec, ChildState, Event, ExitReason, Incarnation, Intensity,
-    Outcome, RestartKind, Shutdown, Strategy, Supervision, SupervisorSpec, Terminate,
+    Action, AutoShutdown, Backoff, ChildId, ChildSpec, ChildState, Event, ExitReason, Incarnation,
+    Intensity, Outcome, RestartKind, Shutdown, Strategy, Supervision, SupervisorSpec, Terminate,
 };
 
 /// A supervision of children `a`, `b`, `c`, … whose actions are read as short words.
@@ -366,6 +366,50 @@ fn a_time_that_goes_back_is_taken_for_the_latest() {
     let (id, _) = bench.id("a");
     bench.feed(Event::StopChild(id));
     assert_eq!(bench.supervision.next_timeout(), Some(ms(10_000)));
+}
+
+#[test]
+fn a_supervisor_ends_with_its_significant_children() {
+    let up = |auto| {
+        let spec = SupervisorSpec::default().with_auto_shutdown(auto);
+        let significant = |name, kind| child(name).with_restart(kind).with_significant(true);
+        let children = [
+            significant("a", RestartKind::Transient),
+            significant("b", RestartKind::Temporary),
+            child("c"),
+        ];
+        let mut bench = Bench::new(spec, children);
+        bench.feed(Event::Start);
+        for name in ["a", "b", "c"] {
+            bench.ready(name);
+        }
+        bench
+    };
+    let mut any = up(AutoShutdown::AnySignificant);
+    assert_eq!(
+        any.crash("a")[1],
+        "start a2 attempt 1",
+        "a restart is no end"
+    );
+    assert_eq!(any.crash("b"), ["died b: signal 9", "ask c"]);
+    let mut all = up(AutoShutdown::AllSignificant);
+    assert_eq!(all.crash("b"), ["died b: signal 9"], "a is left");
+    let (a, _) = all.id("a");
+    all.feed(Event::StopChild(a));
+    all.exit("a", ExitReason::Shutdown);
+    assert!(
+        !all.supervision.is_stopping(),
+        "it was stopped, it did not end"
+    );
+    all.feed(Event::StartChild(a));
+    all.ready("a");
+    let ended = all.exit("a", ExitReason::Normal);
+    assert_eq!(ended, ["died a: ended normally", "ask c"]);
+    let last = all.exit("c", ExitReason::Shutdown);
+    let finished = "finished: stopped because a has ended";
+    assert_eq!(last, ["died c: stopped", finished]);
+    let reason = all.supervision.outcome().map(Outcome::exit_reason);
+    assert_eq!(reason, Some(ExitReason::Shutdown));
 }
 
 /// Children `a`, `b`, `c` that are up.

@@ -87,7 +87,9 @@ use crate::supervisor::{
     ChildId, ChildSpec, ChildState, Event, ExitReason, Incarnation, SupervisorSpec,
 };
 
+mod adoption;
 mod child;
+mod leading;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -138,7 +140,8 @@ pub struct ObjectStatus {
 }
 
 impl Turn {
-    /// A new supervisor of objects in this vat, without children.
+    /// A new supervisor of objects in this vat, without children. If the turn fails there is none, and
+    /// what is added to it later is refused.
     pub fn supervise(&self, spec: SupervisorSpec) -> ObjectSupervisor {
         let tree = Tree::new(&self.0, spec);
         self.0
@@ -327,7 +330,9 @@ impl Work for Begin {
         self.0.feed(Event::Start);
     }
 
-    fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {}
+    fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {
+        self.0.abandon();
+    }
 }
 
 enum Control {

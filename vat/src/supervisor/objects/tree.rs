@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use super::Death;
 use super::child::{Body, Child, Made};
-use super::service::Service;
-use crate::core::{Effect, Ref, Resolver, Shared, TimerId, Turn, Watcher, Work, quietly};
+use crate::core::{Effect, Resolver, Shared, TimerId, Turn, Watcher, Work, quietly};
 use crate::error::{Error, Result};
 use crate::supervisor::{
-    Action, ChildId, ChildSpec, ChildState, Event, ExitReason, Incarnation, Outcome, Supervision,
-    SupervisorSpec, Terminate,
+    Action, ChildId, Event, ExitReason, Incarnation, Outcome, Supervision, SupervisorSpec,
+    Terminate,
 };
 
 /// Called with each death, in a turn of its own.
@@ -25,16 +24,16 @@ pub(super) type Monitor = Box<dyn FnMut(&Turn, &Death) -> Result<()>>;
 pub(super) struct Tree {
     pub(super) vat: Weak<Shared>,
     pub(super) machine: RefCell<Supervision>,
-    children: RefCell<BTreeMap<ChildId, Child>>,
+    pub(super) children: RefCell<BTreeMap<ChildId, Child>>,
     /// Names of children whose `add` has not committed.
-    reserved: RefCell<BTreeSet<String>>,
+    pub(super) reserved: RefCell<BTreeSet<String>>,
     /// What has happened and was not told to the machine yet.
-    events: RefCell<VecDeque<Event>>,
+    pub(super) events: RefCell<VecDeque<Event>>,
     pumping: Cell<bool>,
     /// Children whose stable references may have to lead elsewhere.
-    touched: RefCell<Vec<ChildId>>,
+    pub(super) touched: RefCell<Vec<ChildId>>,
     /// Those whose stable references wait.
-    away: RefCell<BTreeSet<ChildId>>,
+    pub(super) away: RefCell<BTreeSet<ChildId>>,
     timer: Cell<Option<(TimerId, Duration)>>,
     handled: Cell<u64>,
     monitors: RefCell<Vec<Monitor>>,
@@ -72,43 +71,7 @@ impl Tree {
         })
     }
 
-    /// Makes the first life of a child now; it becomes a child when the turn commits.
-    pub(super) fn add(
-        self: &Rc<Self>,
-        turn: &Turn,
-        spec: ChildSpec,
-        mut child: Child,
-    ) -> Result<Ref> {
-        if !std::ptr::eq(self.vat.as_ptr(), Rc::as_ptr(&turn.0)) {
-            return Err(Error::failed(
-                "a supervisor adds children of its own vat only",
-            ));
-        }
-        self.machine.borrow().check(&spec).map_err(Error::of)?;
-        if self.machine.borrow().is_stopping() {
-            let text = format!("{} was not added: its supervisor is stopping", spec.name);
-            return Err(Error::failed(text));
-        }
-        if !self.reserved.borrow_mut().insert(spec.name.clone()) {
-            let name = spec.name;
-            return Err(Error::of(crate::supervisor::AddError::DuplicateName(name)));
-        }
-        // From here on the turn's end, whichever it is, gives the name back.
-        let place = Rc::new(RefCell::new(None));
-        turn.0.effect(Effect::Now(Box::new(Adoption {
-            tree: Rc::clone(self),
-            spec: spec.clone(),
-            child: Rc::clone(&place),
-        })));
-        let made = child.make(turn)?;
-        let life = made.reference.clone();
-        let (reference, near, service) = Service::new(turn, &spec.name, spec.start_within, life);
-        child.adopted(near, service, made);
-        place.replace(Some(child));
-        Ok(reference)
-    }
-
-    /// Its constructor failed: what was added to it ends when it would have become a child.
+    /// It will never begin: what was added to it ends when it would have become a child.
     pub(super) fn abandon(&self) {
         let mut machine = self.machine.borrow_mut();
         machine.handle(Duration::ZERO, 0.0, Event::Kill);
@@ -258,7 +221,7 @@ impl Tree {
     }
 
     /// From now on the end of this life is told to this supervisor.
-    fn take_on(
+    pub(super) fn take_on(
         self: &Rc<Self>,
         vat: &Rc<Shared>,
         child: ChildId,
@@ -347,53 +310,6 @@ impl Tree {
         }
     }
 
-    /// Lets stable references lead to where their children are now.
-    fn lead(self: &Rc<Self>, vat: &Rc<Shared>) {
-        let mut touched = self.touched.take();
-        touched.extend(self.away.borrow().iter());
-        touched.sort_unstable();
-        touched.dedup();
-        for id in touched {
-            self.lead_one(vat, id);
-        }
-    }
-
-    fn lead_one(&self, vat: &Rc<Shared>, id: ChildId) {
-        let machine = self.machine.borrow();
-        let state = machine.child(id).map(|child| child.state);
-        let comes_back = machine.will_restart(id);
-        drop(machine);
-        let lead = self.with_child(id, |child| (child.service(), child.life()));
-        let Some((Some(service), life)) = lead else {
-            return;
-        };
-        let away = matches!(
-            (state, comes_back),
-            (Some(ChildState::Waiting(_) | ChildState::Starting(_)), _)
-                | (Some(ChildState::Stopping), true)
-        );
-        match (state, life) {
-            _ if away => service.wait(vat),
-            (Some(ChildState::Running(_)), Some((reference, object))) => {
-                service.open(vat, &reference, object);
-            }
-            (Some(ChildState::Stopping), _) => service.close(vat, "is being stopped"),
-            (Some(_), _) => service.close(vat, "is stopped"),
-            (None, _) => service.close(vat, "has ended and will not come back"),
-        }
-        if away {
-            self.away.borrow_mut().insert(id);
-        } else {
-            self.away.borrow_mut().remove(&id);
-        }
-        if state.is_none() {
-            let gone = self.children.borrow_mut().remove(&id);
-            if let Some(gone) = gone {
-                gone.bury(vat);
-            }
-        }
-    }
-
     fn set_timer(self: &Rc<Self>, vat: &Rc<Shared>) {
         let next = self.machine.borrow().next_timeout();
         if self.timer.get().map(|(_, due)| due) == next {
@@ -408,40 +324,12 @@ impl Tree {
         }));
     }
 
-    fn with_child<R>(&self, id: ChildId, act: impl FnOnce(&mut Child) -> R) -> Option<R> {
+    pub(super) fn with_child<R>(
+        &self,
+        id: ChildId,
+        act: impl FnOnce(&mut Child) -> R,
+    ) -> Option<R> {
         self.children.borrow_mut().get_mut(&id).map(act)
-    }
-
-    /// An `add` has committed.
-    fn adopt(self: &Rc<Self>, vat: &Rc<Shared>, spec: ChildSpec, mut child: Child) {
-        let stopping = self.machine.borrow().is_stopping();
-        let added = match stopping {
-            true => None,
-            false => self.machine.borrow_mut().add(spec).ok(),
-        };
-        let Some(id) = added else {
-            if let Some(service) = child.service() {
-                service.close(vat, "was not added, as its supervisor was stopping");
-            }
-            if let Some(Body::Object(object)) = child.body() {
-                vat.end_object(&object, ExitReason::Shutdown);
-            }
-            return quietly(|| drop(child));
-        };
-        let unwatched = |made: Made| {
-            let first = Incarnation::NONE.next();
-            self.take_on(vat, id, first, made)
-        };
-        if let Some(made) = child.take_first() {
-            // Should it be dead already, or another's child, the start makes another one.
-            match unwatched(made) {
-                Ok(made) => child.put_first(made),
-                Err(error) => tracing::warn!(err = %error, "a child was not taken over"),
-            }
-        }
-        self.children.borrow_mut().insert(id, child);
-        self.events.borrow_mut().push_back(Event::StartChild(id));
-        vat.apply(Effect::Enqueue(Box::new(Pump(Rc::clone(self)))));
     }
 }
 
@@ -465,7 +353,7 @@ fn result_of(outcome: &Outcome) -> Result<()> {
 }
 
 /// Children are there whose time has come to be told to the machine.
-struct Pump(Rc<Tree>);
+pub(super) struct Pump(pub(super) Rc<Tree>);
 
 impl Work for Pump {
     fn run(self: Box<Self>, _: &Rc<Shared>) {
@@ -487,26 +375,4 @@ impl Work for Tick {
     }
 
     fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {}
-}
-
-/// An `add` that waits for its commit.
-struct Adoption {
-    tree: Rc<Tree>,
-    spec: ChildSpec,
-    /// Empty if the constructor failed and the turn went on.
-    child: Rc<RefCell<Option<Child>>>,
-}
-
-impl Work for Adoption {
-    fn run(self: Box<Self>, vat: &Rc<Shared>) {
-        let Self { tree, spec, child } = *self;
-        tree.reserved.borrow_mut().remove(&spec.name);
-        if let Some(child) = child.take() {
-            tree.adopt(vat, spec, child);
-        }
-    }
-
-    fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {
-        self.tree.reserved.borrow_mut().remove(&self.spec.name);
-    }
 }

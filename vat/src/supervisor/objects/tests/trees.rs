@@ -118,6 +118,25 @@ fn killing_a_supervisor_kills_the_tree_below_it() {
 }
 
 #[test]
+fn a_supervisor_of_a_turn_that_failed_takes_no_children() {
+    let vat = crate::Vat::new("a");
+    let mut kept = None;
+    vat.turn(|turn| {
+        kept = Some(turn.supervise(patient()));
+        Err::<(), _>(Error::failed("no"))
+    })
+    .unwrap_err();
+    let supervisor = kept.unwrap();
+    let constructor = starts("x", &Rc::default(), Rc::default());
+    let added = vat.turn(|turn| supervisor.add(turn, ChildSpec::new("x"), constructor));
+    let text = added.unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "x was not added: its supervisor is stopping or has ended"
+    );
+}
+
+#[test]
 fn a_supervisor_whose_constructor_fails_leaves_nothing_behind() {
     let bench = Bench::new(patient());
     let notes = Rc::clone(&bench.notes);
