@@ -391,9 +391,9 @@ fn a_supervisor_ends_with_its_significant_children() {
         "start a2 attempt 1",
         "a restart is no end"
     );
-    assert_eq!(any.crash("b"), ["died b: signal 9", "ask c"]);
+    assert_eq!(any.crash("b"), ["died dropped: signal 9", "ask c"]);
     let mut all = up(AutoShutdown::AllSignificant);
-    assert_eq!(all.crash("b"), ["died b: signal 9"], "a is left");
+    assert_eq!(all.crash("b"), ["died dropped: signal 9"], "a is left");
     let (a, _) = all.id("a");
     all.feed(Event::StopChild(a));
     all.exit("a", ExitReason::Shutdown);
