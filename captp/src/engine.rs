@@ -43,10 +43,10 @@ mod room;
 mod route;
 pub(crate) mod stream;
 mod tail;
-mod waiting_fds;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod testing;
 mod transmit;
+mod waiting_fds;
 
 pub use config::{Config, ConnOptions};
 use node::{Far, Kind, Nodes, Place};

@@ -184,13 +184,20 @@ impl Exception {
         self.reason().len() + self.trace().len() + details.sum::<usize>()
     }
 
-    /// The same, or if it is larger only its kind and the beginning of its reason.
+    /// The same, or if it is larger its kind, the beginning of its reason, and details only if they
+    /// take no more than half of the room: they may say what the kind cannot.
     pub(crate) fn shortened(&self, bytes: usize) -> Self {
         if self.weight() <= bytes {
             return self.clone();
         }
-        let bytes = bytes.min(Self::REASON);
-        Self::new(self.kind(), cut(self.reason(), bytes))
+        let details: usize = self.details().iter().map(Detail::weight).sum();
+        let (details, kept) = match details <= bytes / 2 {
+            true => (details, self.details()),
+            false => (0, &[][..]),
+        };
+        let reason = cut(self.reason(), bytes - details);
+        let shortened = Self::new(self.kind(), reason);
+        shortened.edit(|inner| inner.details.extend_from_slice(kept))
     }
 
     /// The kind.
@@ -224,7 +231,7 @@ impl Exception {
 }
 
 /// The text, or as much of it as fits into so many bytes, with a sign that it goes on.
-fn cut<'a>(text: impl Into<Cow<'a, str>>, bytes: usize) -> String {
+pub(crate) fn cut<'a>(text: impl Into<Cow<'a, str>>, bytes: usize) -> String {
     let text = text.into();
     if text.len() <= bytes {
         return text.into_owned();
@@ -296,6 +303,9 @@ mod tests {
         assert_eq!(Exception::failed(exact.as_str()).reason(), exact);
         let again = exception.shortened(100);
         assert_eq!(again.reason().len(), 100);
+        let kind = Detail::new(7, vec![1]);
+        let again = exception.with_detail(kind.clone()).shortened(100);
+        assert_eq!((again.weight(), again.details()), (100, &[kind][..]));
     }
 
     #[test]

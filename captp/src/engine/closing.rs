@@ -8,6 +8,7 @@ use crate::connection::handoff::Acceptor;
 use crate::connection::question::{Asker, Question};
 use crate::connection::{Connection, Pin, Way};
 use crate::contact::{self, MAX_ADDRESSES, VatKey};
+use crate::exception::cut;
 use crate::frame::Message;
 use crate::hello::AGENT_BYTES;
 use crate::message::{Envelope, decode, encode};
@@ -297,7 +298,9 @@ struct Unanswered {
 
 impl Unanswered {
     fn new(reason: &CloseReason) -> Self {
-        let because = |ran: &str| lost(reason, format!("connection lost: {reason}; {ran}"));
+        // However long what the peer said is, what follows has to be read.
+        let why = cut(reason.to_string(), Exception::REASON / 2);
+        let because = |ran: &str| lost(reason, format!("connection lost: {why}; {ran}"));
         Self {
             sent: because("the call may have run"),
             unsent: because("the call was not sent"),

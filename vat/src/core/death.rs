@@ -12,8 +12,9 @@
 //!   live. A stretch of a watched object's `async` method belongs to that object as well.
 //! - Nothing else: a transactional object that nobody watches goes back to its old state and lives.
 //!
-//! A panic that is caught on its way has killed those that it had passed. If the method that caught it
-//! then panics itself, that counts as the same panic.
+//! A panic that is caught on its way has killed those that it had passed; what they did stays, if the
+//! turn goes on and commits. If the object whose method caught it panics itself in the same turn, that
+//! counts as the same panic.
 //!
 //! Callbacks and bodies of `spawn_async` belong to no object.
 
@@ -66,13 +67,19 @@ pub(crate) trait Watcher {
     fn ended(self: Rc<Self>, child: ChildId, life: Incarnation, reason: ExitReason);
 }
 
+/// A supervisor that the vat keeps alive.
+pub(crate) trait Root {
+    /// The vat ends: lets go of everything, as a program's code may hold the supervisor itself.
+    fn retire(&self, reason: &Error);
+}
+
 /// The watched objects of a vat.
 #[derive(Default)]
 pub(crate) struct Watches {
     slots: Vec<Option<Watch>>,
     free: Vec<u32>,
     /// Supervisors that are nobody's children.
-    roots: Vec<Rc<dyn Any>>,
+    roots: Vec<Rc<dyn Root>>,
 }
 
 pub(crate) struct Watch {
@@ -106,9 +113,8 @@ impl Watches {
     }
 
     /// Takes all of them, when the vat ends.
-    pub(crate) fn take_all(&mut self) -> (Vec<Watch>, Vec<Rc<dyn Any>>) {
-        let watches = self.slots.drain(..).flatten().collect();
-        (watches, std::mem::take(&mut self.roots))
+    pub(crate) fn take_all(&mut self) -> Vec<Watch> {
+        self.slots.drain(..).flatten().collect()
     }
 }
 
@@ -118,23 +124,40 @@ pub(crate) struct Victim {
     watched: Option<u32>,
 }
 
+/// A frame of the near stack.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame {
+    /// How deep it is, from 1 on; 0 is what runs below all near calls.
+    pub(crate) depth: u32,
+    /// The object's place in the heap.
+    pub(crate) slot: u32,
+    /// That of the object whose method made the call.
+    pub(crate) outer: u32,
+}
+
 /// How far the panic that is passing through the running turn has come.
 #[derive(Default)]
 pub(crate) struct Panicking {
-    /// How deep on the near stack the frame was that it passed last.
-    passed: Cell<u32>,
+    /// The frame that it passed last.
+    passed: Cell<Option<Frame>>,
     /// It has killed a watched object.
     claimed: Cell<bool>,
 }
 
 impl Panicking {
     pub(crate) fn reset(&self) {
-        self.passed.set(0);
+        self.passed.set(None);
     }
 
-    /// It passes a frame this deep. Whether it has killed no watched object further in.
-    fn passes(&self, depth: u32) -> bool {
-        if self.passed.replace(depth) != depth + 1 {
+    /// It passes this frame. Whether it has killed no watched object further in: one that does not
+    /// come from the frame that this one called is another panic.
+    fn passes(&self, frame: Frame) -> bool {
+        let inner = self.passed.replace(Some(frame));
+        let same = |inner: Frame| {
+            let called = inner.outer == frame.slot || frame.depth == 0;
+            inner.depth == frame.depth + 1 && called
+        };
+        if !inner.is_some_and(same) {
             self.claimed.set(false);
         }
         !self.claimed.get()
@@ -161,8 +184,14 @@ impl<'a> Stretch<'a> {
 impl Drop for Stretch<'_> {
     #[cold]
     fn drop(&mut self) {
-        // A stretch lies below the first near call.
-        self.vat.panic_passes(0, false, || Rc::clone(self.owner));
+        let slot = self.owner.head().slot;
+        let frame = Frame {
+            depth: 0,
+            slot,
+            outer: slot,
+        };
+        self.vat
+            .panic_passes(frame, false, || Rc::clone(self.owner));
     }
 }
 
@@ -271,24 +300,31 @@ impl Shared {
     }
 
     /// Keeps a supervisor alive that is nobody's child.
-    pub(crate) fn keep_supervisor(&self, supervisor: Rc<dyn Any>) {
+    pub(crate) fn keep_supervisor(&self, supervisor: Rc<dyn Root>) {
         self.watches.borrow_mut().roots.push(supervisor);
     }
 
-    pub(crate) fn forget_supervisor(&self, supervisor: &Rc<dyn Any>) {
+    pub(crate) fn forget_supervisor(&self, supervisor: *const ()) {
         let mut watches = self.watches.borrow_mut();
-        watches.roots.retain(|kept| !Rc::ptr_eq(kept, supervisor));
+        let kept = |root: &Rc<dyn Root>| Rc::as_ptr(root).cast::<()>() != supervisor;
+        watches.roots.retain(kept);
     }
 
-    /// A panic passes through a method of `object`, whose frame is this deep on the near stack.
+    /// Ends all supervisors together with the vat.
+    pub(crate) fn retire_supervisors(&self, reason: &Error) {
+        let roots = std::mem::take(&mut self.watches.borrow_mut().roots);
+        roots.iter().for_each(|root| root.retire(reason));
+    }
+
+    /// A panic passes through this frame, a method of `object`.
     #[cold]
     pub(crate) fn panic_passes(
         &self,
-        depth: u32,
+        frame: Frame,
         external: bool,
         object: impl FnOnce() -> Rc<dyn AnyObject>,
     ) {
-        let unclaimed = self.turn.panicking.passes(depth);
+        let unclaimed = self.turn.panicking.passes(frame);
         let object = object();
         let head = object.head();
         let claims = unclaimed && head.fate.is_watched();

@@ -44,6 +44,44 @@ impl<T: Object> Object for super::Near<T> {
 pub(crate) struct Heap {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// Slots that objects have taken since somebody asked for births.
+    born: Vec<u32>,
+    /// How many want to know of births.
+    asking: u32,
+}
+
+/// The objects that are made while this lives.
+pub(crate) struct Births<'a> {
+    vat: &'a Shared,
+    since: usize,
+}
+
+impl Births<'_> {
+    pub(crate) fn include(&self, object: &Rc<dyn AnyObject>) -> bool {
+        let heap = self.vat.heap.borrow();
+        let born = heap.born.get(self.since..).unwrap_or_default();
+        born.contains(&object.head().slot)
+    }
+}
+
+impl Drop for Births<'_> {
+    fn drop(&mut self) {
+        let mut heap = self.vat.heap.borrow_mut();
+        heap.asking -= 1;
+        if heap.asking == 0 {
+            heap.born.clear();
+        }
+    }
+}
+
+impl Shared {
+    /// Notes from now on which objects are made.
+    pub(crate) fn births(&self) -> Births<'_> {
+        let mut heap = self.heap.borrow_mut();
+        heap.asking += 1;
+        let since = heap.born.len();
+        Births { vat: self, since }
+    }
 }
 
 struct Slot {
@@ -74,14 +112,23 @@ impl Heap {
         if let Some(slot) = free.and_then(|index| self.slots.get_mut(index as usize)) {
             slot.generation = slot.generation.wrapping_add(1);
             slot.object = Some(object);
-            return (free.unwrap_or_default(), slot.generation);
+            let (index, generation) = (free.unwrap_or_default(), slot.generation);
+            self.note_birth(index);
+            return (index, generation);
         }
         let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         self.slots.push(Slot {
             generation: 0,
             object: Some(object),
         });
+        self.note_birth(index);
         (index, 0)
+    }
+
+    fn note_birth(&mut self, slot: u32) {
+        if self.asking > 0 {
+            self.born.push(slot);
+        }
     }
 
     fn remove(&mut self, index: u32) {

@@ -24,7 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use call::{AnyCall, Method};
 pub(crate) use call::{Call, Reply};
 pub(crate) use carry::{Asker, Body, Carried, Parts};
-pub(crate) use death::Watcher;
+pub(crate) use death::{Root, Watcher};
 pub use dispatch::{Delivery, Dispatch, Dynamic, Serves, describe, reference};
 pub(crate) use dispatch::{Route, routed};
 pub(crate) use heap::AnyObject;

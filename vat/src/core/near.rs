@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
+use super::death::Frame;
 use super::heap::{AnyObject, Head, Obj, Object};
 use super::turn::Turn;
 use super::vat::Shared;
@@ -242,7 +243,12 @@ impl<T: Object> Drop for Entered<'_, T> {
     fn drop(&mut self) {
         let depth = self.vat.turn.depth.get();
         self.restore();
-        self.vat.panic_passes(depth, !T::TRANSACTIONAL, || {
+        let frame = Frame {
+            depth,
+            slot: self.near.0.head.slot,
+            outer: self.outer_top,
+        };
+        self.vat.panic_passes(frame, !T::TRANSACTIONAL, || {
             Rc::<Obj<T>>::clone(&self.near.0)
         });
     }

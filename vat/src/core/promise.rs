@@ -143,6 +143,24 @@ impl<T: Data> Promise<T> {
         }
     }
 
+    /// # Panics
+    ///
+    /// If it is a promise of another vat, as a send there would.
+    #[expect(
+        clippy::panic,
+        reason = "a mistake in the program's own code; its turn rolls back"
+    )]
+    fn check_vat(&self, turn: &Turn) {
+        if let Some(vat) = self.0.vat.upgrade()
+            && !Rc::ptr_eq(&vat, &turn.0)
+        {
+            panic!(
+                "a promise of vat {} was used in a turn of another vat",
+                vat.name
+            );
+        }
+    }
+
     fn of(cell: &Rc<Core<T>>) -> Self {
         cell.promises.set(cell.promises.get() + 1);
         Self(Rc::clone(cell))

@@ -1,8 +1,9 @@
 //! The runtime's own time: what gives up, comes back or ends by itself.
 //!
 //! A vat has no clock. Whoever drives it tells the time, counted from any moment, and asks when to do
-//! so next; between two such moments the time stands still. So a vat that is told the same times
-//! takes the same turns. What is due runs in the order in which it falls due.
+//! so next; what is due runs then, in the order in which it falls due. Where something begins to wait,
+//! the driver's clock is asked, as a turn may have been long. So a vat that is told the same times, and
+//! gets the same answers, takes the same turns.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -43,7 +44,7 @@ impl Time {
             .collect()
     }
 
-    /// From now on `clock` is asked when something happens between two runs.
+    /// From now on `clock` is asked when something begins to wait.
     pub(crate) fn set_clock(&self, clock: Rc<dyn Fn() -> Duration>) {
         self.clock.replace(Some(clock));
     }
@@ -62,11 +63,9 @@ impl Time {
 }
 
 impl Shared {
-    /// The time. While the vat runs, it is the one that the vat was told last.
+    /// The time.
     pub(crate) fn now(&self) -> Duration {
-        if !self.is_running() {
-            self.time.look_at_clock();
-        }
+        self.time.look_at_clock();
         self.time.now.get()
     }
 

@@ -179,11 +179,18 @@ impl Shared {
             Err(error)
         });
         match &result {
-            Ok(_) => self.commit(),
-            Err(error) if self.keeps(error) => self.commit(),
-            Err(error) => self.roll_back(error),
+            Err(error) if !self.keeps(error) => {
+                // What the turn made breaks together with it; its own failure is told.
+                let silent = self.silent.replace(true);
+                self.roll_back(error);
+                self.bury(Some(error));
+                self.silent.set(silent);
+            }
+            kept => {
+                self.commit();
+                self.bury(kept.as_ref().err());
+            }
         }
-        self.bury(result.as_ref().err());
         result
     }
 
@@ -257,8 +264,6 @@ impl Shared {
             quietly(|| old.restore());
         }
         let log = std::mem::take(&mut *self.turn.log.borrow_mut());
-        // Calls that were never made break together with the turn.
-        let silent = self.silent.replace(true);
         for effect in log {
             quietly(|| match effect {
                 Effect::Send(_, call) => call.fail(self, reason.clone()),
@@ -266,7 +271,6 @@ impl Shared {
                 Effect::Enqueue(work) | Effect::Now(work) => work.fail(self, reason.clone()),
             });
         }
-        self.silent.set(silent);
     }
 
     /// Does this now, between turns.

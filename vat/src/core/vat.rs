@@ -157,8 +157,8 @@ impl Vat {
         self.0.pass_time(now);
     }
 
-    /// Asks `clock`, on the same scale, when something happens between two runs that takes time into
-    /// account: it may be long since the vat was told.
+    /// Asks `clock`, on the same scale, when something begins to wait: it may be long since the vat was
+    /// told the time. Its answers are inputs of the vat, as the times are that it is told.
     pub fn on_time(&self, clock: Rc<dyn Fn() -> Duration>) {
         self.0.time.set_clock(clock);
     }
@@ -220,6 +220,9 @@ impl Drop for Vat {
     fn drop(&mut self) {
         let vat = &self.0;
         vat.silent.set(true);
+        if let Err(ended) = vat_ended::<()>() {
+            vat.retire_supervisors(&ended);
+        }
         let bodies = vat.tasks.borrow_mut().take_all();
         quietly(|| drop(bodies));
         let timers = vat.time.take_all();
@@ -385,11 +388,6 @@ impl Shared {
     pub(crate) fn discard(&self, value: Box<dyn Any>) {
         self.discarded.borrow_mut().push(value);
         self.untidy.set(true);
-    }
-
-    /// Whether the vat is being run.
-    pub(crate) fn is_running(&self) -> bool {
-        self.running.get()
     }
 
     /// Runs the next piece of work; `false` if there is none.

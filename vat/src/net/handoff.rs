@@ -90,7 +90,10 @@ impl Clock {
         if alarm.as_ref().is_some_and(|alarm| alarm.due <= due) {
             return;
         }
-        let (until, wake) = (self.began + due, wake.clone());
+        let Some(until) = self.began.checked_add(due) else {
+            return; // never
+        };
+        let wake = wake.clone();
         let task = tokio::task::spawn_local(async move {
             tokio::time::sleep_until(until).await;
             wake.notify_one();
@@ -173,6 +176,19 @@ mod tests {
             clock.tick(&Vat::new("a"));
             clock.wake_at(millis(200), &wake);
             timeout(millis(2_000), wake.notified()).await.unwrap();
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_never_due_wakes_nobody_and_hides_nothing() {
+        let test = async {
+            let vat = Vat::new("a");
+            let (clock, wake) = (Clock::of(&vat), Arc::new(Notify::new()));
+            clock.wake_at(Duration::MAX, &wake);
+            clock.wake_at(Duration::from_millis(50), &wake);
+            let woken = timeout(Duration::from_secs(2), wake.notified());
+            woken.await.unwrap();
         };
         LocalSet::new().run_until(test).await;
     }

@@ -157,7 +157,8 @@ impl Revoker {
     }
 
     /// Revokes, for good: when the running turn commits, or at once if none runs. No call gets through
-    /// that is delivered afterwards, also if it was sent before. A second time nothing happens.
+    /// that is delivered to it afterwards, also if it was sent before; what it has passed on already
+    /// goes on, also where that waits for a promise. A second time nothing happens.
     pub fn revoke(&self) {
         if let Some(vat) = self.0.vat.upgrade() {
             vat.effect(Effect::Now(Box::new(Revoking(Rc::clone(&self.0)))));

@@ -79,6 +79,7 @@ fn combine<T: Data, U: Data>(
     resolver: Resolver<U>,
     take: impl Fn(usize, Result<T>) -> Option<Result<U>> + 'static,
 ) {
+    promises.iter().for_each(|promise| promise.check_vat(turn));
     let combined = Combined {
         resolver: RefCell::new(Some(resolver)),
         take,

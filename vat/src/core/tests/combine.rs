@@ -141,3 +141,12 @@ fn a_failed_turn_combines_nothing() {
     assert_eq!(reason, "told to fail");
     assert_eq!(taken(&promises[0]).unwrap(), 0);
 }
+
+#[test]
+fn promises_of_another_vat_are_a_caught_mistake() {
+    let (one, other) = (Vat::new("a"), Vat::new("b"));
+    let (promises, _resolvers) = three(&other);
+    let mistake = one.turn(|turn| Ok(Promise::all(turn, promises)));
+    let text = mistake.unwrap_err().to_string();
+    assert_eq!(text, "a promise of vat b was used in a turn of another vat");
+}

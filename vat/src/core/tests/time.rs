@@ -101,7 +101,7 @@ fn what_is_due_together_comes_in_the_order_in_which_it_was_asked_for() {
 }
 
 #[test]
-fn between_two_runs_the_clock_is_asked() {
+fn the_clock_is_asked_when_something_begins_to_wait() {
     let vat = Vat::new("a");
     vat.on_time(std::rc::Rc::new(|| Duration::from_secs(60)));
     let (_limited, _resolver) = unanswered(&vat, Duration::ZERO);

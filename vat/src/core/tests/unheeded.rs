@@ -64,8 +64,10 @@ fn whoever_waits_takes_or_detaches_heeds() {
 fn what_a_failed_turn_takes_back_is_not_reported() {
     let vat = Vat::new("a");
     let (_near, reference) = counter(&vat);
-    let failed: Result<()> = vat.turn(|_| {
+    let failed: Result<()> = vat.turn(|turn| {
         drop(reference.add(1));
+        drop(turn.promise::<u64>());
+        drop(Promise::<u64>::race(turn, []));
         Err(Error::failed("told to fail"))
     });
     assert!(failed.is_err());

@@ -29,17 +29,25 @@ pub(super) enum Body {
 }
 
 impl Made {
-    /// The object to which a constructor gave this reference.
-    pub(super) fn object(reference: Ref) -> Result<Self> {
-        let Some(object) = reference.object() else {
+    /// What `constructor` makes.
+    ///
+    /// It must be a new object: to hold a reference to another one does not give the right to end
+    /// that.
+    pub(super) fn object(
+        turn: &Turn,
+        constructor: impl FnOnce(&Turn) -> Result<Ref>,
+    ) -> Result<Self> {
+        let births = turn.0.births();
+        let reference = constructor(turn)?;
+        let own = |object: &Rc<dyn AnyObject>| {
+            births.include(object) && Shared::state_of(object, |_: &Service| ()).is_none()
+        };
+        let Some(object) = reference.object().filter(own) else {
             return Err(Error::failed(format!(
-                "a constructor must give a reference to an object of this vat, not {reference:?}"
+                "a constructor must give a reference to an object that it has made itself, not \
+                 {reference:?}"
             )));
         };
-        if object.head().fate.is_watched() {
-            let text = format!("{object} is already the child of a supervisor");
-            return Err(Error::failed(text));
-        }
         let body = Body::Object(object);
         Ok(Self { reference, body })
     }
@@ -150,6 +158,11 @@ impl Child {
 
     pub(super) fn give_stop_back(&mut self, stop: Stop) {
         self.stop = Some(stop);
+    }
+
+    /// Its supervisor has ended: nothing of the program's runs for it any more.
+    pub(super) fn take_code(&mut self) -> (Option<Make>, Option<Stop>) {
+        (self.make.take(), self.stop.take())
     }
 
     /// The child itself is gone: its stable reference breaks.

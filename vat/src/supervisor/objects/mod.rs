@@ -157,7 +157,8 @@ impl ObjectSupervisor {
     /// # Errors
     ///
     /// If the name is taken, the spec makes no sense ([`AddError`](super::AddError)), the supervisor
-    /// is stopping, or the constructor fails or gives something else than a new object of this vat.
+    /// is stopping, or the constructor fails or gives something else than an object that it has made
+    /// itself.
     pub fn add<R: From<Ref> + Into<Ref> + 'static>(
         &self,
         turn: &Turn,
@@ -295,7 +296,7 @@ impl ObjectSupervisor {
         mut constructor: impl FnMut(&Turn) -> Result<R> + 'static,
         stop: Option<Stop>,
     ) -> Result<R> {
-        let make = move |turn: &Turn| Made::object(constructor(turn)?.into());
+        let make = move |turn: &Turn| Made::object(turn, |turn| constructor(turn).map(R::into));
         let child = Child::new(&spec.name, Box::new(make), stop);
         self.0.add(turn, spec, child).map(R::from)
     }

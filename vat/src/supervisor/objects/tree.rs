@@ -1,6 +1,5 @@
 //! A supervisor of objects: what carries out what the state machine decides.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::{Rc, Weak};
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use super::Death;
 use super::child::{Body, Child, Made};
-use crate::core::{Effect, Resolver, Shared, TimerId, Turn, Watcher, Work, quietly};
+use crate::core::{Effect, Resolver, Root, Shared, TimerId, Turn, Watcher, Work, quietly};
 use crate::error::{Error, Result};
 use crate::supervisor::{
     Action, ChildId, Event, ExitReason, Incarnation, Outcome, Supervision, SupervisorSpec,
@@ -294,8 +293,17 @@ impl Tree {
         for resolver in self.waiting.take() {
             resolver.settle(vat, result_of(outcome));
         }
-        let tree: Rc<Self> = Rc::clone(self);
-        vat.forget_supervisor(&(tree as Rc<dyn Any>));
+        vat.forget_supervisor(Rc::as_ptr(self).cast());
+        self.let_go();
+    }
+
+    /// Drops the program's code, which may hold the supervisor itself.
+    fn let_go(&self) {
+        let monitors = self.monitors.take();
+        let mut children = self.children.borrow_mut();
+        let code: Vec<_> = children.values_mut().map(Child::take_code).collect();
+        drop(children);
+        quietly(|| drop((monitors, code)));
     }
 
     fn tell_parent(&self, event: impl FnOnce(ChildId, Incarnation) -> Event) {
@@ -330,6 +338,24 @@ impl Tree {
         act: impl FnOnce(&mut Child) -> R,
     ) -> Option<R> {
         self.children.borrow_mut().get_mut(&id).map(act)
+    }
+}
+
+impl Root for Tree {
+    fn retire(&self, reason: &Error) {
+        self.let_go();
+        if let Some(vat) = self.vat.upgrade() {
+            for resolver in self.waiting.take() {
+                resolver.settle(&vat, Err(reason.clone()));
+            }
+        }
+        let children = self.children.take();
+        for child in children.values() {
+            if let Some(Body::Tree(tree)) = child.body() {
+                tree.retire(reason);
+            }
+        }
+        quietly(|| drop(children));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Promise 5: "A panic in a supervised object also kills it: its references break, its supervisor
 //! sees exactly one death. An `Err` never kills."
 
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use super::sample::{Bench, Work, Worker, WorkerRef, kind, patient};
@@ -10,17 +12,17 @@ use crate::supervisor::{ChildSpec, ExitReason, RestartKind};
 /// A child that is not restarted, with its raw reference and the object.
 fn raw(bench: &Bench, name: &str, work: Work) -> (WorkerRef, Near<Work>, WorkerRef) {
     let spec = ChildSpec::new(name).with_restart(RestartKind::Temporary);
-    let mut raw = None;
+    let raw = Rc::new(RefCell::new(None));
+    let made = Rc::clone(&raw);
     let stable = bench.turn(|turn| {
-        let near = turn.spawn(work);
-        let reference = WorkerRef::from(near.clone());
-        raw = Some((near, reference.clone()));
-        let mut reference = Some(reference);
-        bench.supervisor.add(turn, spec, move |_| {
-            reference.take().ok_or_else(|| Error::failed("used up"))
+        bench.supervisor.add(turn, spec, move |turn| {
+            let near = turn.spawn(work.clone());
+            let reference = WorkerRef::from(near.clone());
+            made.replace(Some((near, reference.clone())));
+            Ok(reference)
         })
     });
-    let (near, reference) = raw.unwrap();
+    let (near, reference) = raw.take().unwrap();
     (stable, near, reference)
 }
 
@@ -109,8 +111,8 @@ fn a_panic_that_is_caught_has_killed_and_the_next_one_kills_again() {
     let (mut first, mut second) = (one.clone(), two.clone());
     bench.turn(|turn| {
         for near in [&mut first, &mut second] {
-            let call = std::panic::AssertUnwindSafe(|| near.panic(turn));
-            std::panic::catch_unwind(call).unwrap_err();
+            let call = AssertUnwindSafe(|| near.panic(turn));
+            catch_unwind(call).unwrap_err();
         }
         assert_eq!(kind(first.add(turn, 1)), ErrorKind::Dead);
         Ok(())
@@ -182,25 +184,23 @@ fn an_object_ends_itself_when_its_turn_commits() {
 #[test]
 fn an_external_object_that_a_panic_killed_is_told_of_as_well_and_breaks() {
     let bench = Bench::new(patient());
-    let mut socket = None;
+    let socket = Rc::new(RefCell::new(None));
+    let made = Rc::clone(&socket);
     bench.turn(|turn| {
-        let near = turn.spawn(Socket(Rc::default()));
-        socket = Some(near.clone());
-        let mut near = Some(near);
         let spec = ChildSpec::new("socket").with_restart(RestartKind::Temporary);
-        bench.supervisor.add(turn, spec, move |_| {
-            let near = near.take().ok_or_else(|| Error::failed("used up"))?;
+        bench.supervisor.add(turn, spec, move |turn| {
+            let near = turn.spawn(Socket(Rc::default()));
+            made.replace(Some(near.clone()));
             Ok(near.dynamic::<Ref>())
         })
     });
-    let (socket, outer) = (socket.unwrap(), raw(&bench, "outer", Work::default()).1);
+    let socket = socket.take().unwrap();
+    let outer = raw(&bench, "outer", Work::default()).1;
     bench
         .vat
         .turn(|turn| {
             socket.with(turn, |_| {
-                outer.with(turn, |_| {
-                    std::panic::resume_unwind(Box::new("told to panic"))
-                })
+                outer.with(turn, |_| resume_unwind(Box::new("told to panic")))
             })??;
             Ok(())
         })
@@ -237,4 +237,47 @@ fn the_state_of_a_dead_object_is_dropped() {
     });
     assert_eq!(Rc::strong_count(&held), 1);
     assert_eq!(reference.broken_reason().unwrap().kind(), ErrorKind::Dead);
+}
+
+// Promise 5
+#[test]
+fn a_panic_that_was_caught_further_in_does_not_excuse_the_next_one() {
+    let bench = Bench::new(patient());
+    let (_first, inner, _) = raw(&bench, "inner", Work::default());
+    let (_second, next, _) = raw(&bench, "next", Work::default());
+    let catcher = bench.turn(|turn| Ok(turn.spawn(Work::default())));
+    let panics = |near: &Near<Work>, turn: &Turn| -> Result<()> {
+        near.call(turn, |_| resume_unwind(Box::new("told to panic")))
+    };
+    let turn = bench.vat.turn(|turn| {
+        catcher.call(turn, |_| -> Result<()> {
+            let caught = catch_unwind(AssertUnwindSafe(|| panics(&inner, turn)));
+            assert!(caught.is_err());
+            Ok(())
+        })?;
+        panics(&next, turn)
+    });
+    assert_eq!(kind(turn), ErrorKind::Panicked);
+    bench.run();
+    assert!(inner.is_dead() && next.is_dead());
+    assert_eq!(bench.notes().len(), 2);
+}
+
+// Promise 15
+#[test]
+fn who_holds_a_reference_cannot_make_its_object_a_child() {
+    let bench = Bench::new(patient());
+    let theirs = bench.turn(|turn| Ok(WorkerRef::new(turn, Work::default())));
+    let stable = bench.add(ChildSpec::new("a"));
+    bench.run();
+    for (name, reference) in [("object", theirs), ("child", stable)] {
+        let spec = ChildSpec::new(name);
+        let given = reference.clone();
+        let added = bench
+            .vat
+            .turn(|turn| bench.supervisor.add(turn, spec, move |_| Ok(given.clone())));
+        let refused = added.unwrap_err().to_string();
+        assert!(refused.contains("that it has made itself"), "{refused}");
+        assert_eq!(bench.ask(reference.add(1)).unwrap(), 1);
+    }
 }

@@ -122,25 +122,6 @@ fn the_first_restart_is_made_in_the_same_run_and_later_ones_wait_for_their_time(
     assert_eq!(waits.try_take().unwrap().unwrap(), 1);
 }
 
-#[test]
-fn an_object_that_is_another_supervisors_child_is_not_a_start() {
-    let bench = Bench::new(patient());
-    let mut raw = None;
-    bench.turn(|turn| {
-        let reference = WorkerRef::new(turn, super::sample::Work::default());
-        raw = Some(reference.clone());
-        let constructor = move |_: &Turn| Ok(reference.clone());
-        bench.supervisor.add(turn, ChildSpec::new("a"), constructor)
-    });
-    let raw = raw.unwrap();
-    let added = bench.vat.turn(|turn| {
-        let constructor = move |_: &Turn| Ok(raw.clone());
-        bench.supervisor.add(turn, ChildSpec::new("b"), constructor)
-    });
-    let text = added.unwrap_err().to_string();
-    assert!(text.contains("already the child of a supervisor"), "{text}");
-}
-
 /// Adds a child whose stop method answers when told to.
 fn stubborn(bench: &Bench, shutdown: Shutdown) -> (WorkerRef, Rc<Cell<Option<Resolver<()>>>>) {
     let asked = Rc::new(Cell::new(None));

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::sample::{Bench, Plan, WorkerRef, kind, patient, starts};
+use super::sample::{Bench, Plan, Work, WorkerRef, kind, patient, starts};
 use crate::prelude::*;
 use crate::supervisor::{ChildSpec, RestartKind, SupervisorSpec};
 
@@ -16,7 +16,7 @@ fn a_raw_reference_dies_with_its_life_and_the_stable_one_leads_to_the_next() {
         bench
             .supervisor
             .add(turn, ChildSpec::new("a"), move |turn| {
-                let reference = WorkerRef::new(turn, super::sample::Work::default());
+                let reference = WorkerRef::new(turn, Work::default());
                 made.set(Some(reference.clone()));
                 Ok(reference)
             })
@@ -162,4 +162,49 @@ fn a_vat_that_ends_drops_what_its_supervisors_made() {
     assert_eq!(Rc::strong_count(&held), 2, "it lives without its holder");
     drop(vat);
     assert_eq!(Rc::strong_count(&held), 1);
+}
+
+#[test]
+fn code_that_holds_its_own_supervisor_goes_with_it() {
+    for stopped in [true, false] {
+        let held = Rc::new(());
+        let bench = Bench::new(patient());
+        let (inside, below) = (Rc::clone(&held), Rc::clone(&held));
+        bench.turn(|turn| {
+            let own = bench.supervisor.clone();
+            let mut constructor = starts("a", &bench.notes, Rc::new(Cell::new(Plan::Start)));
+            bench
+                .supervisor
+                .add(turn, ChildSpec::new("a"), move |turn| {
+                    let _kept = (&inside, &own);
+                    constructor(turn)
+                })?;
+            let spec = ChildSpec::supervisor("below");
+            bench
+                .supervisor
+                .add_supervisor(turn, spec, patient(), move |turn, inner| {
+                    let kept = (Rc::clone(&below), inner.clone());
+                    inner.add(turn, ChildSpec::new("b"), move |turn| {
+                        let _kept = &kept;
+                        Ok(WorkerRef::new(turn, Work::default()))
+                    })
+                })
+        });
+        bench.run();
+        assert!(Rc::strong_count(&held) > 1);
+        if stopped {
+            bench.turn(|turn| {
+                bench.supervisor.stop(turn);
+                Ok(())
+            });
+            bench.run();
+            assert_eq!(Rc::strong_count(&held), 1, "stopped");
+        }
+        let Bench {
+            vat, supervisor, ..
+        } = bench;
+        drop(supervisor);
+        drop(vat);
+        assert_eq!(Rc::strong_count(&held), 1, "ended");
+    }
 }
