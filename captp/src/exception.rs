@@ -305,7 +305,8 @@ mod tests {
         assert_eq!(again.reason().len(), 100);
         let kind = Detail::new(7, vec![1]);
         let again = exception.with_detail(kind.clone()).shortened(100);
-        assert_eq!((again.weight(), again.details()), (100, &[kind][..]));
+        assert!((99..=100).contains(&again.weight()), "{}", again.weight());
+        assert_eq!(again.details(), [kind]);
     }
 
     #[test]
