@@ -380,7 +380,9 @@ impl Stream {
         self.sibling
     }
 
-    /// Whether messages on it may carry descriptors.
+    /// Whether messages on it may carry descriptors: on the socket pairs of a launcher and its programs
+    /// only. A named Unix socket can be called by any program of the user, which needs none of ours and
+    /// could use up our room for them.
     pub fn passes_descriptors(&self) -> bool {
         matches!(self.transport, Transport::Descriptors(_))
     }
