@@ -2,7 +2,6 @@
 
 mod deaths;
 mod history;
-mod latency;
 mod lives;
 mod rules;
 mod sample;
