@@ -26,6 +26,7 @@ mod detour;
 mod early;
 mod embargo;
 mod endings;
+mod exports;
 mod gate;
 mod handoff;
 mod import;

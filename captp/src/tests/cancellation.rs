@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::hostile::framed;
+use super::in_a_row::{row, row_drained};
 use super::net::{Event, Net, Respond, pair, split, take, write};
-use super::promises::{row, row_drained};
 use super::rare::acquainted_with;
 use crate::captp_capnp::message;
 use crate::{AnswerToken, ConnOptions, Limits, NodeId, Transmit};

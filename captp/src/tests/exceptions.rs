@@ -1,8 +1,8 @@
 //! What an exception carries, from where it is raised to who called.
 
 use super::hostile::Victim;
+use super::in_a_row::{row, row_drained};
 use super::net::{Event, take};
-use super::promises::{row, row_drained};
 use crate::captp_capnp::exception;
 use crate::{CloseReason, Detail, Exception, ExceptionKind, Limits};
 

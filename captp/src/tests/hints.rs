@@ -1,8 +1,8 @@
 //! What a call and its Return may say about pipelining, Finish and the references in the parameters.
 
 use super::hostile::{Victim, write_index};
+use super::in_a_row::{row, row_drained};
 use super::net::{Event, Net, Respond, pair, take, write};
-use super::promises::{row, row_drained};
 use super::rare::{acquainted, sent};
 use crate::captp_capnp::message;
 use crate::{ConnOptions, Exception, Limits, NodeId, ObjectKey};

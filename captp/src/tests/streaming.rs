@@ -1,7 +1,7 @@
 //! Streams of calls and their window.
 
+use super::in_a_row::{row, row_drained};
 use super::net::{Event, Net, pair, take};
-use super::promises::{row, row_drained};
 use crate::{Exception, NodeId};
 
 /// One call of a stream, with so many bytes.

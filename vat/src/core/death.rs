@@ -304,10 +304,9 @@ impl Shared {
         self.watches.borrow_mut().roots.push(supervisor);
     }
 
-    pub(crate) fn forget_supervisor(&self, supervisor: *const ()) {
-        let mut watches = self.watches.borrow_mut();
-        let kept = |root: &Rc<dyn Root>| Rc::as_ptr(root).cast::<()>() != supervisor;
-        watches.roots.retain(kept);
+    pub(crate) fn forget_supervisor(&self, supervisor: &Rc<dyn Root>) {
+        let roots = &mut self.watches.borrow_mut().roots;
+        roots.retain(|root| !Rc::ptr_eq(root, supervisor));
     }
 
     /// Ends all supervisors together with the vat.

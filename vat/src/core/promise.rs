@@ -91,8 +91,9 @@ impl<T: Data> Promise<T> {
     /// all the same: it is not taken back.
     ///
     /// What takes time while nothing waits for it, an answer that is queued behind others included,
-    /// counts. The time is told once per round of the event loop, some milliseconds at most. Calls on
-    /// references inside the coming value are pipelined on the promise itself, not on this one.
+    /// counts. A vat that is busy looks at the time between two rounds of its event loop, so the break
+    /// comes some milliseconds late at most. Calls on references inside the coming value are pipelined
+    /// on the promise itself, not on this one.
     pub fn within(self, limit: Duration) -> Self {
         let Some(vat) = self.0.vat.upgrade() else {
             return self; // settled, or its vat has ended

@@ -1,10 +1,10 @@
 //! A description that was checked once, so that encoding and decoding can rely on it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
 use super::error::{DescriptionError, LookupError};
 use super::name::{closest, means, shown};
-use crate::schema::{Description, Enum, Field, Interface, Method, Struct, Type, Value};
+use crate::schema::{Description, Enum, Field, Interface, Method, Struct, Type, Value, lineage};
 
 /// A [`Description`] whose parts fit together: every id it names is in it, every field lies inside
 /// its struct, groups form trees.
@@ -166,16 +166,7 @@ impl Types {
 
     /// The interface itself and all it extends, nearest first, each once.
     pub(crate) fn lineage(&self, interface: u64) -> Vec<&Interface> {
-        let mut order: Vec<&Interface> = Vec::new();
-        let mut seen = BTreeSet::from([interface]);
-        let mut waiting = VecDeque::from([interface]);
-        while let Some(id) = waiting.pop_front() {
-            if let Ok(interface) = self.interface(id) {
-                order.push(interface);
-                waiting.extend(interface.extends.iter().filter(|id| seen.insert(**id)));
-            }
-        }
-        order
+        lineage(interface, |id| self.interface(id).ok())
     }
 
     /// The carried field, if `field` is an optional scalar: a pointer to a struct that has the one

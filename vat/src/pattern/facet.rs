@@ -4,7 +4,7 @@ use crate::core::{AnyCall, Dynamic, Interface, Method as _, Ref, Turn, describe}
 use crate::data::Data;
 use crate::dynamic::{closest, means, shown};
 use crate::error::{Error, Result};
-use crate::schema::{Describe, Description, Method};
+use crate::schema::{Describe, Description, Interface as Described, Method, lineage};
 
 /// A reference that has only these methods of its interface; others are refused with
 /// [`ErrorKind::Unimplemented`](crate::ErrorKind::Unimplemented). Names are those of Rust or of the
@@ -124,27 +124,18 @@ pub(super) struct MethodAt {
 
 /// The methods of the described interface: its own first, then those of what it extends.
 pub(super) fn all_methods(description: &Description) -> Vec<MethodAt> {
-    let mut found: Vec<MethodAt> = Vec::new();
-    let mut interfaces = vec![description.root];
-    let mut at = 0;
-    while let Some(id) = interfaces.get(at).copied() {
-        at += 1;
-        let Some(interface) = description.interface(id) else {
-            continue;
-        };
-        for id in &interface.extends {
-            if !interfaces.contains(id) {
-                interfaces.push(*id);
-            }
-        }
+    let own = |interface: &Described| -> Vec<MethodAt> {
+        let id = interface.id;
         let methods = (0_u16..).zip(&interface.methods);
-        found.extend(methods.map(|(ordinal, method)| MethodAt {
+        let at = |(ordinal, method): (u16, &Method)| MethodAt {
             interface: id,
             ordinal,
             method: method.clone(),
-        }));
-    }
-    found
+        };
+        methods.map(at).collect()
+    };
+    let lineage = lineage(description.root, |id| description.interface(id));
+    lineage.into_iter().flat_map(own).collect()
 }
 
 fn unknown<R: Interface>(name: &str, all: &[MethodAt]) -> Error {

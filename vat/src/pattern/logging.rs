@@ -20,8 +20,7 @@ pub struct Logged<'a> {
     pub method: &'a str,
     /// Why it broke, if it did.
     pub error: Option<&'a Error>,
-    /// How long it took, by the time of the runtime, which stands still within one round of the event
-    /// loop.
+    /// How long it took, by the time of the runtime.
     pub took: Duration,
 }
 

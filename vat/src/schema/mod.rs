@@ -14,6 +14,7 @@ pub mod text;
 mod vectors;
 
 pub use describe::{Describe, DescribeParams, describe};
+pub(crate) use model::lineage;
 pub use model::{Description, Enum, Enumerant, Field, Interface, Method, Struct, Type, Value};
 pub use registry::{FieldShape, InterfaceShape, Registry};
 pub use system::system_files;

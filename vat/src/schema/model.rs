@@ -4,6 +4,8 @@
 //! answers to `describe()`, what the `.capnp` text is printed from, and what calls without a
 //! compiled interface are encoded by, so that nobody else has to compute a layout.
 
+use std::collections::{BTreeSet, VecDeque};
+
 /// An interface with everything it reaches.
 #[derive(Clone, Debug, Default, PartialEq, vat_macros::Data)]
 pub struct Description {
@@ -178,6 +180,24 @@ pub enum Value {
     Float64(f64),
     /// Of an enum: the number of the enumerant.
     Enum(u16),
+}
+
+/// The interface with this id and all it extends, nearest first, each once; those that cannot be
+/// found are left out.
+pub(crate) fn lineage<'a>(
+    interface: u64,
+    find: impl Fn(u64) -> Option<&'a Interface>,
+) -> Vec<&'a Interface> {
+    let mut order: Vec<&Interface> = Vec::new();
+    let mut seen = BTreeSet::from([interface]);
+    let mut waiting = VecDeque::from([interface]);
+    while let Some(id) = waiting.pop_front() {
+        if let Some(interface) = find(id) {
+            order.push(interface);
+            waiting.extend(interface.extends.iter().filter(|id| seen.insert(**id)));
+        }
+    }
+    order
 }
 
 impl Description {

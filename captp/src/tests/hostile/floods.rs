@@ -1,5 +1,6 @@
 //! Peers that send too much, or read too little.
 
+use super::random::answer;
 use super::*;
 
 #[test]

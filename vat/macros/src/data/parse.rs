@@ -1,16 +1,21 @@
 //! From the tokens of a type to its model, with every error that is in them.
 
 use proc_macro2::{Ident, Span};
-use quote::ToTokens;
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Expr, Fields, Index, LitInt, LitStr, Member, Path, Type};
+use syn::{Data, DeriveInput, Fields, Index, Member};
+
+mod attributes;
+mod ordinals;
+
+pub(crate) use attributes::id;
+use attributes::{FieldAttributes, TypeAttributes};
+use ordinals::Ordinals;
 
 use super::model::{
     Enumerant, Field, Item, Payload, Plain, Record, Reserved, Shape, Transparent, Variant,
 };
 use super::types;
 use crate::attributes::{Errors, doc};
-use crate::names;
 
 /// The model of a type, if it can be made out; errors are added.
 pub(crate) fn item(input: &DeriveInput, errors: &mut Errors) -> Option<Item> {
@@ -340,218 +345,6 @@ fn unique<'a>(names: impl Iterator<Item = (&'a str, Span)>, errors: &mut Errors)
                  `#[data(name = \"…\")]`"
             );
             errors.add(syn::Error::new(span, message));
-        }
-    }
-}
-
-/// The ordinals of a type: either none are given, and the position counts, or all.
-struct Ordinals<'a> {
-    ident: &'a Ident,
-    given: Vec<(Option<u16>, Span)>,
-    assigned: Vec<u16>,
-}
-
-impl<'a> Ordinals<'a> {
-    fn new(ident: &'a Ident) -> Self {
-        Self {
-            ident,
-            given: Vec::new(),
-            assigned: Vec::new(),
-        }
-    }
-
-    /// Notes the next member; gives its position among all.
-    fn push(&mut self, ordinal: Option<(u16, Span)>, span: Span) -> u16 {
-        let position = u16::try_from(self.given.len()).unwrap_or(u16::MAX);
-        self.given.push((
-            ordinal.map(|(ordinal, _)| ordinal),
-            ordinal.map_or(span, |(_, at)| at),
-        ));
-        position
-    }
-
-    fn explicit(&self) -> bool {
-        self.given.iter().any(|(ordinal, _)| ordinal.is_some())
-    }
-
-    fn of(&self, position: usize) -> u16 {
-        self.assigned.get(position).copied().unwrap_or_default()
-    }
-
-    /// Checks that the ordinals are 0, 1, 2, … without holes, the reserved ones included.
-    fn finish(&mut self, reserved: &[Reserved], errors: &mut Errors) {
-        if self.given.len() + reserved.len() >= usize::from(u16::MAX) {
-            let span = self
-                .given
-                .first()
-                .map_or_else(Span::call_site, |(_, span)| *span);
-            errors.add(syn::Error::new(span, "a type has at most 65535 ordinals"));
-            return;
-        }
-        if !self.explicit() {
-            self.count(reserved);
-        }
-        let mut taken: Vec<Option<()>> = vec![None; self.given.len() + reserved.len()];
-        let gone = reserved
-            .iter()
-            .map(|gone| (Some(gone.ordinal), gone.ty.span()));
-        for (ordinal, span) in self.given.iter().copied().chain(gone) {
-            let Some(ordinal) = ordinal else {
-                let message = "this has no ordinal while others have one: give all of them one";
-                errors.add(syn::Error::new(span, message));
-                continue;
-            };
-            match taken.get_mut(usize::from(ordinal)) {
-                Some(place @ None) => *place = Some(()),
-                Some(Some(())) => {
-                    errors.add(syn::Error::new(span, format!("ordinal {ordinal} is taken")));
-                }
-                None => {
-                    let message = format!(
-                        "ordinal {ordinal} leaves a hole: ordinals count 0, 1, 2, …; for a removed \
-                         field write `#[data(reserved(n: Type))]` before the type"
-                    );
-                    errors.add(syn::Error::new(span, message));
-                }
-            }
-        }
-        self.assigned = self
-            .given
-            .iter()
-            .map(|(ordinal, _)| ordinal.unwrap_or_default())
-            .collect();
-    }
-
-    /// Gives everything its position as ordinal, passing over the reserved ones.
-    fn count(&mut self, reserved: &[Reserved]) {
-        let free = (0..=u16::MAX).filter(|n| reserved.iter().all(|gone| gone.ordinal != *n));
-        for ((ordinal, _), n) in self.given.iter_mut().zip(free) {
-            *ordinal = Some(n);
-        }
-    }
-}
-
-/// `#[data(…)]` before a type.
-struct TypeAttributes {
-    krate: Path,
-    named: Option<(String, Span)>,
-    id: Option<u64>,
-    reserved: Vec<Reserved>,
-}
-
-impl TypeAttributes {
-    fn read(attributes: &[Attribute], errors: &mut Errors) -> Self {
-        let mut read = Self {
-            krate: super::default_crate(),
-            named: None,
-            id: None,
-            reserved: Vec::new(),
-        };
-        for attribute in attributes.iter().filter(|a| a.path().is_ident("data")) {
-            let parsed = attribute.parse_nested_meta(|meta| {
-                if meta.path.is_ident("crate") {
-                    read.krate = meta.value()?.parse::<LitStr>()?.parse()?;
-                } else if meta.path.is_ident("name") {
-                    let name: LitStr = meta.value()?.parse()?;
-                    read.named = Some((name.value(), name.span()));
-                } else if meta.path.is_ident("id") {
-                    read.id = Some(id(&meta.value()?.parse()?)?);
-                } else if meta.path.is_ident("reserved") {
-                    reserved(&meta, &mut read.reserved)?;
-                } else {
-                    let message = "unknown; before a type there may be `name = \"package::Name\"`, \
-                                   `id = 0x…`, `reserved(n: Type, …)` and `crate = \"…\"`";
-                    return Err(meta.error(message));
-                }
-                Ok(())
-            });
-            errors.keep(parsed);
-        }
-        read
-    }
-
-    fn identity(&self, ident: &Ident, errors: &mut Errors) -> (String, u64) {
-        let (name, span) = self
-            .named
-            .clone()
-            .unwrap_or_else(|| (names::full_name(ident), ident.span()));
-        errors.keep(names::check_type(&name, span));
-        let id = self.id.unwrap_or_else(|| names::id_of(&name));
-        (name, id)
-    }
-}
-
-/// An id given by hand.
-pub(crate) fn id(literal: &LitInt) -> syn::Result<u64> {
-    let id: u64 = literal.base10_parse()?;
-    if id >> 63 == 0 {
-        return Err(syn::Error::new(
-            literal.span(),
-            "an id has its top bit set: it is at least 0x8000000000000000",
-        ));
-    }
-    Ok(id)
-}
-
-fn reserved(meta: &syn::meta::ParseNestedMeta<'_>, all: &mut Vec<Reserved>) -> syn::Result<()> {
-    let inside;
-    syn::parenthesized!(inside in meta.input);
-    while !inside.is_empty() {
-        let ordinal = inside.parse::<LitInt>()?.base10_parse()?;
-        inside.parse::<syn::Token![:]>()?;
-        let ty: Type = inside.parse()?;
-        all.push(Reserved { ordinal, ty });
-        if !inside.is_empty() {
-            inside.parse::<syn::Token![,]>()?;
-        }
-    }
-    Ok(())
-}
-
-/// `#[data(…)]` before a field or a variant.
-#[derive(Default)]
-struct FieldAttributes {
-    ordinal: Option<(u16, Span)>,
-    name: Option<(String, Span)>,
-    default: Option<Expr>,
-}
-
-impl FieldAttributes {
-    fn read(attributes: &[Attribute], errors: &mut Errors) -> Self {
-        let mut read = Self::default();
-        for attribute in attributes.iter().filter(|a| a.path().is_ident("data")) {
-            let parsed = attribute.parse_nested_meta(|meta| {
-                if meta.path.is_ident("n") {
-                    let literal: LitInt = meta.value()?.parse()?;
-                    read.ordinal = Some((literal.base10_parse()?, literal.span()));
-                } else if meta.path.is_ident("name") {
-                    let name: LitStr = meta.value()?.parse()?;
-                    names::check_member(&name.value(), name.span())?;
-                    read.name = Some((name.value(), name.span()));
-                } else if meta.path.is_ident("default") {
-                    read.default = Some(meta.value()?.parse()?);
-                } else {
-                    let message = "unknown; here there may be `n = 7` (the ordinal), \
-                                   `name = \"wireName\"` and `default = value`";
-                    return Err(meta.error(message));
-                }
-                Ok(())
-            });
-            errors.keep(parsed);
-        }
-        read
-    }
-
-    fn name(&self, ident: &Ident, errors: &mut Errors) -> String {
-        match &self.name {
-            Some((name, _)) => name.clone(),
-            None => errors.keep(names::lower_camel(ident)).unwrap_or_default(),
-        }
-    }
-
-    fn refuse_default(&self, errors: &mut Errors) {
-        if let Some(default) = &self.default {
-            errors.at(default.to_token_stream(), "only a field has a default");
         }
     }
 }

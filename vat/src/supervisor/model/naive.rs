@@ -43,6 +43,18 @@ struct Kid {
     dropped: bool,
 }
 
+impl Kid {
+    fn new(spec: &ChildSpec) -> Self {
+        Self {
+            spec: spec.clone(),
+            lives: Vec::new(),
+            marks: Vec::new(),
+            due: None,
+            dropped: false,
+        }
+    }
+}
+
 /// Several that are restarted together.
 struct Band {
     from: usize,
@@ -69,16 +81,9 @@ pub(in crate::supervisor) struct Naive {
 
 impl Naive {
     pub(in crate::supervisor) fn new(spec: SupervisorSpec, children: &[ChildSpec]) -> Self {
-        let kid = |spec: &ChildSpec| Kid {
-            spec: spec.clone(),
-            lives: Vec::new(),
-            marks: Vec::new(),
-            due: None,
-            dropped: false,
-        };
         Self {
             spec,
-            kids: children.iter().map(kid).collect(),
+            kids: children.iter().map(Kid::new).collect(),
             band: None,
             restarts: Vec::new(),
             begun: false,
@@ -92,13 +97,7 @@ impl Naive {
 
     /// One more child, behind all others.
     pub(in crate::supervisor) fn add(&mut self, spec: &ChildSpec) {
-        self.kids.push(Kid {
-            spec: spec.clone(),
-            lives: Vec::new(),
-            marks: Vec::new(),
-            due: None,
-            dropped: false,
-        });
+        self.kids.push(Kid::new(spec));
     }
 
     /// Takes a child away that is stopped; says whether it did.

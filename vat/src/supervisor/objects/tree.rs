@@ -293,7 +293,8 @@ impl Tree {
         for resolver in self.waiting.take() {
             resolver.settle(vat, result_of(outcome));
         }
-        vat.forget_supervisor(Rc::as_ptr(self).cast());
+        let root: Rc<dyn Root> = Rc::clone(self) as _;
+        vat.forget_supervisor(&root);
         self.let_go();
     }
 
