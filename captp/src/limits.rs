@@ -45,8 +45,9 @@
 /// beyond it the connection that has most is aborted. A message that has arrived in part counts with
 /// the memory that it takes; if such are more than half, the connection with the largest is aborted.
 /// Our own calls that wait for room count by themselves: beyond as many bytes on all connections a
-/// further one fails as overloaded, and one of another vat that goes on beyond half of it. The engine has no clock: how long a peer may take is
-/// for who drives it ([`Engine::time_out`](crate::Engine::time_out)).
+/// further one fails as overloaded, and one of another vat that goes on beyond half of it. The engine
+/// has no clock: how long a peer may take is for who drives it
+/// ([`Engine::time_out`](crate::Engine::time_out)).
 ///
 /// Where both sides begin with a hello, the peer knows these limits only when it has read ours. Until
 /// then it sends at most 64 calls and 64 KiB, so [`answers`](Self::answers),
