@@ -1,69 +1,13 @@
-//! The first bytes of a TLS caller, which the launcher reads to find out which vat is meant: never
-//! more than it may, the same however the stream is cut, and never a panic.
+//! The first bytes of a TLS caller. See `vat/tests/fuzz/sni.rs`.
 #![no_main]
 
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-
 use libfuzzer_sys::fuzz_target;
-use tokio::io::AsyncWriteExt;
-use vat::net::Socket;
-use vat::net::client_hello::{self, ClientHello, ClientHelloError, MAX_LEN};
+
+#[path = "../../../vat/tests/fuzz/sni.rs"]
+mod sni;
 
 fuzz_target!(|input: &[u8]| {
-    // How large the pieces are that the stream comes in, and then the stream.
-    let Some((cut, stream)) = input.split_first() else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let (whole, pieces) = runtime.block_on(async {
-        let size = usize::from(*cut).max(1).max(stream.len() / 64);
-        (read(stream, MAX_LEN * 2).await, read(stream, size).await)
-    });
-    match (&whole, &pieces) {
-        (Ok(whole), Ok(pieces)) => {
-            assert_eq!(whole.vat, pieces.vat);
-            for read in [whole, pieces] {
-                assert!(read.bytes.len() <= MAX_LEN);
-                assert!(stream.starts_with(&read.bytes), "other bytes are passed on");
-            }
-        }
-        (Err(whole), Err(pieces)) => {
-            assert_eq!(
-                std::mem::discriminant(whole),
-                std::mem::discriminant(pieces),
-                "{whole} and {pieces}"
-            );
-        }
-        (Ok(_), Err(pieces)) => panic!("in pieces: {pieces}"),
-        (Err(whole), Ok(_)) => panic!("at once: {whole}"),
+    if let Err(fault) = sni::run(input) {
+        panic!("{fault}");
     }
 });
-
-/// Sends the stream in pieces of this size, and then its end.
-async fn read(stream: &[u8], size: usize) -> Result<ClientHello, ClientHelloError> {
-    let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-    let mut socket = Socket::from_descriptor(OwnedFd::from(ours)).expect("a stream socket");
-    theirs.set_nonblocking(true).expect("a socket");
-    let mut theirs = tokio::net::UnixStream::from_std(theirs).expect("a socket");
-    let write = async {
-        for piece in stream.chunks(size) {
-            // The reader may be content, and gone.
-            if theirs.write_all(piece).await.is_err() {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-        let _: std::io::Result<()> = theirs.shutdown().await;
-        // Until the reader has had its say.
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        biased;
-        read = client_hello::read(&mut socket) => read,
-        () = write => unreachable!("it waits for the reader"),
-    }
-}
