@@ -41,6 +41,12 @@ impl Content {
         }
     }
 
+    /// How many bytes stay alive with them.
+    pub(crate) fn weight(&self) -> usize {
+        let besides = |apart: &Apart| apart.segment_len() - apart.data.len() + apart.holds;
+        self.end() + self.apart.iter().map(besides).sum::<usize>()
+    }
+
     /// Where the first segment ends.
     pub(crate) const fn end(&self) -> usize {
         self.bytes.len()

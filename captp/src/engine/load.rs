@@ -30,18 +30,19 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Whether one more call may wait for room, with all connections taken together.
-    pub(super) fn may_wait_in_all(&self, bytes: usize, of_another: bool) -> Result<(), Exception> {
+    /// Whether one more call, with which so many bytes stay alive, may wait for room, with all
+    /// connections taken together.
+    pub(super) fn may_wait_in_all(&self, weight: usize, of_another: bool) -> Result<(), Exception> {
         let limit = match of_another {
             true => self.config.in_flight_bytes / 2,
             false => self.config.in_flight_bytes,
         };
         let waiting = self.unsent;
-        if waiting.saturating_add(bytes) <= limit {
+        if waiting.saturating_add(weight) <= limit {
             return Ok(());
         }
         Err(Exception::overloaded(format!(
-            "{waiting} bytes of calls wait for room at all peers together, {bytes} more are above \
+            "{waiting} bytes of calls wait for room at all peers together, {weight} more are above \
              the limit (in_flight_bytes; half of it for calls of other vats) of {limit}; wait for \
              answers before making more calls"
         )))

@@ -396,7 +396,7 @@ impl<H: Host> Engine<H> {
         let mut given = self.give(conn, content.caps(), true)?;
         write::end_call(content, no_pipelining, &given.caps);
         given.bytes = content.len() - 8;
-        let leaves = self.may_leave(conn, head.sort, given.bytes);
+        let leaves = self.may_leave(conn, head.sort, given.bytes, content.weight());
         let leaves = leaves.and_then(|leaves| match leaves {
             true => Ok(true),
             false => self.may_name(conn, head.place, &given.caps).map(|()| false),

@@ -182,12 +182,13 @@ impl<H: Host> Connection<H> {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether a call of that size may leave at once; if not, it waits.
+    /// Whether a call of that size may leave at once; if not, it waits. `weight` stays alive with it.
     pub(super) fn may_leave(
         &self,
         conn: ConnId,
         sort: Sort,
         bytes: usize,
+        weight: usize,
     ) -> Result<bool, Exception> {
         let Some(row) = self.connections.get(conn) else {
             return Ok(true);
@@ -198,7 +199,7 @@ impl<H: Host> Engine<H> {
             return Ok(true);
         }
         row.may_wait(bytes)?;
-        self.may_wait_in_all(bytes, false).map(|()| false)
+        self.may_wait_in_all(weight, false).map(|()| false)
     }
 
     /// Whether calls wait for room.
