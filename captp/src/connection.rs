@@ -40,7 +40,7 @@ use endings::Endings;
 use export::Export;
 use framer::Framer;
 use held::Held;
-use import::Import;
+use import::{FdCount, Import};
 use question::Question;
 use table::{PeerTable, Slab};
 use unsent::Unsent;
@@ -55,6 +55,8 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) answers: PeerTable<Answer>,
     pub(crate) exports: Slab<Export>,
     pub(crate) imports: PeerTable<Import>,
+    /// Descriptors that came with the peer's references and stay with them.
+    pub(crate) import_fds: FdCount,
     pub(crate) embargoes: Slab<Embargo>,
     /// What waits for room.
     pub(crate) held: VecDeque<Held>,
@@ -202,6 +204,7 @@ impl<H: Host> Connection<H> {
             answers: PeerTable::default(),
             exports: Slab::default(),
             imports: PeerTable::default(),
+            import_fds: FdCount::default(),
             embargoes: Slab::default(),
             held: VecDeque::new(),
             unsent: None,

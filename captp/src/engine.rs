@@ -55,6 +55,7 @@ pub use output::{DialId, NodeState, Output, Stats};
 
 use crate::connection::Connections;
 use crate::connection::handoff::Provisions;
+use crate::connection::import::Attached;
 use crate::connection::table::Slab;
 use crate::message::encode;
 
@@ -329,7 +330,7 @@ impl<H: Host> Engine<H> {
     pub fn attach_fd(&mut self, node: NodeId, fd: Rc<OwnedFd>) {
         let node = self.nodes.terminal(node);
         if let Some(node) = self.nodes.get_mut(node) {
-            node.set_fd(fd);
+            node.attach(Rc::new(Attached::own(fd)));
         }
     }
 

@@ -38,6 +38,7 @@
 /// | [`pipeline_depth`](Self::pipeline_depth) | 256 calls for one promise | on arrival | the call fails as overloaded |
 /// | [`pipelined_calls`](Self::pipelined_calls) | 1,024 calls for promises | on arrival | the call fails as overloaded |
 /// | [`waiting_fds`](Self::waiting_fds) | 64 descriptors of calls that wait | when one has to wait | the call fails as overloaded, its descriptors are closed |
+/// | [`import_fds`](Self::import_fds) | 256 descriptors | on arrival | the reference comes without its descriptor, which is closed |
 /// | [`outbound_soft`](Self::outbound_soft) | 1 MiB | before a call reaches an object; when sending | calls wait, the peer's and ours |
 /// | [`outbound_bytes`](Self::outbound_bytes) | 16 MiB | when sending | from three quarters on, results fail as overloaded; abort |
 ///
@@ -150,6 +151,12 @@ pub struct Limits {
     /// wait fails as overloaded, and its descriptors are closed; one that can go on at once is not
     /// affected. Also: once so many wait to be transmitted to the peer, further calls to it wait.
     pub waiting_fds: usize,
+    /// Most file descriptors that came with references of the peer and are still attached to them.
+    /// Default 256 (soft). Each stays until this vat drops its reference. Beyond it, a further one is
+    /// closed and its reference comes without it: [`Engine::fd`](crate::Engine::fd) gives `None`, and
+    /// whoever needs it has to refuse the call. A program that takes streams drops each reference when
+    /// it has taken its descriptor, and a process may have 1,024 files open unless told otherwise.
+    pub import_fds: usize,
     /// Most bytes waiting to be transmitted while calls go on. Default 1 MiB (soft): beyond it,
     /// calls wait, those of the peer and our own.
     pub outbound_soft: usize,
@@ -190,6 +197,7 @@ impl Default for Limits {
             pipeline_depth: 256,
             pipelined_calls: 1_024,
             waiting_fds: 64,
+            import_fds: 256,
             outbound_soft: 1 << 20,
             outbound_bytes: 16 << 20,
         }
@@ -266,6 +274,8 @@ setters! {
     with_pipelined_calls pipelined_calls usize;
     /// Sets [`waiting_fds`](Self::waiting_fds).
     with_waiting_fds waiting_fds usize;
+    /// Sets [`import_fds`](Self::import_fds).
+    with_import_fds import_fds usize;
     /// Sets [`hello_bytes`](Self::hello_bytes).
     with_hello_bytes hello_bytes usize;
     /// Sets [`outbound_soft`](Self::outbound_soft).

@@ -6,7 +6,7 @@ use super::node::{Far, Kind, Place};
 use super::receive::Fds;
 use super::{Engine, Pending};
 use crate::connection::export;
-use crate::connection::import::Import;
+use crate::connection::import::{Attached, Import};
 use crate::message::{Descriptor, DescriptorKind, Target};
 use crate::{ConnId, ExportId, Host, ImportId, NodeId, PeerMisbehaved};
 
@@ -90,12 +90,12 @@ impl<H: Host> Engine<H> {
             }
             DescriptorKind::Import { id, promise } => {
                 let node = self.import_theirs(conn, *id, *promise)?;
-                self.take_fd(node, descriptor.fd, fds);
+                self.take_fd(conn, node, descriptor.fd, fds);
                 Ok((node, None))
             }
             DescriptorKind::Third { contact, vine } => {
                 let node = self.import_gift(conn, contact.as_ref(), *vine)?;
-                self.take_fd(node, descriptor.fd, fds);
+                self.take_fd(conn, node, descriptor.fd, fds);
                 self.share_fd(node);
                 Ok((node, None))
             }
@@ -210,16 +210,23 @@ impl<H: Host> Engine<H> {
         Ok(node)
     }
 
-    /// The first descriptor that comes with a reference stays with it; any others are closed.
-    fn take_fd(&mut self, node: NodeId, index: Option<u8>, fds: &mut Fds) {
-        let Some(index) = index else { return };
-        let Some(fd) = fds.get_mut(usize::from(index)).and_then(Option::take) else {
+    /// The first descriptor that comes with a reference stays with it; any others are closed, and
+    /// so are all beyond the limit.
+    fn take_fd(&mut self, conn: ConnId, node: NodeId, index: Option<u8>, fds: &mut Fds) {
+        let fd = index.and_then(|index| fds.get_mut(usize::from(index)));
+        let (Some(fd), Some(node), Some(row)) =
+            (fd, self.nodes.get_mut(node), self.connections.get(conn))
+        else {
             return;
         };
-        if let Some(node) = self.nodes.get_mut(node)
+        let (count, limit) = (row.import_fds.count(), row.limits.import_fds);
+        if count >= limit {
+            return tracing::debug!(%conn, limit, "a descriptor more than may stay with references");
+        }
+        if let Some(fd) = fd.take()
             && node.fd().is_none()
         {
-            node.set_fd(Rc::new(fd));
+            node.attach(Rc::new(Attached::received(fd, &row.import_fds)));
         }
     }
 
@@ -228,10 +235,10 @@ impl<H: Host> Engine<H> {
         let Some(node) = self.nodes.get(gift) else {
             return;
         };
-        if let (Kind::Gift(gift), Some(fd)) = (&node.kind, node.fd().cloned())
+        if let (Kind::Gift(gift), Some(fd)) = (&node.kind, node.attached().cloned())
             && let Some(vine) = self.nodes.get_mut(gift.vine)
         {
-            vine.set_fd(fd);
+            vine.attach(fd);
         }
     }
 

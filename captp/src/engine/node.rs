@@ -32,6 +32,7 @@ pub(crate) use nodes::Nodes;
 use super::Pending;
 use crate::connection::embargo::Named;
 use crate::connection::handoff::Gift;
+use crate::connection::import::Attached;
 use crate::path::Path;
 use crate::{ConnId, Exception, ExportId, Host, ImportId, NodeId, ObjectKey, QuestionId};
 
@@ -125,7 +126,7 @@ struct Cold<H: Host> {
     followers: Vec<NodeId>,
     /// Under which ids the node is exported.
     exports: Vec<(ConnId, ExportId)>,
-    fd: Option<Rc<OwnedFd>>,
+    fd: Option<Rc<Attached>>,
     /// The connection on which the node had a place that is still pinned.
     lost_on: Option<ConnId>,
     /// The stream of calls on the node.
@@ -349,6 +350,10 @@ impl<H: Host> Node<H> {
     }
 
     pub(crate) fn fd(&self) -> Option<&Rc<OwnedFd>> {
+        Some(&self.attached()?.fd)
+    }
+
+    pub(crate) fn attached(&self) -> Option<&Rc<Attached>> {
         self.cold()?.fd.as_ref()
     }
 
@@ -370,7 +375,7 @@ impl<H: Host> Node<H> {
         self.make_cold().named = Some(named);
     }
 
-    pub(crate) fn set_fd(&mut self, fd: Rc<OwnedFd>) {
+    pub(crate) fn attach(&mut self, fd: Rc<Attached>) {
         self.make_cold().fd = Some(fd);
     }
 

@@ -20,6 +20,7 @@ mod hello;
 mod hints;
 mod hostile;
 mod idle;
+mod import_fds;
 mod in_a_row;
 mod layout;
 mod limits;

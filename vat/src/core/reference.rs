@@ -206,9 +206,12 @@ impl Ref {
     ///
     /// When there is none, or this process has no room for another one.
     pub(crate) fn take_fd(&self) -> Result<OwnedFd> {
-        let attached = self
-            .fd()
-            .ok_or_else(|| Error::failed("no descriptor came with the stream"))?;
+        let attached = self.fd().ok_or_else(|| {
+            Error::failed(
+                "no descriptor came with the stream, or too many had come (captp's limit \
+                     import_fds) and it was closed",
+            )
+        })?;
         // The engine keeps its own until the reference goes.
         match Rc::try_unwrap(attached) {
             Ok(owned) => Ok(owned),
