@@ -139,6 +139,8 @@ pub(crate) struct Connection<H: Host> {
     /// References inside coming answers that the peer has named.
     pub(crate) pipelined: usize,
     pub(crate) received: u64,
+    /// When the last message came.
+    pub(crate) heard: Duration,
     /// The latest round trip whose answer is there.
     pub(crate) round_trips: u64,
     pub(crate) sent: u64,
@@ -252,6 +254,7 @@ impl<H: Host> Connection<H> {
             delivered_bytes: 0,
             pipelined: 0,
             received: 0,
+            heard: Duration::ZERO,
             round_trips: 0,
             sent: 0,
             pipelines_asked: 0,

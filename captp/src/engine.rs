@@ -675,8 +675,9 @@ impl<H: Host> Engine<H> {
     /// reason loses nothing and sends no message.
     ///
     /// What the peer sends at that very moment is lost with it, and the peer learns of its call that
-    /// it may have run. That can only be a call to the bootstrap reference, as it holds no other: the
-    /// side that makes such calls, usually the one that dialled, should close first.
+    /// it may have run. That can only be a call to the bootstrap reference, or to something that
+    /// others gave the peer, as it holds nothing else: where nothing has come for long, who wants to
+    /// begin anew [asks first](Self::is_doubtful).
     #[must_use]
     pub fn is_idle(&self, conn: ConnId) -> bool {
         self.connections.get(conn).is_some_and(|row| {
@@ -684,6 +685,18 @@ impl<H: Host> Engine<H> {
             let quiet = row.outbound.is_empty() && row.framer.is_between() && !waits;
             row.is_drained() && quiet
         })
+    }
+
+    /// Whether nothing has come on an open connection for [so long](crate::Config::doubted_after) that
+    /// the peer may be closing it at this moment, as [idle](Self::is_idle). Before anything new begins
+    /// on it, it should be asked for whatever can be lost, such as its bootstrap reference; the answer
+    /// shows that it stays, for as long again. A gift is not accepted over such a connection before
+    /// [`Output::Dial`](crate::Output::Dial) was answered, if only with the same connection.
+    #[must_use]
+    pub fn is_doubtful(&self, conn: ConnId) -> bool {
+        let silence = |since| self.now.saturating_sub(since) >= self.config.doubted_after;
+        let row = self.connections.get(conn);
+        row.is_some_and(|row| silence(row.heard))
     }
 
     /// Whether a connection holds nothing: no call under way in either direction, no reference

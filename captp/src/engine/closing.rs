@@ -34,6 +34,7 @@ impl<H: Host> Engine<H> {
         row.features = options.features;
         row.hello = options.hello;
         row.peer = options.peer;
+        row.heard = self.now;
         row.peer_addresses = options.peer_addresses;
         if row.peer.is_some() && self.config.identity.is_some() {
             row.features = row.features | Features::THREE_PARTY_HANDOFF;

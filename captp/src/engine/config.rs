@@ -22,6 +22,11 @@ pub struct Config {
     /// hard one, as what waits may be what all others wait for. Needs
     /// [`Engine::handle_time`](crate::Engine::handle_time).
     pub patience: Duration,
+    /// How long nothing may come from a peer before a connection to it is doubted: see
+    /// [`Engine::is_doubtful`](crate::Engine::is_doubtful). Default 20 s, which is less than any side
+    /// should wait before it closes a connection that is [idle](crate::Engine::is_idle). Needs
+    /// [`Engine::handle_time`](crate::Engine::handle_time).
+    pub doubted_after: Duration,
     /// Bytes of streaming calls on one reference that may be under way before the host should wait:
     /// see [`Engine::has_stream_room`](crate::Engine::has_stream_room). Default 64 KiB.
     pub stream_window: usize,
@@ -42,6 +47,7 @@ impl Default for Config {
             identity: None,
             rendezvous: Duration::from_secs(10),
             patience: Duration::from_millis(200),
+            doubted_after: Duration::from_secs(20),
             stream_window: 64 << 10,
             in_flight_bytes: 256 << 20,
         }
@@ -74,6 +80,13 @@ impl Config {
     #[must_use]
     pub const fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Sets [`doubted_after`](Self::doubted_after).
+    #[must_use]
+    pub const fn with_doubted_after(mut self, silence: Duration) -> Self {
+        self.doubted_after = silence;
         self
     }
 

@@ -165,6 +165,7 @@ impl<H: Host> Engine<H> {
             return self.on_frequent(conn, envelope, content, focused);
         }
         row.received += 1;
+        row.heard = self.now;
         let message = frame.into_message(row.limits.traversal_factor, row.limits.nesting);
         if fds.len() > row.limits.fds_per_message {
             return Err(PeerMisbehaved::TooManyFds(fds.len()));
@@ -192,6 +193,7 @@ impl<H: Host> Engine<H> {
             return Ok(());
         };
         row.received += 1;
+        row.heard = self.now;
         tracing::trace!(%conn, ?envelope, "received");
         let words = content.map_or_else(Frame::default, frame);
         let nesting = row.limits.nesting.saturating_sub(quick::CONTENT_DEPTH);

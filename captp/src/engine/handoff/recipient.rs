@@ -76,7 +76,9 @@ impl<H: Host> Engine<H> {
         if self.config.identity.as_ref().map(|own| own.key) == Some(exporter) {
             return self.accept_own(id);
         }
-        if let Some(conn) = self.greeted_by(&exporter) {
+        if let Some(conn) = self.greeted_by(&exporter)
+            && !self.is_doubtful(conn)
+        {
             return self.accept_if_agreed(id, conn);
         }
         let addresses = contact.addresses.clone();

@@ -275,3 +275,37 @@ fn who_is_asked_to_connect_is_told_who_introduced_the_recipient() {
     assert_eq!((told.exporter(), told.forwarders().count()), (key(3), 0));
     assert!(told.is_signed(&Key::new(4)), "anybody can check it");
 }
+
+#[test]
+fn a_connection_that_was_silent_for_long_is_asked_before_a_gift_is_accepted_over_it() {
+    let mut trio = Trio::new();
+    let direct = trio.net.meet(RECIPIENT, EXPORTER);
+    let conn = trio.net.conn(direct, 0);
+    let given = trio.give();
+    let recipient = &mut trio.net.vats[RECIPIENT];
+    recipient
+        .engine
+        .handle_time(Config::default().doubted_after);
+    assert!(recipient.engine.is_doubtful(conn));
+    recipient.send(given, 5, &[]);
+    let request = take!(recipient, Event::Dial(request, to) => {
+        assert_eq!(to, key(3));
+        request
+    });
+    assert!(trio.net.flying(direct, 1).is_empty());
+    let root = trio.net.root(direct, 0);
+    let recipient = &mut trio.net.vats[RECIPIENT];
+    assert!(!recipient.engine.is_doubtful(conn), "it answers");
+    recipient.engine.dialed(request, Ok(conn));
+    recipient.collect();
+    assert_eq!(trio.net.flying(direct, 1), ["accept", "call"]);
+    trio.net.run();
+    trio.assert_number(EXPORTER, 5);
+    // The next one need not wait.
+    trio.net.vats[RECIPIENT].release(root);
+    let next = trio.give();
+    trio.net.vats[RECIPIENT].events.clear();
+    trio.net.vats[RECIPIENT].send(next, 6, &[]);
+    trio.net.run();
+    trio.assert_number(EXPORTER, 6);
+}

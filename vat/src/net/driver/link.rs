@@ -169,6 +169,11 @@ impl Connection {
         self.ask(|engine| engine.stats(self.link.conn).is_some())
     }
 
+    /// Whether the other side may be closing it at this moment, for want of use.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.ask(|engine| engine.is_doubtful(self.link.conn))
+    }
+
     /// Waits until the peer has said its hello, or none is spoken. `false`: the connection is closed.
     pub(crate) async fn greeted(&self) -> bool {
         loop {

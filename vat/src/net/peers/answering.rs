@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::net::{Listener, PeerInfo, Stream};
 
 /// How long a connection may take to show that it lives when another one has come.
-const ALIVE_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 8 });
+pub(super) const ALIVE_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 8 });
 
 impl Peers {
     /// Answers who calls at `listener`, as far as the [admission](Self::admission) lets them in, and

@@ -16,6 +16,13 @@
 //! the old connection whether it still lives: then the new one is closed; if no answer comes, the
 //! old one is.
 //!
+//! # Idle connections
+//!
+//! Whoever called closes a connection that nobody uses, after a minute or two. The other side may want
+//! it anew at that very moment: what it sent would be lost. So a connection on which nothing has come
+//! for a while is asked for a sign of life before it is used for something new; if it is closed, the
+//! other vat is called again.
+//!
 //! Peers that speak Cap'n Proto alone may have as many connections as they like; only those that
 //! this vat made stand in the table.
 
@@ -46,6 +53,7 @@ pub use error::PeerError;
 
 pub(crate) use misses::Asking;
 
+use answering::ALIVE_WITHIN;
 use misses::Misses;
 use peer::Peer;
 
@@ -270,6 +278,10 @@ impl Peers {
         loop {
             let peer = self.peer(vat);
             if let Some(connection) = peer.live() {
+                if connection.is_doubtful() {
+                    // One that does not answer is as good as before: its vat may be busy.
+                    let _ = connection.answers(ALIVE_WITHIN).await;
+                }
                 if connection.is_open() {
                     return Ok(Reached::Peer(connection));
                 }

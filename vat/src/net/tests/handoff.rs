@@ -1,5 +1,7 @@
 //! References handed over between three vats, over real TLS sockets.
 
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -7,10 +9,11 @@ use tempfile::TempDir;
 use super::credentials;
 use super::peers::{Sum, TallyRef, run, until};
 use crate::Vat;
-use crate::net::driver::Driver;
-use crate::net::{Dialing, Listener, Peers, Stream};
+use crate::net::driver::{Connection, Driver};
+use crate::net::{Dialing, Listener, PeerInfo, Peers, Stream};
+use crate::power::{Siblings, SiblingsRef, StreamRef};
 use crate::prelude::*;
-use crate::sturdy::{Address, Exposures, RestorerRef, SturdyRef, SwissNumber};
+use crate::sturdy::{Address, Exposures, RestorerRef, SturdyRef, SwissNumber, VatId};
 
 /// Keeps a tally that somebody gave, and adds to it.
 #[vat::interface]
@@ -44,7 +47,9 @@ struct Node {
 impl Node {
     /// The vat with key `number`; its one exposed reference is a keeper or a tally.
     fn start(number: u8, dir: &TempDir, dialing: Dialing, keeper: bool) -> Self {
-        let driver = Driver::new(Vat::new(crate::VatConfig::new(format!("node {number}"))));
+        let config = crate::VatConfig::new(format!("node {number}"))
+            .with_engine(captp::Config::default().with_doubted_after(DOUBTED));
+        let driver = Driver::new(Vat::new(config));
         let restorer = driver.vat().turn(|turn| {
             let mut exposures = Exposures::default();
             let exposed: Ref = match keeper {
@@ -91,6 +96,27 @@ impl Node {
         self.peers.connected(other.peers.id()).is_some()
     }
 
+    /// The connection to another vat, and how many messages have come on it; `None` if somebody uses
+    /// it.
+    fn idle(&self, other: &Self) -> Option<(Connection, u64)> {
+        let connection = self.peers.connected(other.peers.id())?;
+        let (idle, stats) = self.driver.vat().engine(|engine| {
+            let conn = connection.id();
+            (engine.is_idle(conn), engine.stats(conn))
+        });
+        idle.then_some((connection, stats?.received))
+    }
+
+    /// What the watch does with a connection that nobody has used for long, and on which nothing has
+    /// come since.
+    fn close_if_still_idle(&self, other: &Self, before: Option<&(Connection, u64)>) {
+        if let (Some((connection, now)), Some((old, then))) = (self.idle(other), before)
+            && (connection.id(), now) == (old.id(), *then)
+        {
+            connection.close();
+        }
+    }
+
     /// Closes the connection to another vat.
     async fn leave(&self, other: &Self) {
         let connection = self.peers.connected(other.peers.id()).unwrap();
@@ -98,6 +124,9 @@ impl Node {
         connection.gone().await;
     }
 }
+
+/// After so much silence a connection is asked whether it lives before it is used anew.
+const DOUBTED: Duration = Duration::from_millis(20);
 
 fn swiss() -> SwissNumber {
     SwissNumber::from_bytes([7; 16])
@@ -121,6 +150,48 @@ impl Trio {
         }
     }
 
+    /// The recipient and the exporter have one launcher, which connects them over socket pairs.
+    fn of_siblings() -> Self {
+        let trio = Self::start(Dialing::nobody());
+        let way = Way {
+            to: trio.exporter.peers.clone(),
+            from: trio.recipient.peers.id(),
+        };
+        let launcher = trio
+            .recipient
+            .driver
+            .vat()
+            .turn(|turn| Ok(SiblingsRef::new(turn, way)));
+        trio.recipient.peers.set_siblings(launcher.unwrap());
+        trio
+    }
+
+    /// The recipient is given the tally again and again, after times in which nobody has used its
+    /// connection to the exporter. While it uses what it was given these close it, as they do with one
+    /// that was idle for long, as soon as the tasks have had `rounds` turns.
+    async fn reach_while_closed_by(&self, close: &[(&Node, &Node)], rounds: usize) {
+        let tally = TallyRef::from(self.gifter.enliven(&self.exporter).await);
+        let before = tally.add(0).await.unwrap();
+        let keeper = KeeperRef::from(self.gifter.enliven(&self.recipient).await);
+        let own = KeeperRef::from(self.recipient.enliven(&self.recipient).await);
+        for sum in 1..=2 {
+            keeper.keep(tally.clone()).await.unwrap();
+            tokio::time::sleep(2 * DOUBTED).await;
+            let quiet: Vec<_> = close.iter().map(|(one, other)| one.idle(other)).collect();
+            let connected = quiet.iter().all(Option::is_some);
+            assert!(sum == 1 || connected, "nobody uses the connection");
+            let reached = own.add(1);
+            for _ in 0..rounds {
+                tokio::task::yield_now().await;
+            }
+            for ((one, other), quiet) in close.iter().zip(&quiet) {
+                one.close_if_still_idle(other, quiet.as_ref());
+            }
+            let reached = reached.await;
+            assert_eq!(reached.ok(), Some(before + sum), "after {rounds} rounds");
+        }
+    }
+
     /// The gifter's reference to the keeper, to which it has given the tally.
     async fn give(&self) -> KeeperRef {
         let keeper = KeeperRef::from(self.gifter.enliven(&self.recipient).await);
@@ -128,6 +199,52 @@ impl Trio {
         keeper.keep(tally).await.unwrap();
         keeper
     }
+}
+
+/// A launcher, as this vat sees it.
+#[derive(vat::Object)]
+#[object(external)]
+struct Way {
+    to: Peers,
+    from: VatId,
+}
+
+#[derive(vat::Object)]
+#[object(external)]
+struct Carrier;
+
+impl vat::power::Stream for Carrier {}
+
+impl Siblings for Way {
+    async fn reach(this: Near<Self>, cx: &Cx, _introduction: Vec<u8>) -> Result<StreamRef> {
+        let (to, id) = this.read(cx, |way| (way.to.clone(), way.from))?;
+        let (one, other) = UnixStream::pair().map_err(Error::of)?;
+        let stream = Stream::sibling(one.into()).map_err(Error::of)?;
+        let vat_protocol = true;
+        tokio::task::spawn_local(async move {
+            to.accepted(stream, PeerInfo { id, vat_protocol }).await;
+        });
+        let carrier = StreamRef::from(&cx.spawn(Carrier));
+        Ok(Ref::from(carrier).with_fd(Rc::new(other.into())).into())
+    }
+}
+
+#[test]
+fn a_connection_that_is_closed_for_want_of_use_is_made_anew_for_whoever_wants_it_just_then() {
+    run(async {
+        let over_tls = || Trio::start(Dialing::ambient_network());
+        let starts: [fn() -> Trio; 2] = [over_tls, Trio::of_siblings];
+        for start in starts {
+            for rounds in 0..8 {
+                let trio = start();
+                let (recipient, exporter) = (&trio.recipient, &trio.exporter);
+                let (there, here) = ((exporter, recipient), (recipient, exporter));
+                for close in [&[there][..], &[here], &[here, there]] {
+                    trio.reach_while_closed_by(close, rounds).await;
+                }
+            }
+        }
+    });
 }
 
 #[test]
