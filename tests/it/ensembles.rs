@@ -95,7 +95,12 @@ fn checkout(ensemble: &Ensemble) -> Value {
 
 /// What the launcher said, from the oldest to the newest record: of which program, and what.
 fn remarks(ensemble: &Ensemble) -> Vec<(String, String)> {
-    let log = ensemble.path("state/vat/shop/log");
+    remarks_of(ensemble, "shop")
+}
+
+/// The same of an ensemble of another name.
+fn remarks_of(ensemble: &Ensemble, name: &str) -> Vec<(String, String)> {
+    let log = ensemble.path(&format!("state/vat/{name}/log"));
     let records = LogReader::oldest(&log).read().unwrap();
     let by_launcher = records
         .into_iter()
@@ -206,15 +211,97 @@ fn a_stop_ends_the_wait_for_a_source() {
     assert_eq!(output.status.code(), Some(130), "{:?}", texts(&output));
     let took = asked.elapsed();
     assert!(took < Duration::from_secs(4), "{took:?}");
-    let told = (
-        "shop/worker".to_owned(),
-        "did not start: it was told to end before it had its powers".to_owned(),
-    );
+    let told = ("shop/worker".to_owned(), NOT_WANTED.to_owned());
     assert!(
         remarks(&ensemble).contains(&told),
         "{:?}",
         remarks(&ensemble)
     );
+}
+
+/// A source that is ready only the first time, who is granted what it exposes, and one that has
+/// nothing to do with either. They run, by this strategy.
+fn source_that_falls_asleep(strategy: &str) -> Ensemble {
+    let mut ensemble = Ensemble::new();
+    let cargo = |bin: &str| {
+        format!(
+            "cargo = {{ folder = {:?}, package = \"vat-tests\", bin = {bin:?} }}\n",
+            workspace()
+        )
+    };
+    let (sleeper, keeper) = (cargo("sleeper"), cargo("keeper"));
+    let wait = "start = { timeout = \"60s\" }\n";
+    let text = format!(
+        "manifest = 1\n[vat]\nname = \"asleep\"\n\
+         [supervisor]\nstrategy = {strategy:?}\n\
+         backoff = {{ initial = \"10ms\", max = \"10ms\" }}\n\
+         intensity = {{ restarts = 100, within = \"60s\" }}\n\
+         [use.home]\ntype = \"Directory\"\nrights = [\"read\", \"write\"]\n\
+         [children.source]\n{sleeper}{wait}expose = {{ tally = \"vat-tests::Tally\" }}\n\
+         use = {{ home = {{ type = \"Directory\", rights = [\"read\", \"write\"] }} }}\n\
+         [children.source.grants]\nhome = \"use.home\"\n\
+         [children.waits]\n{keeper}{wait}use = {{ tally = \"vat-tests::Tally\" }}\n\
+         [children.waits.grants]\ntally = \"children.source.tally\"\n\
+         [children.last]\n{keeper}stop = {{ grace = \"4s\" }}\n\
+         [run.grants]\nhome = {{ dir = {:?}, rights = [\"read\", \"write\"] }}\n",
+        ensemble.path("data")
+    );
+    let path = ensemble.path("asleep.vat.toml");
+    std::fs::write(&path, text).unwrap();
+    ensemble.started("asleep");
+    ensemble.ok(&["up", "-d", path.to_str().unwrap()]);
+    ensemble
+}
+
+fn signal(ensemble: &Ensemble, path: &str, signal: Signal) {
+    let pid = i32::try_from(pids(ensemble)[path]).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// How often the launcher has said this of a program.
+fn said(ensemble: &Ensemble, path: &str, message: &str) -> usize {
+    let remarks = remarks_of(ensemble, "asleep");
+    let same = |(from, said): &&(String, String)| from == path && said.contains(message);
+    remarks.iter().filter(same).count()
+}
+
+const NOT_WANTED: &str = "did not start: it was told to end before it had its powers";
+
+#[test]
+fn whoever_waits_for_a_source_when_a_stop_begins_ends_before_its_turn_comes() {
+    let ensemble = source_that_falls_asleep("one_for_one");
+    signal(&ensemble, "asleep/source", Signal::KILL);
+    eventually("the source starts again", || {
+        (said(&ensemble, "asleep/source", "starts") == 2).then_some(())
+    });
+    signal(&ensemble, "asleep/waits", Signal::KILL);
+    eventually("it waits", || {
+        (said(&ensemble, "asleep/waits", "starts") == 2).then_some(())
+    });
+    // Whose turn is first takes all the time that it has.
+    signal(&ensemble, "asleep/last", Signal::STOP);
+    ensemble.ok(&["down", "asleep", "--yes"]);
+    let remarks = remarks_of(&ensemble, "asleep");
+    let at = |path: &str, message: &str| {
+        let of = |(from, said): &(String, String)| from == path && said.contains(message);
+        let at = remarks.iter().rposition(of);
+        at.unwrap_or_else(|| panic!("{path}: {message}\n{remarks:#?}"))
+    };
+    let ended = at("asleep/waits", NOT_WANTED);
+    assert!(ended < at("asleep/last", ""), "{remarks:#?}");
+}
+
+#[test]
+fn a_restart_of_a_source_ends_the_wait_for_it() {
+    let ensemble = source_that_falls_asleep("rest_for_one");
+    for life in [2, 3] {
+        signal(&ensemble, "asleep/source", Signal::KILL);
+        eventually("both start again", || {
+            let started = |path| said(&ensemble, path, "starts") == life;
+            (started("asleep/source") && started("asleep/waits")).then_some(())
+        });
+    }
+    assert_eq!(said(&ensemble, "asleep/waits", NOT_WANTED), 1);
 }
 
 /// As [`eventually`], for what comes after a build.
