@@ -47,11 +47,20 @@ pub trait Dialler {
     async fn dial(this: Near<Self>, cx: &Cx, vat: String, address: String) -> Result<()>;
     /// Asks the kernel for a connection to `host:port` or to a path.
     fn connect(&self, turn: &Turn, address: String) -> Result<()>;
+    /// Gives the tally that one URI names to the dialler that the other names.
+    async fn give(this: Near<Self>, cx: &Cx, tally: String, to: String) -> Result<()>;
+    /// From now on [`count`](Self::count) is about this tally.
+    fn take(&mut self, turn: &Turn, tally: TallyRef) -> Result<()>;
+    /// Adds to the tally that it was given.
+    fn count(&self, turn: &Turn, by: u64) -> Result<Promise<u64>>;
 }
 
 /// What [`Dialler`] holds.
 #[derive(Clone, Debug, vat::Object)]
-pub struct Granted(pub Option<NetworkRef>);
+pub struct Granted {
+    net: Option<NetworkRef>,
+    tally: Option<TallyRef>,
+}
 
 impl Dialler for Granted {
     fn add(&self, _turn: &Turn, uri: String, by: u64) -> Result<Promise<u64>> {
@@ -79,12 +88,41 @@ impl Dialler for Granted {
         };
         connected.map_err(Error::of)
     }
+
+    async fn give(this: Near<Self>, cx: &Cx, tally: String, to: String) -> Result<()> {
+        let network = this.read(cx, Self::power)??;
+        let enliven = |uri: String| {
+            let sturdy = SturdyRef::parse(&uri).map_err(Error::of)?;
+            Ok::<_, Error>(network.enliven(&sturdy))
+        };
+        let (tally, to) = (enliven(tally)?, enliven(to)?);
+        // What is known to lie elsewhere is handed over, to a vat that has said that it takes part.
+        tally.settled().await?;
+        to.settled().await?;
+        DiallerRef::from(to).take(tally).await
+    }
+
+    fn take(&mut self, _turn: &Turn, tally: TallyRef) -> Result<()> {
+        self.tally = Some(tally);
+        Ok(())
+    }
+
+    fn count(&self, _turn: &Turn, by: u64) -> Result<Promise<u64>> {
+        let none = || Error::failed("no tally was given");
+        Ok(self.tally.as_ref().ok_or_else(none)?.add(by))
+    }
 }
 
 impl Granted {
+    /// With this power to call out, if any.
+    #[must_use]
+    pub const fn new(net: Option<NetworkRef>) -> Self {
+        Self { net, tally: None }
+    }
+
     fn power(&self) -> Result<NetworkRef> {
         let none = || Error::failed("no Network was granted");
-        self.0.clone().ok_or_else(none)
+        self.net.clone().ok_or_else(none)
     }
 }
 

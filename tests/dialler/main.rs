@@ -12,5 +12,5 @@ struct Slots {
 
 #[vat::main]
 async fn main(cx: &Cx, slots: Slots) -> Result<DiallerRef> {
-    Ok(DiallerRef::new(cx, Granted(slots.net)))
+    Ok(DiallerRef::new(cx, Granted::new(slots.net)))
 }

@@ -12,6 +12,7 @@ mod bad_input;
 mod confinement;
 mod ensembles;
 mod flood;
+mod handoff;
 mod harness;
 mod hostile_run;
 mod interop;
