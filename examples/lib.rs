@@ -4,5 +4,6 @@
     reason = "what an example's method may fail with is in its text"
 )]
 
+pub mod bank;
 pub mod guestbook;
 pub mod shop;

@@ -53,6 +53,10 @@ interface Program @0x94ca5fdf2f361da4 {
   # No descriptors pass. At most 3 such streams of one vat are taken at a time.
   stop @3 () -> ();
   # Asks the vat to end. It answers, then finishes what it is doing and exits with code 0.
+  keep @4 (store :StoreFile) -> ();
+  # Gives the vat its durable store, before `start`: an empty file or one that the vat has written
+  # in an earlier life, opened for reading and writing and used by nobody else. Its descriptor is
+  # attached to `store`. It fails if the vat cannot use it.
 }
 
 interface Siblings @0xcf3b30610c4bf0c0 {
@@ -73,6 +77,10 @@ interface Siblings @0xcf3b30610c4bf0c0 {
   # introduced this one does not count: then the reference goes through who gave it. At most 2
   # streams to one vat are being made or kept at a time, others wait; in the long run 64
   # introductions are looked at per second.
+}
+
+interface StoreFile @0xaa78f5ea14517c6b {
+  # The file of a durable store on its way to the vat: the descriptor is attached to the reference.
 }
 
 interface Stream @0xcff15358d3325dd2 {

@@ -75,24 +75,38 @@ impl Transmit {
     /// The same in several pieces, of which as many are filled in as there are and as `slices` has
     /// room for: their number, 0 when everything has been sent.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> (usize, &'a [Rc<OwnedFd>]) {
-        if self.is_empty() {
+        self.slices_within(usize::MAX, slices)
+    }
+
+    /// The same of the next `bytes` alone.
+    pub(crate) fn slices_within<'a>(
+        &'a self,
+        bytes: usize,
+        slices: &mut [IoSlice<'a>],
+    ) -> (usize, &'a [Rc<OwnedFd>]) {
+        if self.is_empty() || bytes == 0 {
             return (0, &[]);
         }
         let (end, fds) = self.run();
         let mut at = self.sent;
+        let mut left = bytes;
         let mut inserts = self.inserts.iter().peekable();
         let mut filled = 0;
         for slice in slices {
-            if let Some(insert) = inserts.next_if(|insert| insert.at <= at) {
-                *slice = IoSlice::new(&insert.data);
+            let piece: &[u8] = if let Some(insert) = inserts.next_if(|insert| insert.at <= at) {
+                &insert.data
             } else {
                 let stop = inserts.peek().map_or(end, |insert| insert.at.min(end));
-                match self.bytes.get(at..stop) {
-                    Some(run) if !run.is_empty() => *slice = IoSlice::new(run),
-                    _ => break,
-                }
+                let run = self.bytes.get(at..stop).unwrap_or_default();
                 at = stop;
+                run
+            };
+            let piece = piece.get(..left).unwrap_or(piece);
+            if piece.is_empty() {
+                break;
             }
+            *slice = IoSlice::new(piece);
+            left -= piece.len();
             filled += 1;
         }
         (filled, fds)
@@ -255,6 +269,27 @@ impl Transmit {
         self.inserted = 0;
         self.holds = 0;
         self.marks.clear();
+    }
+
+    /// Forgets what comes behind the next `keep` bytes, which end with a message.
+    pub(crate) fn truncate(&mut self, keep: usize) {
+        let (mut at, mut left, mut kept) = (self.sent, keep, 0);
+        for insert in &self.inserts {
+            let run = insert.at.saturating_sub(at);
+            if left < run + insert.data.len() {
+                break;
+            }
+            left -= run + insert.data.len();
+            at = at.max(insert.at);
+            kept += 1;
+        }
+        for dropped in self.inserts.drain(kept..) {
+            self.inserted -= dropped.data.len();
+            self.holds -= dropped.holds;
+        }
+        let end = at.saturating_add(left).min(self.bytes.len());
+        self.bytes.truncate(end);
+        self.marks.retain(|mark| mark.start < end);
     }
 
     /// Takes the unsent bytes, for a transport that passes no descriptors.

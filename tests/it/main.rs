@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod confinement;
+mod durable;
 mod ensembles;
 mod flood;
 mod handoff;

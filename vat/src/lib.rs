@@ -65,6 +65,7 @@ extern crate self as vat;
 
 mod core;
 pub mod data;
+pub mod durable;
 pub mod dynamic;
 mod error;
 #[cfg(feature = "launch")]
@@ -102,6 +103,7 @@ pub mod __private {
         Returned, Serves, Shared, Slot, Turn, describe, reference,
     };
     pub use crate::data;
+    pub use crate::durable::{Kind, Old};
     pub use crate::error::{Error, Result};
     pub use crate::program::program_main;
     pub use crate::schema;

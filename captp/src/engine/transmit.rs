@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::Engine;
 use crate::transmit::KEEP_BYTES;
-use crate::{ConnId, Host, PeerMisbehaved, Transmit};
+use crate::{ConnId, Exception, Host, PeerMisbehaved, Transmit};
 
 /// Buffers kept for the next connections that transmit.
 const SPARE: usize = 4;
@@ -46,10 +46,43 @@ impl<H: Host> Engine<H> {
         conn: ConnId,
         slices: &mut [IoSlice<'a>],
     ) -> (usize, &'a [Rc<OwnedFd>]) {
+        self.transmit_slices_within(conn, usize::MAX, slices)
+    }
+
+    /// The same of the next `bytes` alone, for drivers that hold the rest back.
+    pub fn transmit_slices_within<'a>(
+        &'a self,
+        conn: ConnId,
+        bytes: usize,
+        slices: &mut [IoSlice<'a>],
+    ) -> (usize, &'a [Rc<OwnedFd>]) {
         match self.connections.any_ref(conn) {
-            Some(row) => row.outbound.slices(slices),
+            Some(row) => row.outbound.slices_within(bytes, slices),
             None => (0, &[]),
         }
+    }
+
+    /// How many bytes of a connection's messages were sent so far, and how many there are with those
+    /// that still wait here: a place between two messages. For drivers that hold messages back until
+    /// something else is done.
+    #[must_use]
+    pub fn transmit_places(&self, conn: ConnId) -> (u64, u64) {
+        let row = self.connections.any_ref(conn);
+        row.map_or((0, 0), |row| {
+            (row.transmitted, row.transmitted + row.outbound.len() as u64)
+        })
+    }
+
+    /// Takes back every message behind this [place](Self::transmit_places), which must be one between
+    /// two messages, and closes the connection: the peer is told the reason. For drivers that have held
+    /// messages back and know that they cannot leave any more.
+    pub fn close_before(&mut self, conn: ConnId, place: u64, reason: Exception) {
+        if let Some(row) = self.connections.any(conn) {
+            let keep = place.saturating_sub(row.transmitted);
+            row.outbound
+                .truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        }
+        self.close(conn, Some(reason));
     }
 
     /// Says that the transport took `count` bytes of the head, and its descriptors if `count` is

@@ -194,3 +194,32 @@ fn what_lies_elsewhere_is_sent_in_its_place_however_it_is_taken() {
         assert_eq!((transmit.inserted, transmit.holds), (0, 0));
     }
 }
+
+#[test]
+fn what_is_held_back_is_not_shown_and_can_be_forgotten() {
+    let whole = |transmit: &Transmit, bytes: usize| -> usize {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let (count, _) = transmit.slices_within(bytes, &mut slices);
+        slices[..count].iter().map(|slice| slice.len()).sum()
+    };
+    let data = Bytes::from(vec![9; 40]);
+    let mut transmit = Transmit::new();
+    transmit.push(&[&[1; 8]], &[]);
+    transmit.insert(data.clone(), 40);
+    transmit.push(&[&[2; 8]], &[]);
+    transmit.insert(data, 40);
+    transmit.push(&[&[3; 8]], &[fd()]);
+    assert_eq!(transmit.len(), 3 * 16 + 80);
+    for bytes in [0, 1, 16, 30, 56, 72, 112] {
+        assert_eq!(whole(&transmit, bytes), bytes);
+    }
+    transmit.advance(4);
+    // The first two messages stay, each with its data.
+    transmit.truncate(2 * 56 - 4);
+    assert_eq!(transmit.len(), 2 * 56 - 4);
+    assert_eq!(transmit.descriptors(), 0);
+    transmit.truncate(56 - 4);
+    assert_eq!((transmit.len(), transmit.weight()), (52, 52));
+    transmit.push(&[&[4; 8]], &[]);
+    assert_eq!(transmit.take_bytes().len(), 52 + 16);
+}

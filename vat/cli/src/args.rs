@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    call, check, completions, demo, describe, doctor, down, help, logs, ps, run, schema, up,
+    call, check, completions, demo, describe, doctor, down, help, logs, ps, run, schema, store, up,
 };
 
 /// Runs confined, supervised programs, and calls objects through references.
@@ -41,6 +41,7 @@ pub(crate) enum Command {
     Ps(ps::Args),
     Run(run::Args),
     Schema(schema::Args),
+    Store(store::Args),
     Up(up::Args),
     /// Print the version
     Version,

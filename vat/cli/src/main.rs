@@ -69,6 +69,7 @@ fn run(arguments: &[OsString], environment: &Environment, ui: &mut Ui) -> Result
         Command::Ps(args) => commands::ps::run(&args, environment, ui),
         Command::Run(args) => commands::run::run(&args, environment, ui),
         Command::Schema(args) => commands::schema::run(&args, ui),
+        Command::Store(args) => commands::store::run(&args, ui),
         Command::Up(args) => commands::up::run(&args, environment, ui),
         Command::Version => commands::version::run(ui),
     }

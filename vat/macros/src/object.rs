@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::visit::{Visit, visit_path_segment};
-use syn::{DeriveInput, Field, LitStr, Path, PathSegment};
+use syn::{DeriveInput, Field, LitInt, LitStr, Path, PathSegment};
 
 use crate::attributes::{Errors, fields};
 use crate::data::default_crate;
@@ -25,9 +25,12 @@ pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
     }
 }
 
-/// `#[object(external, crate = "…")]`.
+/// `#[object(external, crate = "…")]`, `#[object(durable = "…", version = 2, migrate = path)]`.
 struct Options {
     external: bool,
+    durable: Option<LitStr>,
+    version: Option<LitInt>,
+    migrate: Option<Path>,
     krate: Path,
 }
 
@@ -35,22 +38,61 @@ impl Options {
     fn read(input: &DeriveInput, errors: &mut Errors) -> Self {
         let mut read = Self {
             external: false,
+            durable: None,
+            version: None,
+            migrate: None,
             krate: default_crate(),
         };
         for attribute in input.attrs.iter().filter(|a| a.path().is_ident("object")) {
             let parsed = attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("external") {
                     read.external = true;
+                } else if meta.path.is_ident("durable") {
+                    read.durable = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("version") {
+                    read.version = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("migrate") {
+                    read.migrate = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("crate") {
                     read.krate = meta.value()?.parse::<LitStr>()?.parse()?;
                 } else {
-                    return Err(meta.error("unknown; an object may be `external`"));
+                    return Err(meta.error(
+                        "unknown; an object may be `external`, or `durable = \"package.Type\"` with \
+                         `version = 2` and `migrate = function`",
+                    ));
                 }
                 Ok(())
             });
             errors.keep(parsed);
         }
+        read.check(errors);
         read
+    }
+
+    fn check(&self, errors: &mut Errors) {
+        match &self.durable {
+            Some(name) if self.external => errors.at(
+                name,
+                "an object that stands for something outside of the vat cannot be kept on disk",
+            ),
+            Some(name) if name.value().trim().is_empty() => {
+                errors.at(
+                    name,
+                    "a durable type needs a name, like `\"guestbook.Book\"`",
+                );
+            }
+            Some(_) => {}
+            None => {
+                let needs_name =
+                    "only a durable type has one: say `durable = \"package.Type\"` too";
+                if let Some(version) = &self.version {
+                    errors.at(version, needs_name);
+                }
+                if let Some(migrate) = &self.migrate {
+                    errors.at(migrate, needs_name);
+                }
+            }
+        }
     }
 }
 
@@ -93,7 +135,9 @@ impl<'a> Visit<'a> for Shared {
 }
 
 fn expand(input: &DeriveInput, options: &Options) -> TokenStream {
-    let Options { external, krate } = options;
+    let Options {
+        external, krate, ..
+    } = options;
     let ident = &input.ident;
     let (impl_generics, types, wheres) = input.generics.split_for_impl();
     let transactional = !external;
@@ -104,6 +148,27 @@ fn expand(input: &DeriveInput, options: &Options) -> TokenStream {
             self
         )))
     };
+    let kind = options.durable.as_ref().map(|_| {
+        quote! {
+            const DURABLE: ::core::option::Option<#krate::__private::Kind<Self>> =
+                ::core::option::Option::Some(#krate::__private::Kind::of());
+        }
+    });
+    let durable = options.durable.as_ref().map(|name| {
+        let version = options.version.iter();
+        let migrate = options.migrate.iter();
+        quote! {
+            impl #impl_generics #krate::durable::Durable for #ident #types #wheres {
+                const NAME: &'static str = #name;
+                #(const VERSION: u32 = #version;)*
+                #(
+                    fn migrate(old: #krate::durable::Old<'_>) -> #krate::Result<Self> {
+                        #migrate(old)
+                    }
+                )*
+            }
+        }
+    });
     // Two impls that overlap if the type has a destructor: the compiler then says so.
     let no_drop = transactional.then(|| {
         quote! {
@@ -118,11 +183,14 @@ fn expand(input: &DeriveInput, options: &Options) -> TokenStream {
         const _: () = {
             impl #impl_generics #krate::__private::Object for #ident #types #wheres {
                 const TRANSACTIONAL: bool = #transactional;
+                #kind
 
                 fn old_state(&self) -> ::core::option::Option<Self> {
                     #old_state
                 }
             }
+
+            #durable
 
             #no_drop
         };

@@ -369,6 +369,9 @@ impl Shared {
     fn bury_one(self: &Rc<Self>, victim: Victim, reason: ExitReason) {
         let Victim { object, watched } = victim;
         let watch = watched.and_then(|place| self.watches.borrow_mut().remove(place));
+        if let Some(graph) = self.durable.get() {
+            graph.dies(self, &*object);
+        }
         quietly(|| drop(object.take_state()));
         if let Some(mut watch) = watch {
             for task in std::mem::take(&mut watch.tasks) {

@@ -9,6 +9,8 @@ use std::rc::{Rc, Weak};
 use super::death::Fate;
 use super::quietly;
 use super::vat::Shared;
+use crate::durable::{CodecError, DurableType, Kind};
+use crate::error::Result;
 
 /// A type whose values can live in a vat as objects. Derive it: `#[derive(Clone, vat::Object)]`.
 ///
@@ -25,6 +27,10 @@ use super::vat::Shared;
 pub trait Object: Sized + 'static {
     /// Whether a failed turn brings the old state back.
     const TRANSACTIONAL: bool;
+
+    /// How the state is kept on disk, if it is; see [`durable`](crate::durable).
+    #[doc(hidden)]
+    const DURABLE: Option<Kind<Self>> = None;
 
     /// The state as it is now, to go back to; `None` for external objects.
     fn old_state(&self) -> Option<Self>;
@@ -143,7 +149,7 @@ impl Heap {
 pub(crate) struct Head {
     pub(crate) vat: Weak<Shared>,
     pub(crate) slot: u32,
-    generation: u32,
+    pub(crate) generation: u32,
     /// Number of the last turn that took the old state.
     pub(crate) touched: Cell<u64>,
     /// Where the running near call was made.
@@ -169,6 +175,14 @@ pub(crate) trait AnyObject: Any {
     fn remember(self: Rc<Self>) -> Option<Box<dyn Undo>>;
     /// Takes the state out, for good.
     fn take_state(&self) -> Option<Box<dyn Any>>;
+    /// How its type is kept on disk, if it is.
+    fn durable(&self) -> Option<DurableType>;
+    /// Whether the state can be written. Nothing happens if there is none.
+    fn check_state(&self) -> Result<(), CodecError>;
+    /// Writes the state. `false`: there is none.
+    fn write_state(&self, out: &mut Vec<u8>) -> Result<bool, CodecError>;
+    /// Gives the state that was written by this version of its type to an object without one.
+    fn read_state(&self, version: u32, bytes: &[u8]) -> Result<()>;
 }
 
 impl<T: Object> AnyObject for Obj<T> {
@@ -192,12 +206,50 @@ impl<T: Object> AnyObject for Obj<T> {
         let state = self.state.try_borrow_mut().ok()?.take()?;
         Some(Box::new(state))
     }
+
+    fn durable(&self) -> Option<DurableType> {
+        T::DURABLE.as_ref().map(Kind::durable_type)
+    }
+
+    fn check_state(&self) -> Result<(), CodecError> {
+        match (T::DURABLE, self.state.try_borrow().as_deref()) {
+            (Some(kind), Ok(Some(state))) => kind.check(state),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_state(&self, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        match (T::DURABLE, self.state.try_borrow().as_deref()) {
+            (Some(kind), Ok(Some(state))) => kind.write(state, out).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    fn read_state(&self, version: u32, bytes: &[u8]) -> Result<()> {
+        let Some(kind) = T::DURABLE else {
+            return Ok(());
+        };
+        let state = kind.read(version, bytes)?;
+        if let Ok(mut place) = self.state.try_borrow_mut() {
+            *place = Some(state);
+        }
+        Ok(())
+    }
 }
 
 impl<T: Object> Obj<T> {
     /// A new object in this vat's heap. `turn` is the number of the turn that makes it: should that
     /// turn fail, nobody has the object, so it needs no old state.
     pub(crate) fn new(vat: &Rc<Shared>, state: T, turn: u64) -> Rc<Self> {
+        Self::with(vat, Some(state), turn)
+    }
+
+    /// An object that is given its state afterwards.
+    pub(crate) fn without_state(vat: &Rc<Shared>) -> Rc<Self> {
+        Self::with(vat, None, 0)
+    }
+
+    fn with(vat: &Rc<Shared>, state: Option<T>, turn: u64) -> Rc<Self> {
         Rc::new_cyclic(|me: &Weak<Self>| {
             let (slot, generation) = vat.heap.borrow_mut().insert(me.clone());
             let head = Head {
@@ -211,7 +263,7 @@ impl<T: Object> Obj<T> {
             };
             Self {
                 head,
-                state: RefCell::new(Some(state)),
+                state: RefCell::new(state),
             }
         })
     }

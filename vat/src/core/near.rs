@@ -134,6 +134,11 @@ impl<T: Object> Near<T> {
         if self.0.state.try_borrow_mut().is_err() {
             return Err(self.reentered(site));
         }
+        if T::DURABLE.is_some()
+            && let Some(graph) = turn.0.durable.get()
+        {
+            graph.touch(&*self.0, || Rc::<Obj<T>>::clone(&self.0))?;
+        }
         if T::TRANSACTIONAL
             && let Some(old) = Rc::<Obj<T>>::clone(&self.0).remember()
         {

@@ -178,6 +178,7 @@ impl Shared {
             quietly(|| drop(panic));
             Err(error)
         });
+        let result = self.kept_on_disk(result);
         match &result {
             Err(error) if !self.keeps(error) => {
                 // What the turn made breaks together with it; its own failure is told.
@@ -234,6 +235,22 @@ impl Shared {
         CURRENT.set(std::ptr::null());
         self.turn.running.set(false);
         self.turn.number.set(0);
+    }
+
+    /// What the turn changed of what is kept on disk can be kept, or the turn fails.
+    #[inline]
+    fn kept_on_disk<R>(self: &Rc<Self>, result: Result<R>) -> Result<R> {
+        let Some(graph) = self.durable.get() else {
+            return result;
+        };
+        let commits = match &result {
+            Ok(_) => true,
+            Err(error) => self.keeps(error),
+        };
+        match graph.end_turn(self, commits) {
+            Ok(()) => result,
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether this is the error that `commit_err` marked.

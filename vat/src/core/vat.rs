@@ -1,7 +1,7 @@
 //! The vat: a value that owns objects, queue and engine, and runs one turn at a time.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
@@ -20,6 +20,7 @@ use super::reference::Ref;
 use super::task::{TaskId, Tasks, Woken};
 use super::time::Time;
 use super::turn::{Turn, TurnState, Work};
+use crate::durable::{Graph, Passage};
 use crate::error::{Error, Result};
 
 /// A heap of objects, a queue and an engine; it runs one turn at a time and never by itself.
@@ -86,6 +87,7 @@ impl Vat {
             netlayer: RefCell::default(),
             unheeded: Cell::new(0),
             silent: Cell::new(false),
+            durable: OnceCell::new(),
         }))
     }
 
@@ -185,6 +187,34 @@ impl Vat {
         std::mem::take(&mut *self.0.closed.borrow_mut())
     }
 
+    /// What its references and turns point to.
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.0
+    }
+
+    /// Tells whoever drives the vat, from whatever thread, that there is something to do.
+    pub(crate) fn waker(&self) -> impl Fn() + Send + Sync + use<> {
+        let woken = Arc::clone(&self.0.woken);
+        move || woken.call_driver()
+    }
+
+    /// How far the disk has to be, and is, for what the vat says now; `None` without a store.
+    #[inline]
+    pub(crate) fn passage(&self) -> Option<Passage> {
+        let graph = self.0.durable.get()?;
+        Some(graph.advance(&self.0))
+    }
+
+    /// Whether the vat has a durable store.
+    pub(crate) fn has_store(&self) -> bool {
+        self.0.durable.get().is_some()
+    }
+
+    /// Why the vat's state cannot be written, if it cannot.
+    pub(crate) fn store_failure(&self) -> Option<String> {
+        self.0.durable.get()?.failure()
+    }
+
     /// What connects the vat to others, if anything does.
     pub(crate) fn netlayer(&self) -> Option<Rc<dyn Any>> {
         self.0.netlayer()
@@ -225,6 +255,9 @@ impl Drop for Vat {
         }
         let bodies = vat.tasks.borrow_mut().take_all();
         quietly(|| drop(bodies));
+        if let Some(graph) = vat.durable.get() {
+            quietly(|| graph.let_go());
+        }
         let timers = vat.time.take_all();
         quietly(|| drop(timers));
         let engine = vat.engine.replace(Engine::new(captp::Config::default()));
@@ -285,6 +318,8 @@ pub struct Shared {
     unheeded: Cell<u64>,
     /// What breaks now was taken back, or goes with the vat.
     pub(crate) silent: Cell<bool>,
+    /// What is kept on disk, if the vat has a store.
+    pub(crate) durable: OnceCell<Rc<Graph>>,
 }
 
 /// Places for dropped references that are kept.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub(crate) struct ChildPlan {
     pub(crate) allow_weak: bool,
     pub(crate) seed: Seed,
     pub(crate) supplies: Vec<Supply>,
+    /// The file of its durable store, if it has one.
+    pub(crate) store: Option<PathBuf>,
     pub(crate) args: Vec<String>,
     /// The interface each expose name must have.
     pub(crate) exposes: BTreeMap<String, String>,

@@ -1,6 +1,7 @@
 //! The children of an ensemble, in start order: made from the manifest, found by name and by key.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::rc::Rc;
 
 use tokio::sync::watch;
@@ -34,6 +35,8 @@ pub(super) struct Maker<'a> {
     pub(super) siblings: &'a Rc<Introducer>,
     /// The ensemble's secret.
     pub(super) seed: &'a Seed,
+    /// The ensemble's state directory, if it has one.
+    pub(super) state: Option<&'a Path>,
     pub(super) args: &'a [String],
     pub(super) allow_weak: bool,
     /// In the foreground: never started again, output shown.
@@ -167,6 +170,10 @@ impl Maker<'_> {
             allow_weak: self.allow_weak,
             seed: self.seed.derive(&format!("child/{}", rules.path)),
             supplies,
+            store: self
+                .state
+                .filter(|_| rules.program.durable)
+                .map(|state| state.join("stores").join(format!("{}.redb", rules.name))),
             args: self.args.to_vec(),
             exposes: exposes
                 .map(|e| (e.name.to_string(), e.interface.full()))

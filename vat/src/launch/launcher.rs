@@ -104,7 +104,8 @@ impl Launcher {
                 given: options.programs.len(),
             });
         }
-        let durable = !options.once || !manifest.exposes.is_empty();
+        let keeps = manifest.children.iter().any(|child| child.program.durable);
+        let durable = !options.once || !manifest.exposes.is_empty() || keeps;
         let state = durable
             .then(|| State::open(places, &name, &manifest.path))
             .transpose()?;
@@ -128,6 +129,7 @@ impl Launcher {
             granted: &granted,
             siblings: &Rc::new(Introducer::new(identity, session)),
             seed: &seed,
+            state: state.as_ref().map(State::dir),
             args: &options.args,
             allow_weak: options.allow_weak,
             once: options.once,

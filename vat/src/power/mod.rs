@@ -18,7 +18,10 @@ pub use clock::{Clock, ClockRef};
 pub use directory::{Directory, DirectoryRef, File, FileRef};
 pub use log::{LogLevel, LogRecord, LogSink, LogSinkRef};
 pub use network::{Network, NetworkRef};
-pub use program::{Exposed, Grant, Program, ProgramRef, Siblings, SiblingsRef, Stream, StreamRef};
+pub use program::{
+    Exposed, Grant, Program, ProgramRef, Siblings, SiblingsRef, StoreFile, StoreFileRef, Stream,
+    StreamRef,
+};
 pub use supervisor::{
     ChildState, ChildStatus, EnsembleStatus, Follow, FollowRef, LogReader, LogReaderRef,
     Supervisor, SupervisorRef,

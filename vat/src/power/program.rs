@@ -49,6 +49,11 @@ pub trait Program {
 
     /// Asks the vat to end. It answers, then finishes what it is doing and exits with code 0.
     fn stop(&mut self, turn: &Turn) -> Result<()>;
+
+    /// Gives the vat its durable store, before `start`: an empty file or one that the vat has written
+    /// in an earlier life, opened for reading and writing and used by nobody else. Its descriptor is
+    /// attached to `store`. It fails if the vat cannot use it.
+    fn keep(&mut self, turn: &Turn, store: StoreFileRef) -> Result<()>;
 }
 
 /// What a launcher offers to a vat that it launched: the way to the others, its siblings.
@@ -71,6 +76,10 @@ pub trait Siblings {
     /// introductions are looked at per second.
     async fn reach(this: Near<Self>, cx: &Cx, introduction: Vec<u8>) -> Result<StreamRef>;
 }
+
+/// The file of a durable store on its way to the vat: the descriptor is attached to the reference.
+#[vat::interface]
+pub trait StoreFile {}
 
 /// A connected stream on its way to another vat: the descriptor is attached to the reference.
 #[vat::interface]

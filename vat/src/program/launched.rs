@@ -2,17 +2,19 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::rc::Rc;
 
 use tokio::sync::Notify;
 
 use crate::Interface;
 use crate::core::{Exposure, Grants, Main};
+use crate::durable::Store;
 use crate::net::driver::{Attach, Driver};
 use crate::net::{
     Admission, AdmissionLimits, Credentials, Dialing, PeerInfo, Peers, Socket, Stream,
 };
-use crate::power::{Exposed, Grant, NetworkRef, Program, ProgramRef, StreamRef};
+use crate::power::{Exposed, Grant, NetworkRef, Program, ProgramRef, StoreFileRef, StreamRef};
 use crate::prelude::*;
 use crate::sturdy::{Exposures, Identity, RestorerRef, Seed, SwissNumber, VatId};
 
@@ -240,6 +242,12 @@ impl Program for Launched {
     fn stop(&mut self, _turn: &Turn) -> Result<()> {
         self.end.with(0);
         Ok(())
+    }
+
+    fn keep(&mut self, _turn: &Turn, store: StoreFileRef) -> Result<()> {
+        let file = File::from(Ref::from(store).take_fd()?);
+        let store = Store::open(file).map_err(|error| Error::failed(error.to_string()))?;
+        self.driver.vat().attach_store(store)
     }
 }
 

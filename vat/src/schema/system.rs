@@ -7,7 +7,7 @@ use super::{Describe, Description, Registry};
 use crate::data::Data;
 use crate::power::{
     ClockRef, DirectoryRef, FileRef, FollowRef, LogReaderRef, LogSinkRef, NetworkRef, ProgramRef,
-    SiblingsRef, StreamRef, SupervisorRef,
+    SiblingsRef, StoreFileRef, StreamRef, SupervisorRef,
 };
 use crate::sturdy::RestorerRef;
 
@@ -33,6 +33,7 @@ const FILES: [File; 8] = [
         enter::<ProgramRef>(types);
         enter::<SiblingsRef>(types);
         enter::<StreamRef>(types);
+        enter::<StoreFileRef>(types);
     }),
     ("dial.capnp", |types| enter::<NetworkRef>(types)),
 ];

@@ -12,5 +12,6 @@ pub(crate) mod logs;
 pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod store;
 pub(crate) mod up;
 pub(crate) mod version;

@@ -1,11 +1,16 @@
 //! One life of a child: its powers, its process, its start, and what its end was.
 
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use captp::Limits;
 use tokio::sync::mpsc;
 
 use super::Child;
+use crate::durable::{Store, StoreError};
+use crate::launch::carrier::carry_store;
 use crate::launch::confine::{self, Launch, Spawner};
 use crate::launch::{output, powers};
 use crate::net::driver::{Attach, Connection};
@@ -216,6 +221,17 @@ impl Child {
         if !connection.greeted().await {
             return Err(Error::disconnected("it has not said hello"));
         }
+        if let Some(path) = &self.plan.store {
+            let failed = |error: &dyn std::fmt::Display| {
+                let path = path.display();
+                Error::failed(format!("it cannot have its durable store {path}: {error}"))
+            };
+            let file = open_store(path).map_err(|error| failed(&error))?;
+            let vat = self.driver.vat();
+            let carried = vat.turn(|turn| Ok(carry_store(turn, file)))?;
+            let kept = program.keep(carried).await;
+            kept.map_err(|error| failed(&error))?;
+        }
         let addresses = self.addresses.borrow().clone();
         let started = program.start(
             powers,
@@ -289,6 +305,17 @@ impl Child {
             (Err(error), None) => ExitReason::Abnormal(format!("cannot wait for it: {error}")),
         }
     }
+}
+
+/// The file of a durable store, locked. Each life has it opened anew, so that the lock is its own.
+fn open_store(path: &Path) -> Result<File, StoreError> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    Store::file_at(path)
 }
 
 fn not_wanted() -> Life {

@@ -19,6 +19,7 @@ fn child(home: &TempDir) -> Child {
         allow_weak: false,
         seed: Seed::from_bytes([1; 32]),
         supplies: Vec::new(),
+        store: None,
         args: Vec::new(),
         exposes: BTreeMap::new(),
         start_within: Duration::from_secs(10),

@@ -40,6 +40,7 @@ const CHILD: Known = Known {
         "exec",
         "cargo",
         "confinement",
+        "durable",
         "use",
         "expose",
         "grants",
@@ -51,7 +52,6 @@ const CHILD: Known = Known {
         program::LATER[0],
         program::LATER[1],
         program::LATER[2],
-        program::LATER[3],
         Later {
             key: "labels",
             what: "labels",

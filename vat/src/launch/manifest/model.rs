@@ -177,6 +177,9 @@ pub struct Program {
     pub source: Source,
     /// The least confinement it may run at, at least L2; below, the launcher refuses to start it.
     pub confinement: Level,
+    /// Whether it has a durable store: a file in the ensemble's state, which the launcher opens and
+    /// passes on.
+    pub durable: bool,
 }
 
 /// Where a program comes from.

@@ -17,6 +17,7 @@ pub(super) struct ProgramDraft {
     /// None: missing or wrong, and reported.
     pub(super) source: Option<SourceDraft>,
     pub(super) confinement: Level,
+    pub(super) durable: bool,
 }
 
 #[derive(Debug)]
@@ -39,14 +40,10 @@ pub(super) enum CargoKind {
 }
 
 /// The keys of a program, in `[program]` and among those of a child.
-pub(super) const KEYS: [&str; 3] = ["exec", "cargo", "confinement"];
+pub(super) const KEYS: [&str; 4] = ["exec", "cargo", "confinement", "durable"];
 
 /// What a program will be able to have.
-pub(super) const LATER: [Later; 4] = [
-    Later {
-        key: "durable",
-        what: "durable stores",
-    },
+pub(super) const LATER: [Later; 3] = [
     Later {
         key: "health",
         what: "health checks",
@@ -75,7 +72,9 @@ pub(super) fn read(entry: &Entry<'_, '_>, findings: &mut Findings) -> ProgramDra
 
 /// Reads what says which program it is from its table, which may have other keys too.
 pub(super) fn read_table(program: &Table<'_, '_>, findings: &mut Findings) -> ProgramDraft {
+    let durable = program.entry("durable");
     ProgramDraft {
+        durable: durable.and_then(|entry| entry.boolean(findings)) == Some(true),
         confinement: read_confinement(program, findings),
         source: read_source(program, findings),
     }
@@ -204,6 +203,7 @@ pub(super) fn check(
     Some(Program {
         source: check_source(draft.source.as_ref()?, folder, findings)?,
         confinement: draft.confinement,
+        durable: draft.durable,
     })
 }
 

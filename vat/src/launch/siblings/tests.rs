@@ -6,7 +6,7 @@ use std::future::Future;
 use super::*;
 use crate::Vat;
 use crate::net::driver::Driver;
-use crate::power::{Exposed, Grant, Program, ProgramRef};
+use crate::power::{Exposed, Grant, Program, ProgramRef, StoreFileRef};
 use crate::sturdy::Seed;
 
 /// A child, and what it does with a stream.
@@ -77,6 +77,10 @@ impl Program for Met {
     }
 
     fn stop(&mut self, _turn: &Turn) -> Result<()> {
+        Ok(())
+    }
+
+    fn keep(&mut self, _turn: &Turn, _: StoreFileRef) -> Result<()> {
         Ok(())
     }
 }

@@ -51,6 +51,10 @@ pub(super) struct Link {
     /// Messages that had come after the last read.
     pub(super) received: Cell<u64>,
     pub(super) gathering: Cell<Gathering>,
+    /// Up to which place messages may leave while others wait for the disk.
+    pub(super) free: Cell<u64>,
+    /// It stays when the vat cannot write its state.
+    pub(super) lasting: bool,
 }
 
 /// A piece that was received. The buffer is lent by the driver as long as there is something in it.
@@ -69,7 +73,7 @@ impl Input {
 }
 
 impl Link {
-    pub(super) fn new(conn: ConnId, stream: Stream, timeouts: Timeouts) -> Self {
+    pub(super) fn new(conn: ConnId, stream: Stream, timeouts: Timeouts, lasting: bool) -> Self {
         Self {
             conn,
             stream: RefCell::new(Some(stream)),
@@ -88,6 +92,8 @@ impl Link {
             seen: Cell::default(),
             received: Cell::default(),
             gathering: Cell::default(),
+            free: Cell::new(0),
+            lasting,
         }
     }
 

@@ -9,6 +9,8 @@
 //! - What the transport does not take stays in the engine, which counts it.
 //! - Each connection has a task that waits until its socket can be read or written; the *watch*
 //!   looks after peers that are too slow.
+//! - What the turns of a vat with a durable store said is held back until what it may depend on is on
+//!   disk: see `gate`.
 //! - A peer that writes each message by itself and has the same processor is given time to
 //!   say several before they are read.
 //! - Memory for reading is lent to a connection as long as there is input: one that is idle has
@@ -28,6 +30,7 @@ use super::Stream;
 use crate::core::{Ref, Vat};
 use crate::sturdy::{Address, VatId};
 
+mod gate;
 mod gather;
 mod link;
 mod round;
@@ -64,6 +67,9 @@ pub struct Attach {
     pub limits: Limits,
     /// How slow the peer may be.
     pub timeouts: Timeouts,
+    /// Whether the connection stays when the vat cannot write its durable state. What is said on it
+    /// waits then, as long as that takes; other connections are closed, with the reason.
+    pub lasting: bool,
 }
 
 impl Attach {
@@ -74,6 +80,7 @@ impl Attach {
             bootstrap,
             hello: true,
             timeouts: Timeouts::sibling(),
+            lasting: true,
             ..Self::default()
         }
     }
@@ -185,7 +192,7 @@ impl Driver {
             options = options.with_bootstrap(vat.node(bootstrap));
         }
         let conn = vat.engine(|engine| engine.open(options));
-        let link = Rc::new(Link::new(conn, stream, attach.timeouts));
+        let link = Rc::new(Link::new(conn, stream, attach.timeouts, attach.lasting));
         self.0.links.borrow_mut().insert(conn, link.clone());
         tokio::task::spawn_local(task::run(Rc::downgrade(&self.0), link.clone()));
         self.0.wake.notify_one();

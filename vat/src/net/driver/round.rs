@@ -11,6 +11,7 @@ use std::time::Duration;
 use captp::ConnId;
 use tokio::sync::Notify;
 
+use super::gate::Held;
 use super::gather::Rest;
 use super::link::Link;
 use crate::core::Vat;
@@ -41,13 +42,16 @@ pub(super) struct Inner {
     ready: RefCell<VecDeque<Rc<Link>>>,
     /// Connections with nothing to send but that we are done with something: that leaves in the next
     /// round, together with what the tasks do that this one has woken.
-    later: RefCell<Vec<ConnId>>,
+    pub(super) later: RefCell<Vec<ConnId>>,
     buffers: RefCell<Vec<Vec<u8>>>,
     /// Tells those who wait for it that a connection has sent everything, or is gone.
     pub(super) progress: Notify,
     /// How many wait for that.
     pub(super) flushing: Cell<usize>,
     clock: handoff::Clock,
+    /// Some of what was said has to wait for the disk.
+    pub(super) gated: Cell<bool>,
+    pub(super) held: RefCell<Held>,
     /// Whether the processor may be offered to others.
     pub(super) rest: Rest,
     /// Wakes the watch.
@@ -80,6 +84,8 @@ impl Inner {
     pub(super) fn new(vat: Vat, wake: Arc<Notify>) -> Self {
         Self {
             clock: handoff::Clock::of(&vat),
+            gated: Cell::new(false),
+            held: RefCell::default(),
             rest: Rest::default(),
             vat,
             wake,
@@ -114,7 +120,10 @@ impl Inner {
             }
         }
         self.end_closed();
-        let sent = self.send_all();
+        let sent = match self.vat.passage() {
+            None => self.send_all(),
+            Some(passage) => self.send_durable(passage),
+        };
         self.clock.arm(&self.vat, &self.wake);
         // What was sent made room for calls that had to wait.
         let admits = sent && self.vat.engine(|engine| engine.may_have_output());
@@ -169,7 +178,7 @@ impl Inner {
     }
 
     /// Writes what the turns said. Whether that was anything.
-    fn send_all(&self) -> bool {
+    pub(super) fn send_all(&self) -> bool {
         let mut due = self.later.take();
         let mut any = !due.is_empty();
         due.drain(..).for_each(|conn| self.send_on(conn));
@@ -188,7 +197,7 @@ impl Inner {
         any
     }
 
-    fn send_on(&self, conn: ConnId) {
+    pub(super) fn send_on(&self, conn: ConnId) {
         let Some(link) = self.links.borrow().get(&conn).cloned() else {
             return;
         };
@@ -212,20 +221,28 @@ impl Inner {
         let Some(stream) = &mut *stream else {
             return Poll::Ready(Ok(()));
         };
+        let mut free = self.free_bytes(link).unwrap_or(usize::MAX);
         let taken = self.vat.engine(|engine| {
             loop {
                 let mut slices = [IoSlice::new(&[]); SLICES];
-                let (count, descriptors) = engine.transmit_slices(link.conn, &mut slices);
+                let (count, descriptors) =
+                    engine.transmit_slices_within(link.conn, free, &mut slices);
                 let slices = slices.get(..count).unwrap_or_default();
                 if slices.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
                 match stream.poll_send_slices(cx, slices, descriptors) {
-                    Poll::Ready(Ok(count)) => engine.transmit_advance(link.conn, count),
+                    Poll::Ready(Ok(count)) => {
+                        free = free.saturating_sub(count);
+                        engine.transmit_advance(link.conn, count);
+                    }
                     other => return other.map_ok(|_| ()),
                 }
             }
         });
+        if taken.is_pending() {
+            self.note_free(link);
+        }
         let sent = match taken {
             Poll::Ready(Ok(())) => stream.poll_flush(cx),
             other => other,

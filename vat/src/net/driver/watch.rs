@@ -59,7 +59,7 @@ impl Inner {
                 continue;
             };
             let idle = self.vat.engine(|engine| engine.is_idle(link.conn));
-            let looked = link.look(&stats, idle, now);
+            let looked = link.look(&stats, idle, now, self.gated.get());
             match looked.verdict {
                 Some(Verdict::Idle) => self.vat.engine(|engine| engine.close(link.conn, None)),
                 Some(Verdict::Late(what)) => {
@@ -118,7 +118,7 @@ impl Looked {
 }
 
 impl Link {
-    fn look(&self, stats: &Stats, idle: bool, now: Instant) -> Looked {
+    fn look(&self, stats: &Stats, idle: bool, now: Instant, gated: bool) -> Looked {
         let mut looked = Looked::default();
         let mut seen = self.seen.get();
         let limits = &self.timeouts;
@@ -127,6 +127,8 @@ impl Link {
 
         let waits = stats.outbound_bytes > 0 || self.unsent.get();
         seen.stalled = match seen.stalled {
+            // What waits for our own disk is not the peer's fault.
+            _ if gated => None,
             Some(since) if waits && stats.transmitted == seen.transmitted => Some(since),
             _ => waits.then_some(now),
         };

@@ -166,7 +166,7 @@ fn children_have_well_formed_names_and_keys() {
         ("[children.a]\nexec = \"hello\"\ncargo = {}\n", "V0106"),
         ("[children.a]\nexec = \"hello\"\nexpos = {}\n", "V0103"),
         ("[children.a]\nexec = \"hello\"\nreplicas = 4\n", "V0105"),
-        ("[children.a]\nexec = \"hello\"\ndurable = true\n", "V0105"),
+        ("[children.a]\nexec = \"hello\"\ndurable = 1\n", "V0104"),
         ("[children.a]\nexec = \"hello\"\nlabels = {}\n", "V0105"),
         (
             "[children.a]\nexec = \"hello\"\nmanifest = \"a\"\n",

@@ -40,7 +40,6 @@ fn only_what_is_not_supported_yet_is_found_in_it() {
     }
     let expected = [
         "\"Listener\"",
-        "durable",
         "replicas",
         "attenuate",
         "attenuate",

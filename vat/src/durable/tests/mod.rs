@@ -1,0 +1,4 @@
+//! Promise 13, and what durable objects are made of.
+
+mod basics;
+mod output;
