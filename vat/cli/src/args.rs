@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    call, check, completions, demo, describe, doctor, down, help, logs, ps, run, schema, store, up,
+    call, check, completions, demo, describe, doctor, down, help, logs, ps, refs, run, schema,
+    store, up,
 };
 
 /// Runs confined, supervised programs, and calls objects through references.
@@ -39,6 +40,7 @@ pub(crate) enum Command {
     Help(help::Args),
     Logs(logs::Args),
     Ps(ps::Args),
+    Ref(refs::Args),
     Run(run::Args),
     Schema(schema::Args),
     Store(store::Args),

@@ -1,6 +1,7 @@
 //! The `vat` command: launcher, supervisor and operator's tool.
 
 mod args;
+mod ask;
 mod background;
 mod chain;
 mod command_error;
@@ -8,6 +9,7 @@ mod commands;
 mod environment;
 mod example;
 mod findings;
+mod keyring;
 mod locate;
 mod operator;
 mod program;
@@ -57,18 +59,19 @@ fn run(arguments: &[OsString], environment: &Environment, ui: &mut Ui) -> Result
         Err(error) => return usage(&error, ui),
     };
     match cli.command {
-        Command::Call(args) => commands::call::run(&args, ui),
+        Command::Call(args) => commands::call::run(&args, environment, ui),
         Command::Check(args) => commands::check::run(&args, environment, ui),
         Command::Completions(args) => commands::completions::run(&args, ui),
         Command::Demo(args) => commands::demo::run(&args, environment, ui),
-        Command::Describe(args) => commands::describe::run(&args, ui),
+        Command::Describe(args) => commands::describe::run(&args, environment, ui),
         Command::Doctor(args) => commands::doctor::run(&args, ui),
         Command::Down(args) => commands::down::run(&args, environment, ui),
         Command::Help(args) => commands::help::run(&args, &mut Cli::command(), ui),
         Command::Logs(args) => commands::logs::run(&args, environment, ui),
         Command::Ps(args) => commands::ps::run(&args, environment, ui),
+        Command::Ref(args) => commands::refs::run(&args, environment, ui),
         Command::Run(args) => commands::run::run(&args, environment, ui),
-        Command::Schema(args) => commands::schema::run(&args, ui),
+        Command::Schema(args) => commands::schema::run(&args, environment, ui),
         Command::Store(args) => commands::store::run(&args, ui),
         Command::Up(args) => commands::up::run(&args, environment, ui),
         Command::Version => commands::version::run(ui),

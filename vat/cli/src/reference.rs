@@ -11,6 +11,8 @@ use vat::sturdy::{SturdyRef, reference_file};
 use zeroize::Zeroizing;
 
 use crate::command_error::{CommandError, Kind};
+use crate::environment::Environment;
+use crate::keyring::{Keyring, Petname};
 
 /// Where a reference is to be read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ impl fmt::Display for RefArg {
 
 impl RefArg {
     /// Reads the reference.
-    pub(crate) fn read(&self) -> Result<SturdyRef, CommandError> {
+    pub(crate) fn read(&self, environment: &Environment) -> Result<SturdyRef, CommandError> {
         let unreadable = |error: io::Error| {
             CommandError::new(
                 Kind::Usage,
@@ -82,9 +84,10 @@ impl RefArg {
                 self.parse(file).map_err(unreadable)?
             }
             Self::Petname(name) => {
-                let message = format!("there is no petname @{name}: this version keeps none");
-                Err(CommandError::new(Kind::NotFound, message)
-                    .hint("name a reference file, `-` (standard input) or fd:N"))
+                let name: Petname = name.parse().map_err(|error| {
+                    CommandError::new(Kind::Usage, format!("{self} names no reference: {error}"))
+                })?;
+                Keyring::of(environment)?.read(&name)
             }
         }
     }
@@ -121,8 +124,6 @@ mod tests {
         assert_eq!(arg("fd:7"), RefArg::Descriptor(7));
         assert_eq!(arg("fd:x"), RefArg::File("fd:x".into()));
         assert_eq!(arg("@home"), RefArg::Petname("home".into()));
-        let error = arg("@home").read().unwrap_err();
-        assert_eq!(error.kind, Kind::NotFound);
     }
 
     #[test]

@@ -139,8 +139,13 @@ do not put it into arguments, environment variables, logs or manifests.
 On the command line a reference is named by
 
   guestbook.cap   a reference file: one URI, mode 0600, yours; others' access is refused
+  @home           a petname of yours, kept with `vat ref save home guestbook.cap`
   -               the standard input
   fd:N            the open descriptor N
+
+Petnames mean something to you alone. They are reference files in $XDG_STATE_HOME/vat/keyring.d
+(~/.local/state/vat/keyring.d; for root /var/lib/vat/keyring.d): `vat ref list` shows them, `vat ref
+show home --reveal` prints the reference, `rename` and `forget` do as they say.
 
 `vat` refuses a reference itself (vat://...) among its arguments, as every user of the machine can
 read those.

@@ -94,6 +94,12 @@ impl Places {
         &self.state
     }
 
+    /// The reference files that this user keeps under petnames. No ensemble has such a name.
+    #[must_use]
+    pub fn keyring(&self) -> PathBuf {
+        self.state.join("keyring.d")
+    }
+
     /// One ensemble's sockets and `control.cap`.
     #[must_use]
     pub fn runtime(&self, name: &str) -> PathBuf {

@@ -17,6 +17,7 @@ use vat::{ErrorKind, Ref};
 
 use crate::chain::{self, Arguments, Then};
 use crate::command_error::{CommandError, Kind};
+use crate::environment::Environment;
 use crate::reference::RefArg;
 use crate::remote::{self, Caller, Described};
 use crate::runtime::block_on;
@@ -34,13 +35,13 @@ use crate::ui::Ui;
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// A reference file, `-` (the standard input) or fd:N (an open descriptor)
+    /// A reference file, @name (a petname), `-` (the standard input) or fd:N (an open descriptor)
     reference: RefArg,
 
     /// The method
     method: String,
 
-    /// key=value words, or one JSON object; a reference is named by its file
+    /// key=value words, or one JSON object; a reference is named by its file or @name
     #[arg(value_name = "KEY=VALUE")]
     arguments: Vec<String>,
 
@@ -70,16 +71,16 @@ struct Done {
     round_trips: u64,
 }
 
-pub(crate) fn run(args: &Args, ui: &mut Ui) -> Result<(), CommandError> {
+pub(crate) fn run(args: &Args, environment: &Environment, ui: &mut Ui) -> Result<(), CommandError> {
     let steps = chain::steps(&args.method, &args.arguments, &args.then)?;
     let steps: Vec<Step> = steps.into_iter().map(step).collect();
-    let sturdy = args.reference.read()?;
+    let sturdy = args.reference.read(environment)?;
     let sent = Cell::new(false);
     let done = block_on(async {
         let work = async {
             let caller = Caller::new()?;
             let object = caller.open(&sturdy, &args.reference.to_string()).await?;
-            let plan = plan(&caller, &object, &steps).await?;
+            let plan = plan(&caller, &object, &steps, environment).await?;
             sent.set(true);
             send(plan, &object, &steps).await
         };
@@ -128,7 +129,12 @@ fn too_late(limit: Duration, sent: bool) -> CommandError {
 }
 
 /// Checks the chain by the object's description; the references among the arguments are enlivened.
-async fn plan(caller: &Caller, object: &Described, steps: &[Step]) -> Result<Plan, CommandError> {
+async fn plan(
+    caller: &Caller,
+    object: &Described,
+    steps: &[Step],
+    environment: &Environment,
+) -> Result<Plan, CommandError> {
     let mut named = Named {
         placeholder: object.enlivened.reference.clone(),
         names: BTreeMap::new(),
@@ -143,7 +149,7 @@ async fn plan(caller: &Caller, object: &Described, steps: &[Step]) -> Result<Pla
         return Ok(first);
     }
     for (name, reference) in &mut named.names {
-        let sturdy = ref_arg(name).read()?;
+        let sturdy = ref_arg(name).read(environment)?;
         let enlivened = caller.enliven_patiently(&sturdy).await;
         let enlivened = enlivened.map_err(|error| remote::not_enlivened(name, &error))?;
         *reference = Some(enlivened.reference);

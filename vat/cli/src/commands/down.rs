@@ -1,6 +1,5 @@
 //! `vat down`
 
-use std::io::{BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -9,6 +8,7 @@ use serde_json::json;
 use vat::ErrorKind;
 use vat::power::EnsembleStatus;
 
+use crate::ask;
 use crate::command_error::{CommandError, Kind};
 use crate::environment::Environment;
 use crate::operator::{self, Opened};
@@ -65,8 +65,7 @@ pub(crate) fn run(args: &Args, environment: &Environment, ui: &mut Ui) -> Result
 
 /// Asks whether all of this is to end.
 fn confirm(status: &EnsembleStatus) -> Result<(), CommandError> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
+    if !ask::is_somebody_there() {
         let message = format!(
             "nobody is here to be asked whether {} is to stop",
             status.name
@@ -98,10 +97,7 @@ fn confirm(status: &EnsembleStatus) -> Result<(), CommandError> {
             exposes.join(", ")
         )
     };
-    anstream::eprint!("stop {}: {what}?{breaks} [y/N] ", status.name);
-    let mut answer = String::new();
-    let read = stdin.lock().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+    if ask::agrees(&format!("stop {}: {what}?{breaks}", status.name)) {
         return Ok(());
     }
     Err(CommandError::new(

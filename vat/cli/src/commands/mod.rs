@@ -10,6 +10,7 @@ pub(crate) mod down;
 pub(crate) mod help;
 pub(crate) mod logs;
 pub(crate) mod ps;
+pub(crate) mod refs;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod store;

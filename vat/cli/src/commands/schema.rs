@@ -8,6 +8,7 @@ use vat::schema::system_files;
 use vat::schema::text::to_text;
 
 use crate::command_error::{CommandError, Kind};
+use crate::environment::Environment;
 use crate::reference::RefArg;
 use crate::remote::Caller;
 use crate::runtime::block_on;
@@ -19,7 +20,7 @@ use crate::ui::Ui;
 /// Without one: the system interfaces (Directory, Clock, Supervisor and so on).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A reference file, `-` (the standard input) or fd:N (an open descriptor)
+    /// A reference file, @name (a petname), `-` (the standard input) or fd:N (an open descriptor)
     reference: Option<RefArg>,
 
     /// Write the files of all system interfaces into this directory
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     all: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args, ui: &mut Ui) -> Result<(), CommandError> {
+pub(crate) fn run(args: &Args, environment: &Environment, ui: &mut Ui) -> Result<(), CommandError> {
     if let Some(dir) = &args.all {
         return write(dir, ui);
     }
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &Args, ui: &mut Ui) -> Result<(), CommandError> {
             .collect();
         return ui.answer("schema", &json!({ "files": files }), &text.join("\n"));
     };
-    let sturdy = reference.read()?;
+    let sturdy = reference.read(environment)?;
     let types = block_on(async {
         let caller = Caller::new()?;
         Ok(caller.open(&sturdy, &reference.to_string()).await?.types)

@@ -14,7 +14,7 @@ use crate::ui::Ui;
 /// Export, import and check the durable store of a vat that does not run
 ///
 /// The store of a program is `stores/<program>.redb` in its ensemble's state directory,
-/// $XDG_STATE_HOME/vat/<ensemble>.
+/// `$XDG_STATE_HOME/vat/<ensemble>`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

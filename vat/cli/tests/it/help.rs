@@ -42,6 +42,7 @@ fn every_topic_and_command_has_a_text() {
         "manifest",
         "references",
         "check",
+        "ref",
         "help",
     ] {
         let ran = folder.vat(&["help", topic]);

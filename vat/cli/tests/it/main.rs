@@ -11,4 +11,5 @@ mod check;
 mod doctor;
 mod frame;
 mod help;
+mod refs;
 mod run;
