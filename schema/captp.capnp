@@ -112,6 +112,10 @@ struct Call {
   # The caller wants the answer for pipelining only: no Return is sent (if one comes, it is
   # ignored), Finish is.
 
+  timeLeft @11 :UInt32;
+  # Not Cap'n Proto's own: milliseconds until the caller gives up, from when the call was sent; 0
+  # if it does not. Only between vats that both announced extended calls.
+
   params @4 :Payload;
 
   sendResultsTo :union {

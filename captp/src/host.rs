@@ -1,5 +1,7 @@
 //! What the vat puts through the engine without the engine looking inside.
 
+use std::time::Duration;
+
 use crate::connection::question::Pipelined;
 use crate::path::Path;
 use crate::{Content, Exception, NodeId, Payload};
@@ -46,6 +48,13 @@ pub trait LocalCall {
     /// no.
     fn is_streaming(&self) -> bool {
         false
+    }
+
+    /// When the caller gives up, on the scale of [`Engine::handle_time`](crate::Engine::handle_time).
+    /// A peer that knows [extended calls](crate::Features::EXTENDED_CALLS) is told how long that is
+    /// from now, in milliseconds; the engine itself does nothing with it. Default: never.
+    fn deadline(&self) -> Option<Duration> {
+        None
     }
 
     /// Consumes the call as it leaves the vat: writes the parameters and says who waits for the
@@ -136,6 +145,9 @@ pub struct WireCall {
     pub interface: u64,
     /// Ordinal of the method.
     pub method: u16,
+    /// When the caller gives up, if it said so, on the scale of
+    /// [`Engine::handle_time`](crate::Engine::handle_time): reckoned from when the call came.
+    pub deadline: Option<Duration>,
     /// The parameters. The receiver of the call owns a count of each of its references.
     pub params: Payload,
     /// With this the call is answered.

@@ -78,6 +78,8 @@ pub(crate) struct Call {
     pub(crate) pipeline_only: bool,
     pub(crate) no_pipelining: bool,
     pub(crate) keep_results: bool,
+    /// Milliseconds until the caller gives up; 0 if it does not.
+    pub(crate) time_left: u32,
     pub(crate) caps: Vec<Descriptor>,
 }
 

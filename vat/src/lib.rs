@@ -80,8 +80,8 @@ pub mod supervisor;
 mod sys;
 
 pub use crate::core::{
-    AnyCall, Cx, Dynamic, Exposed, Exposure, Grants, Identity, Interface, Near, Object, Outcome,
-    Powers, Promise, Ref, Resolver, Slot, Turn, Vat, VatConfig, WeakNear,
+    AnyCall, Cancelling, Cx, Dynamic, Exposed, Exposure, Grants, Identity, Interface, Near, Object,
+    Outcome, Powers, Promise, Ref, Resolver, Slot, Turn, Vat, VatConfig, WeakNear,
 };
 #[doc(inline)]
 pub use crate::data::{Bytes, Data};

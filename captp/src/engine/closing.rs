@@ -32,6 +32,9 @@ impl<H: Host> Engine<H> {
         row.expects_hello = options.hello;
         row.tail_calls = options.tail_calls.unwrap_or(options.hello);
         row.features = options.features;
+        if options.hello {
+            row.features = row.features | Features::EXTENDED_CALLS;
+        }
         row.hello = options.hello;
         row.peer = options.peer;
         row.heard = self.now;

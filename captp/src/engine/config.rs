@@ -114,7 +114,8 @@ pub struct ConnOptions {
     pub bootstrap: Option<NodeId>,
     /// Whether both sides begin with a hello. Default: no, a plain Cap'n Proto peer.
     pub hello: bool,
-    /// What our hello announces beside the protocol itself. Default: nothing.
+    /// What our hello announces beside what the engine does by itself, which is extended calls and,
+    /// with an identity and a known peer, three-party handoff. Default: nothing more.
     pub features: Features,
     /// Whether a call of the peer that goes on to a reference of the same peer becomes a tail call:
     /// its results stay there instead of passing through this vat. That is so for calls whose caller

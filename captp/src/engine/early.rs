@@ -110,6 +110,7 @@ fn call_of_nothing(question: QuestionId, sort: Sort) -> Transmit {
         interface: 0,
         method: 0,
         sort,
+        time_left: 0,
     };
     let mut content = Content::default();
     write::begin_call(&mut content, head);

@@ -1,6 +1,8 @@
 //! Messages that arrive: calls, resolutions and releases. Returns and Disembargoes have modules of
 //! their own.
 
+use std::time::Duration;
+
 use super::import::TargetNode;
 use super::node::Kind;
 use super::receive::Fds;
@@ -9,7 +11,7 @@ use crate::connection::answer::{Answer, ResultsTo};
 use crate::frame::Message;
 use crate::message::{Call, Descriptor};
 use crate::{
-    AnswerId, AnswerToken, ConnId, Exception, ExportId, Host, ImportId, Incoming, NodeId,
+    AnswerId, AnswerToken, ConnId, Exception, ExportId, Features, Host, ImportId, Incoming, NodeId,
     ObjectKey, Payload, PeerMisbehaved, WireCall, payload,
 };
 
@@ -66,6 +68,7 @@ impl<H: Host> Engine<H> {
                     let call = WireCall {
                         interface,
                         method,
+                        deadline: self.deadline_in(conn, call.time_left),
                         params,
                         answer: token,
                     };
@@ -120,11 +123,19 @@ impl<H: Host> Engine<H> {
         let call = Incoming::Wire(WireCall {
             interface: call.interface,
             method: call.method,
+            deadline: self.deadline_in(conn, call.time_left),
             params: Payload::new(message, at, Vec::new()),
             answer,
         });
         self.outputs.push_back(Output::Deliver { object, call });
         Ok(())
+    }
+
+    /// When the caller gives up, on our own clock.
+    fn deadline_in(&self, conn: ConnId, time_left: u32) -> Option<Duration> {
+        let agreed = || self.features(conn).contains(Features::EXTENDED_CALLS);
+        let left = (time_left > 0 && agreed()).then(|| Duration::from_millis(time_left.into()))?;
+        Some(self.now.saturating_add(left))
     }
 
     /// A call of the peer goes to its target, unless too many wait there for a promise.

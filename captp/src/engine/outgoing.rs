@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::describe::Given;
 use super::node::{Far, Kind, Node, Place};
@@ -15,8 +16,8 @@ use crate::message::encode::{self, Built};
 use crate::message::write::{self, CallHead};
 use crate::path::Path;
 use crate::{
-    AnswerToken, ConnId, Content, Encoded, Exception, Host, ImportId, LocalCall as _, NodeId,
-    QuestionId, Transmit, WireCall,
+    AnswerToken, ConnId, Content, Encoded, Exception, Features, Host, ImportId, LocalCall as _,
+    NodeId, QuestionId, Transmit, WireCall,
 };
 
 impl<H: Host> Engine<H> {
@@ -78,6 +79,7 @@ impl<H: Host> Engine<H> {
             interface: call.interface(),
             method: call.method(),
             sort,
+            time_left: self.time_left(conn, call.deadline()),
         };
         write::begin_call(&mut content, head);
         let Encoded { reply, pipelined } = match call.encode(&mut content) {
@@ -139,6 +141,7 @@ impl<H: Host> Engine<H> {
             interface: call.interface,
             method: call.method,
             sort,
+            time_left: self.time_left(conn, call.deadline),
         };
         write::begin_call(&mut content, head);
         if let Err(reason) = call.params.copy_to(call.params.caps(), &mut content) {
@@ -162,6 +165,19 @@ impl<H: Host> Engine<H> {
             }
             Err((_, reason)) => self.refuse(call, &reason),
         }
+    }
+
+    /// What a peer is told of a deadline: milliseconds, at least one; 0 if there is none, or it would
+    /// not understand.
+    fn time_left(&self, conn: ConnId, deadline: Option<Duration>) -> u32 {
+        let Some(deadline) = deadline else {
+            return 0;
+        };
+        if !self.features(conn).contains(Features::EXTENDED_CALLS) {
+            return 0;
+        }
+        let left = deadline.saturating_sub(self.now).as_millis();
+        u32::try_from(left).unwrap_or(u32::MAX).max(1)
     }
 
     /// Whether a call of another vat may be made. Such calls may wait too, but leave room for ours.

@@ -174,6 +174,7 @@ fn decode_call(call: call::Reader<'_>, limits: &Limits) -> Result<Envelope> {
         pipeline_only: call.get_only_promise_pipeline(),
         no_pipelining: call.get_no_promise_pipelining(),
         keep_results,
+        time_left: call.get_time_left(),
         caps: decode_caps(call.get_params()?, limits)?,
     }))
 }

@@ -122,6 +122,7 @@ fn decode_call(
         pipeline_only: flags & 0b100 != 0,
         no_pipelining: flags & 0b10 != 0,
         keep_results,
+        time_left: high(flags),
         caps,
     };
     Some((Envelope::Call(call), Some(content)))

@@ -155,6 +155,7 @@ fn generated_call(head: CallHead<'_>, no_pipelining: bool, fill: Fill, caps: &[C
             Sort::Pipeline => call.set_only_promise_pipeline(true),
         }
         call.set_no_promise_pipelining(no_pipelining);
+        call.set_time_left(head.time_left);
         write_target(call.reborrow().init_target(), head.place);
         let mut params = call.init_params();
         fill(params.reborrow().init_content());
@@ -187,6 +188,7 @@ fn all() -> Vec<(Vec<u8>, Vec<u8>)> {
                     place,
                     interface: 0xfedc_ba98_7654_3210,
                     method: 0xabcd,
+                    time_left: if caps.is_empty() { 0 } else { 0x1234_5678 },
                 };
                 let no_pipelining = !caps.is_empty();
                 let mut ours = Content::default();

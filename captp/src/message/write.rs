@@ -16,6 +16,8 @@ pub(crate) struct CallHead<'a> {
     pub(crate) interface: u64,
     pub(crate) method: u16,
     pub(crate) sort: Sort,
+    /// Milliseconds until the caller gives up; 0 if it does not.
+    pub(crate) time_left: u32,
 }
 
 /// Tags of a Message.
@@ -74,6 +76,7 @@ fn call(out: &mut Vec<u8>, head: CallHead<'_>) -> usize {
         interface,
         method,
         sort,
+        time_left,
     } = head;
     // The target lies right behind the Call, what it points to behind it, and then the payload.
     let (id, tag) = match place {
@@ -93,7 +96,7 @@ fn call(out: &mut Vec<u8>, head: CallHead<'_>) -> usize {
             structure(0, 3, 3),
             u64::from(method) << 32 | to << 48,
             interface,
-            u64::from(only) << 2,
+            u64::from(only) << 2 | u64::from(time_left) << 32,
             structure(2, 1, 1),
             structure(3 + target, 0, 2),
             0,

@@ -7,6 +7,7 @@ mod bad_input;
 mod basics;
 mod bounds;
 mod cancellation;
+mod deadlines;
 mod early;
 mod echoes;
 mod embargoes;

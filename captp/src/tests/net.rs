@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use capnp::{any_pointer, any_pointer_list};
 
@@ -57,6 +58,7 @@ pub(super) struct TestCall {
     pub(super) streaming: bool,
     /// Wants only the references inside the answer.
     pub(super) pipeline_only: bool,
+    pub(super) deadline: Option<Duration>,
     /// References to give back after it was written.
     pub(super) written: Rc<std::cell::RefCell<Vec<NodeId>>>,
 }
@@ -78,6 +80,10 @@ impl LocalCall for TestCall {
 
     fn pipeline_only(&self) -> bool {
         self.pipeline_only
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     fn encode(self, params: &mut Content) -> Result<Encoded<Reply>, (Reply, Exception)> {
@@ -205,6 +211,8 @@ pub(super) struct Vat {
     next_tag: u32,
     /// Where the last one that was asked for is said to be.
     pub(super) dialed: Vec<String>,
+    /// Those of the calls that came from elsewhere.
+    pub(super) deadlines: Vec<Option<Duration>>,
     pub(super) introduced: Option<Introduction>,
     /// Where calls from other vats go on to, if they do.
     pub(super) forward_to: Option<NodeId>,
@@ -235,6 +243,7 @@ impl Vat {
             written: Rc::default(),
             next_tag: 0,
             dialed: Vec::new(),
+            deadlines: Vec::new(),
             introduced: None,
             forward_to: None,
         }
@@ -290,6 +299,7 @@ impl Vat {
             holds: 0,
             streaming: false,
             pipeline_only: false,
+            deadline: None,
             written: Rc::clone(&self.written),
         }
     }
@@ -395,6 +405,7 @@ impl Vat {
                 call: Incoming::Wire(call),
             } => {
                 assert_eq!((call.interface, call.method), (0xaaaa, 3));
+                self.deadlines.push(call.deadline);
                 let (number, caps) = read(call.params);
                 Event::Call {
                     object,

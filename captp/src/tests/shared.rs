@@ -43,6 +43,7 @@ fn call(items: &[Bytes], shared: bool) -> Content {
         interface: 0xaaaa,
         method: 3,
         sort: Sort::Call,
+        time_left: 0,
     };
     let mut content = Content::default();
     write::begin_call(&mut content, head);

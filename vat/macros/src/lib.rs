@@ -58,6 +58,9 @@ pub fn derive_data(input: TokenStream) -> TokenStream {
 /// `impl Into<_>` and gives a `Promise<T>`, or the reference itself where `T` is one: a type whose
 /// name ends with `Ref`.
 ///
+/// An `async` method with `#[cancellable]` stops where it waits when its caller gives the call up: see
+/// `Promise::cancel`.
+///
 /// On a `Near<T>` the methods are called like any other, but for those named `with`, `call`, `read`,
 /// `downgrade` or `dynamic`, which `Near` has itself: `File::read(&near, turn, …)`.
 ///

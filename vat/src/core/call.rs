@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use captp::{ConnId, Content, Encoded, Exception, LocalCall, Payload, WireCall};
 
 use super::carry::{Carried, Tapped};
-use super::promise::{Answer, Resolver};
+use super::promise::{Answer, Resolver, cancelled};
 use super::reference::{Ref, write_leaving};
 use super::turn::{Effect, Turn};
 use super::vat::Shared;
@@ -20,6 +21,8 @@ pub trait Method: 'static {
     type Params: Record;
     /// What the method answers.
     type Output: Data;
+    /// Whether a caller that gives it up stops it.
+    const CANCELLABLE: bool = false;
     /// Id of the interface.
     const INTERFACE: u64;
     /// Position in the interface.
@@ -34,6 +37,10 @@ pub(crate) trait Call: Any {
     fn method(&self) -> u16;
     /// `Trait.method`; empty if that is not known.
     fn name(&self) -> &'static str;
+    /// When its caller gives up.
+    fn deadline(&self) -> Option<Duration> {
+        None
+    }
     /// It leaves the vat: the parameters become bytes and references, the rest waits.
     #[expect(clippy::type_complexity, reason = "what `LocalCall::encode` gives")]
     fn encode(
@@ -57,6 +64,10 @@ impl LocalCall for Box<dyn Call> {
 
     fn method(&self) -> u16 {
         (**self).method()
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        (**self).deadline()
     }
 
     fn encode(
@@ -92,6 +103,10 @@ impl<M: Method> Call for TypedCall<M> {
         M::NAME
     }
 
+    fn deadline(&self) -> Option<Duration> {
+        self.answer.deadline()
+    }
+
     fn encode(
         self: Box<Self>,
         params: &mut Content,
@@ -100,6 +115,10 @@ impl<M: Method> Call for TypedCall<M> {
             params: values,
             answer,
         } = *self;
+        if M::CANCELLABLE && answer.is_given_up() {
+            answer.discard_later(values);
+            return Err((answer.into_reply(), Exception::from(&cancelled())));
+        }
         let written = write_leaving(answer.vat(), || {
             params.reserve(values.root_words());
             values.write_root(params)
@@ -237,6 +256,14 @@ impl Message {
         match self {
             Self::Local(call) => call.method(),
             Self::Wire(call) => call.method,
+        }
+    }
+
+    /// When its caller gives up.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        match self {
+            Self::Local(call) => call.deadline(),
+            Self::Wire(call) => call.deadline,
         }
     }
 

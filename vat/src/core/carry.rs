@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use captp::{AnswerToken, Content, Encoded, Exception, NodeId, Payload};
 
@@ -26,6 +27,8 @@ pub(crate) struct Parts {
     /// Which method is meant.
     pub(crate) method: MethodId,
     pub(crate) params: Body,
+    /// When the asker gives up.
+    pub(crate) deadline: Option<Duration>,
     pub(crate) asker: Asker,
 }
 
@@ -123,11 +126,13 @@ impl AnyCall {
                 return Some(Parts {
                     method,
                     params: Body::of_payload(vat, call.params),
+                    deadline: call.deadline,
                     asker: Asker::Wire(call.answer),
                 });
             }
         };
         let mut content = Content::new();
+        let deadline = call.deadline();
         match call.encode(&mut content) {
             Ok(Encoded { reply, pipelined }) => {
                 // Whoever waits for them may drop them before the answer is there.
@@ -139,6 +144,7 @@ impl AnyCall {
                 Some(Parts {
                     method,
                     params: Body::of_content(vat, &content),
+                    deadline,
                     asker,
                 })
             }
@@ -164,6 +170,7 @@ impl AnyCall {
                 Message::Local(Box::new(Carried {
                     method,
                     params: Body::of_payload(vat, call.params),
+                    deadline: call.deadline,
                     answered: Box::new(answered),
                 }))
             }
@@ -219,6 +226,7 @@ fn null() -> Exception {
 pub(crate) struct Carried {
     pub(crate) method: MethodId,
     pub(crate) params: Body,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) answered: Answered,
 }
 
@@ -256,6 +264,10 @@ impl Call for Carried {
 
     fn name(&self) -> &'static str {
         self.method.name
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     fn encode(
@@ -307,6 +319,10 @@ impl Call for Tapped {
 
     fn name(&self) -> &'static str {
         self.call.name()
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.call.deadline()
     }
 
     fn encode(

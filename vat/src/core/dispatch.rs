@@ -3,13 +3,15 @@
 use std::any::Any;
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::call::{AnyCall, Message, Method};
+use super::cancel::{CallId, time_is_up};
 use super::heap::{AnyObject, Obj, Object};
 use super::near::Near;
-use super::promise::{Answer, Returned};
+use super::promise::{Answer, Callee, Resolver, Returned, cancelled};
 use super::reference::{Interface, Ref};
-use super::task;
+use super::task::{self, TaskId};
 use super::turn::{Cx, Turn};
 use super::vat::Shared;
 use crate::data::Data;
@@ -118,7 +120,13 @@ impl Delivery {
         let Some((vat, near, params, answer)) = self.open::<M, T>() else {
             return;
         };
+        let caller = Caller::of::<M>(&answer);
+        if caller.is_gone(&vat, &answer) {
+            return answer.settle(&vat, Err(cancelled()));
+        }
         let answer = answer.into_resolver(&vat);
+        let deadline = vat.turn.deadline.get();
+        let callee = M::CANCELLABLE.then(|| answer.callee());
         let cx = Cx(Turn(Rc::clone(&vat)));
         let owner = near.0.head.fate.is_watched().then(|| {
             let owner: Rc<dyn AnyObject> = Rc::<Obj<T>>::clone(&near.0);
@@ -129,9 +137,13 @@ impl Delivery {
             Ok(async move { future.await.map_err(Into::into) })
         };
         let done = move |vat: &Rc<Shared>, result: Result<R>| {
+            caller.ended(vat, &answer);
             give(vat, Answer::Promise(answer), result);
         };
-        task::run_first(&vat, owner, make, done);
+        let task = task::run_first(&vat, owner, make, done);
+        if let (Some(task), Some(callee)) = (task, callee) {
+            caller.waits(&vat, &callee, task, deadline);
+        }
     }
 
     /// Answers that the object has no such method.
@@ -197,6 +209,58 @@ impl Delivery {
 impl std::fmt::Debug for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?} to {}", self.call, self.object)
+    }
+}
+
+/// Who may give up the call of a cancellable method.
+#[derive(Clone, Copy)]
+enum Caller {
+    /// Nobody.
+    None,
+    Here,
+    Elsewhere(CallId),
+}
+
+impl Caller {
+    fn of<M: Method>(answer: &Answer<M::Output>) -> Self {
+        match answer {
+            _ if !M::CANCELLABLE => Self::None,
+            Answer::Promise(_) => Self::Here,
+            Answer::Wire(call) => Self::Elsewhere(CallId::of(call)),
+        }
+    }
+
+    /// Whether it has given up before the method began.
+    fn is_gone<T: Data>(self, vat: &Shared, answer: &Answer<T>) -> bool {
+        match (self, answer) {
+            (Self::None, _) => false,
+            (_, Answer::Promise(answer)) => answer.is_given_up(),
+            (_, Answer::Wire(call)) => vat.engine(|engine| engine.is_cancelled(call)),
+        }
+    }
+
+    /// The method waits as this task.
+    fn waits<T: Data>(
+        self,
+        vat: &Rc<Shared>,
+        callee: &Callee<T>,
+        task: TaskId,
+        deadline: Option<Duration>,
+    ) {
+        match self {
+            Self::None => {}
+            Self::Here => callee.runs(vat, task),
+            Self::Elsewhere(call) => vat.watch_call(call, task, deadline),
+        }
+    }
+
+    /// The method has ended.
+    fn ended<T: Data>(self, vat: &Shared, answer: &Resolver<T>) {
+        match self {
+            Self::None => {}
+            Self::Here => answer.callee().ended(),
+            Self::Elsewhere(call) => drop(vat.unwatch_call(call)),
+        }
     }
 }
 
@@ -295,6 +359,11 @@ impl Shared {
         {
             return message.describe(self, describe);
         }
+        let deadline = message.deadline();
+        if deadline.is_some_and(|deadline| deadline <= self.now()) {
+            return message.fail(self, time_is_up());
+        }
+        self.turn.deadline.set(deadline);
         self.turn.caller.set(message.connection());
         let delivery = Delivery {
             vat: Rc::clone(self),
@@ -303,6 +372,7 @@ impl Shared {
             dispatch: facet.dispatch,
         };
         (facet.dispatch.deliver)(delivery);
+        self.turn.deadline.set(None);
         self.turn.caller.set(None); // after a panic, `handle` does so
     }
 }

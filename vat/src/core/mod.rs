@@ -1,6 +1,7 @@
 //! The vat itself: heap, turns, references, promises, tasks.
 
 mod call;
+mod cancel;
 mod carry;
 mod death;
 mod dispatch;
@@ -31,7 +32,7 @@ pub use heap::Object;
 pub(crate) use heap::{AnyObject, Obj};
 pub use near::{Near, WeakNear};
 pub use program::{Exposed, Exposure, Grants, Main, Outcome, Power, Powers, Slot};
-pub use promise::{Answer, Fields, NoFields, Promisable, Promise, Resolver, Returned};
+pub use promise::{Answer, Cancelling, Fields, NoFields, Promisable, Promise, Resolver, Returned};
 pub use reference::{Identity, Interface, Ref};
 pub use results::Results;
 pub use turn::{Cx, Turn};

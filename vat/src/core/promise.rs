@@ -18,11 +18,14 @@ use crate::error::{Error, Result};
 
 mod answer;
 mod combine;
+mod control;
 mod fields;
 mod state;
 mod work;
 
 pub use answer::{Answer, Returned};
+pub use control::Cancelling;
+pub(crate) use control::{Callee, cancelled};
 pub use fields::{Fields, NoFields};
 
 use state::{Core, State, Waiter, Waiters};
@@ -80,6 +83,7 @@ impl<T: Data> Promise<T> {
         let registered = Register {
             promise: self,
             callback,
+            deadline: vat.turn.deadline.get(),
             resolver,
         };
         vat.effect(Effect::Now(Box::new(registered)));
@@ -87,17 +91,27 @@ impl<T: Data> Promise<T> {
     }
 
     /// The same promise, but broken with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) when it
-    /// is not settled within this time of the runtime, counted from the turn's commit. The call runs
-    /// all the same: it is not taken back.
+    /// is not settled within this time of the runtime, counted from now.
+    ///
+    /// Is it the promise of a call that this turn makes, the callee is told the deadline, if it is in
+    /// this vat or in another one that knows of deadlines: a call whose time is up before it begins
+    /// does not begin, calls that it makes meanwhile have the same deadline (see
+    /// [`Turn::time_left`]), and a method that is declared `#[cancellable]` is
+    /// [cancelled](Self::cancel). Any other call that has begun runs all the same.
+    ///
+    /// A promise with clones is left alone: then the one that is returned breaks, and nothing else
+    /// happens.
     ///
     /// What takes time while nothing waits for it, an answer that is queued behind others included,
     /// counts. A vat that is busy looks at the time between two rounds of its event loop, so the break
-    /// comes some milliseconds late at most. Calls on references inside the coming value are pipelined
-    /// on the promise itself, not on this one.
+    /// comes some milliseconds late at most.
     pub fn within(self, limit: Duration) -> Self {
         let Some(vat) = self.0.vat.upgrade() else {
             return self; // settled, or its vat has ended
         };
+        if self.0.promises.get() == 1 {
+            return self.limit(&vat, limit);
+        }
         let (promise, resolver) = Self::new(&vat);
         vat.effect(Effect::Now(Box::new(Limit {
             promise: self,
@@ -207,6 +221,14 @@ impl<T: Data> Resolver<T> {
     /// The promises that stand for references inside the coming result, with their paths from the
     /// results struct: its only field is pointer 0. From now on they are the engine's to resolve.
     pub(crate) fn pipelined(&self) -> Promised {
+        let mut promised = self.promised_fields();
+        if let Some(question) = self.question() {
+            promised.push(question, &[]);
+        }
+        promised
+    }
+
+    fn promised_fields(&self) -> Promised {
         self.0.encoded.set(true);
         if let State::Reference(reference, _) = &*self.0.state.borrow() {
             let mut promised = Promised::new();

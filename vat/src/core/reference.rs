@@ -89,6 +89,12 @@ impl Ref {
             return <M::Output as Data>::Promised::ended(self);
         };
         let (promised, answer) = <M::Output as Data>::Promised::promised(&vat);
+        if M::CANCELLABLE {
+            answer.set_question(Self::promised_in(Some(&vat)));
+        }
+        if let Some(deadline) = vat.turn.deadline.get() {
+            answer.hurry(&vat, deadline);
+        }
         let call = TypedCall::<M>::new(params, answer);
         vat.effect(Effect::Send(self.clone(), Box::new(call)));
         promised

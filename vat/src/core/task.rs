@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use super::death::Stretch;
 use super::heap::AnyObject;
@@ -35,12 +36,16 @@ pub(crate) struct Tasks {
 struct Slot {
     generation: u32,
     task: Option<Task>,
+    /// It is to end with this reason when its stretch is over.
+    broken: Option<Error>,
 }
 
 struct Task {
     body: Box<dyn Body>,
     wake: Arc<WakeUp>,
     owner: Owner,
+    /// When who asked for it gives up.
+    deadline: Option<Duration>,
 }
 
 /// The watched object whose method a body is, if it is one.
@@ -80,6 +85,24 @@ impl Tasks {
         }
     }
 
+    /// Takes a task that is to end, or notes that it is to, if it takes part in a turn.
+    fn break_off(&mut self, id: TaskId, reason: &Error) -> Option<Task> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        if slot.task.is_none() {
+            slot.broken = Some(reason.clone());
+        }
+        slot.task.take()
+    }
+
+    /// Why a task is to end that was taking part in a turn, if it is.
+    fn take_broken(&mut self, id: TaskId) -> Option<Error> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        slot.broken.take()
+    }
+
     /// The task takes part in a turn now.
     fn take(&mut self, id: TaskId) -> Option<Task> {
         let slot = self.slots.get_mut(id.slot as usize)?;
@@ -93,11 +116,13 @@ impl Tasks {
     fn release(&mut self, wake: Arc<WakeUp>) {
         let unshared = Arc::strong_count(&wake) == 1 && !wake.queued.load(Ordering::Acquire);
         if unshared && self.spare.is_none() {
+            drop(self.take_broken(wake.id));
             self.spare = Some(wake);
             return;
         }
         let index = wake.id.slot;
         if let Some(slot) = self.slots.get_mut(index as usize) {
+            slot.broken = None;
             slot.generation = slot.generation.wrapping_add(1);
             self.free.push(index);
         }
@@ -222,13 +247,14 @@ where
 }
 
 /// Makes a body and runs its first stretch, in a turn that begins now. Only a body that waits
-/// becomes a task.
+/// becomes a task, which is given.
 pub(crate) fn run_first<F, R, D>(
     vat: &Rc<Shared>,
     owner: Owner,
     make: impl FnOnce() -> Result<F>,
     done: D,
-) where
+) -> Option<TaskId>
+where
     F: Future<Output = Result<R>> + 'static,
     R: 'static,
     D: FnOnce(&Rc<Shared>, Result<R>) + 'static,
@@ -258,13 +284,22 @@ pub(crate) fn run_first<F, R, D>(
                 result: None,
                 done,
             });
-            vat.keep_task(Task { body, wake, owner });
+            let id = wake.id;
+            let deadline = vat.turn.deadline.get();
+            vat.keep_task(Task {
+                body,
+                wake,
+                owner,
+                deadline,
+            });
+            Some(id)
         }
         (outcome, future) => {
             vat.tasks.borrow_mut().release(wake);
             quietly(|| drop(future));
             let lost = || Error::failed("the body ended without a result");
             done(vat, outcome.and_then(|result| result.ok_or_else(lost)));
+            None
         }
     }
 }
@@ -311,7 +346,7 @@ impl Shared {
         };
         task.wake.queued.store(false, Ordering::Release);
         let waker = Waker::from(Arc::clone(&task.wake));
-        let outcome = self.transact(|_| {
+        let outcome = self.transact_by(task.deadline, |_| {
             let owner = task.owner.as_ref();
             let stretch = owner.map(|owner| Stretch::new(self, owner));
             let outcome = task.body.stretch(&mut Context::from_waker(&waker));
@@ -336,19 +371,25 @@ impl Shared {
             let reason = Self::lost_with(owner);
             return self.finish_task(task, Err(reason));
         }
+        let broken = self.tasks.borrow_mut().take_broken(task.wake.id);
+        if let Some(reason) = broken {
+            return self.finish_task(task, Err(reason));
+        }
         self.tasks.borrow_mut().keep(task);
     }
 
     /// Ends a task that waits.
     pub(crate) fn break_task(self: &Rc<Self>, id: TaskId, reason: Error) {
-        let task = self.tasks.borrow_mut().take(id);
+        let task = self.tasks.borrow_mut().break_off(id, &reason);
         if let Some(task) = task {
             self.finish_task(task, Err(reason));
         }
     }
 
     fn finish_task(self: &Rc<Self>, task: Task, outcome: Result<()>) {
-        let Task { body, wake, owner } = task;
+        let Task {
+            body, wake, owner, ..
+        } = task;
         if let Some(owner) = &owner {
             self.forget_task(owner, wake.id);
         }

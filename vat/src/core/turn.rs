@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use captp::ConnId;
 
@@ -88,6 +89,18 @@ impl Turn {
         self.0.turn.caller.get()
     }
 
+    /// How long the caller still waits for what this turn does, if it said so: with
+    /// [`Promise::within`], or because it has a deadline itself. Zero when it has given up.
+    ///
+    /// Calls that the turn makes have the same deadline at most: their promises break with
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) then. So have those of callbacks that it
+    /// gives to [`then`](Promise::then), and of later stretches of an `async` method; a body that it
+    /// [spawns](Self::spawn_async) has none.
+    pub fn time_left(&self) -> Option<Duration> {
+        let deadline = self.0.turn.deadline.get()?;
+        Some(deadline.saturating_sub(self.0.now()))
+    }
+
     /// The vat's name, for logs.
     pub fn vat_name(&self) -> &str {
         &self.0.name
@@ -131,6 +144,8 @@ pub(crate) struct TurnState {
     pub(crate) depth: Cell<u32>,
     /// Whence the message came that is being delivered.
     pub(crate) caller: Cell<Option<ConnId>>,
+    /// When who asked for what the turn does gives up, on the scale of the vat's time.
+    pub(crate) deadline: Cell<Option<Duration>>,
     /// Heap slot of the object whose near call is the innermost one.
     pub(crate) top: Cell<u32>,
     pub(crate) undo: RefCell<Vec<Box<dyn Undo>>>,
@@ -192,6 +207,18 @@ impl Shared {
                 self.bury(kept.as_ref().err());
             }
         }
+        result
+    }
+
+    /// The same for somebody who gives up then.
+    pub(crate) fn transact_by<R>(
+        self: &Rc<Self>,
+        deadline: Option<Duration>,
+        body: impl FnOnce(&Turn) -> Result<R>,
+    ) -> Result<R> {
+        let outer = self.turn.deadline.replace(deadline);
+        let result = self.transact(body);
+        self.turn.deadline.set(outer);
         result
     }
 

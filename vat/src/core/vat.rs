@@ -11,10 +11,11 @@ use std::time::Duration;
 use captp::{CloseReason, ConnId, DialId, Engine, Host, Incoming, Introduction, NodeId, Output};
 
 use super::call::{Call, Message, Reply};
+use super::cancel::{CallId, Cancellable};
 use super::death::Watches;
 use super::facet::Facets;
 use super::heap::Heap;
-use super::promise::vat_ended;
+use super::promise::{cancelled, vat_ended};
 use super::quietly;
 use super::reference::Ref;
 use super::task::{TaskId, Tasks, Woken};
@@ -74,6 +75,7 @@ impl Vat {
             watches: RefCell::default(),
             turn: TurnState::default(),
             tasks: RefCell::default(),
+            cancellable: Cancellable::default(),
             time: Time::default(),
             woken: Arc::default(),
             releases: RefCell::default(),
@@ -296,6 +298,7 @@ pub struct Shared {
     pub(crate) watches: RefCell<Watches>,
     pub(crate) turn: TurnState,
     pub(crate) tasks: RefCell<Tasks>,
+    pub(crate) cancellable: Cancellable,
     pub(crate) time: Time,
     pub(crate) woken: Arc<Woken>,
     /// Counts that dropped references give back.
@@ -449,6 +452,7 @@ impl Shared {
         if let Err(panic) = done {
             // What runs next is nobody's call.
             self.turn.caller.set(None);
+            self.turn.deadline.set(None);
             let error = Error::panicked(panic.as_ref());
             tracing::error!(vat = %self.name, err = %error, "a panic outside of any turn");
             quietly(|| drop(panic));
@@ -476,9 +480,11 @@ impl Shared {
             Output::Run(Job::Work(work)) => work.run(self),
             Output::Run(Job::Poll(task)) => self.poll_task(task),
             Output::Dropped(object) => self.drop_facet(object),
-            // No method is cancellable yet: the call runs to its end (promise 12).
-            Output::Cancelled(_) => {}
-            Output::Closed { conn, reason } => self.closed.borrow_mut().push((conn, reason)),
+            Output::Cancelled(call) => self.call_cancelled(CallId::of(&call), cancelled()),
+            Output::Closed { conn, reason } => {
+                self.closed.borrow_mut().push((conn, reason));
+                self.callers_gone(conn);
+            }
             Output::Dial {
                 request,
                 introduction,

@@ -240,6 +240,7 @@ impl Membrane {
         let Some(Parts {
             method,
             params,
+            deadline,
             asker,
         }) = call.take_apart(vat)
         else {
@@ -252,6 +253,7 @@ impl Membrane {
         let carried = Carried {
             method,
             params,
+            deadline,
             answered: Box::new(move |vat, result| membrane.answered(vat, number, side, result)),
         };
         carried.send(vat, target);

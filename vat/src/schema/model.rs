@@ -49,6 +49,9 @@ pub struct Method {
     /// Whether it only reads, as its interface declares: a `&self` method in Rust. A `.capnp` text
     /// does not say it.
     pub reads: bool,
+    /// Whether it stops when its caller gives the call up, as its interface declares. A `.capnp` text
+    /// does not say it.
+    pub cancellable: bool,
 }
 
 /// A struct, a group of one, or the implicit struct of a parameter or result list.

@@ -333,6 +333,13 @@ impl InterfaceShape<'_> {
         }
     }
 
+    /// The last method stops when its caller gives up.
+    pub fn cancellable(&mut self) {
+        if let Some(method) = self.interface.methods.last_mut() {
+            method.cancellable = true;
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn extends_id(&mut self, id: u64) {
         self.interface.extends.push(id);
@@ -353,6 +360,7 @@ impl InterfaceShape<'_> {
             params,
             results,
             reads: false,
+            cancellable: false,
         });
     }
 

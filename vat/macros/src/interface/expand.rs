@@ -166,8 +166,10 @@ fn reference_data(interface: &Interface) -> TokenStream {
             Form::Read => quote!(read),
             Form::Write | Form::Async => quote!(method),
         };
+        let cancellable = method.cancellable.then(|| quote!(shape.cancellable();));
         quote! {
             shape.#add::<#params, #krate::__private::Results<#output>>(#name, #doc);
+            #cancellable
         }
     });
     let describe = quote! {
@@ -197,7 +199,7 @@ fn method(
 ) -> TokenStream {
     let Interface { krate, id, .. } = interface;
     let (params, marker) = (params_ident(&method.ident), marker_ident(&method.ident));
-    let output = &method.output;
+    let (output, cancellable) = (&method.output, method.cancellable);
     let full = format!("{}.{}", interface.ident, plain(&method.ident));
     let fields = fields(method, errors);
     let record = expand_record(&Record::parameters(params.clone(), krate.clone(), fields));
@@ -221,6 +223,7 @@ fn method(
             const INTERFACE: u64 = #id;
             const ORDINAL: u16 = #ordinal;
             const NAME: &'static str = #full;
+            const CANCELLABLE: bool = #cancellable;
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Method {
     /// Doc comments and `#[deprecated]`: what the sender gets as well.
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) form: Form,
+    /// Whether it stops when its caller gives the call up.
+    pub(crate) cancellable: bool,
     pub(crate) params: Vec<Param>,
     /// The type of `turn`, or of `this` and `cx`, as written.
     pub(crate) context: Vec<Type>,

@@ -11,7 +11,7 @@ use syn::{
 
 use super::model::{Form, Interface, Method, Param};
 use crate::attributes::{Errors, doc};
-use crate::data::{check_type, default_crate, explicit_id};
+use crate::data::{check_type, default_crate, explicit_id, is_reference};
 use crate::names;
 
 /// How many parameters come before the method's own: `&self, turn`, or `this, cx`.
@@ -156,6 +156,7 @@ fn method(function: &mut TraitItemFn, errors: &mut Errors) -> Option<Method> {
         doc: doc(&function.attrs),
         attributes: kept_by_sender(&function.attrs),
         form,
+        cancellable: cancellable(function, form, &output, errors),
         params,
         context,
         returns,
@@ -175,6 +176,26 @@ fn refuse_attributes(function: &TraitItemFn, errors: &mut Errors) {
             errors.at(attribute, message);
         }
     }
+}
+
+/// Takes `#[cancellable]` off a method that has it.
+fn cancellable(function: &mut TraitItemFn, form: Form, output: &Type, errors: &mut Errors) -> bool {
+    let is_it = |attribute: &Attribute| attribute.path().is_ident("cancellable");
+    let Some(at) = function.attrs.iter().position(is_it) else {
+        return false;
+    };
+    let attribute = function.attrs.remove(at);
+    if form != Form::Async {
+        let message = "only an `async` method can be cancelled: another one never waits";
+        errors.at(&attribute, message);
+    } else if is_reference(output) {
+        let message = "a method that answers one reference cannot be cancelled: its caller has no \
+                       promise to cancel, only the reference";
+        errors.at(&attribute, message);
+    } else {
+        errors.keep(attribute.meta.require_path_only());
+    }
+    true
 }
 
 fn refuse_signature(signature: &Signature, errors: &mut Errors) {

@@ -8,6 +8,7 @@ use captp::{AnswerToken, Payload};
 
 use super::Resolver;
 use super::answer::answer_wire;
+use super::control::Control;
 use super::work::Deliver;
 use crate::core::call::{Reply, read};
 use crate::core::reference::Ref;
@@ -27,6 +28,8 @@ pub(super) struct Core<T: Data> {
     /// Somebody knows, or need not know, why it broke.
     pub(super) heeded: Cell<bool>,
     pub(super) fields: OnceCell<(Vec<Ref>, T::Fields)>,
+    /// How its caller gives it up, if it may.
+    pub(super) control: OnceCell<Box<Control>>,
 }
 
 pub(super) enum State<T: Data> {
@@ -92,6 +95,7 @@ impl<T: Data> Core<T> {
             encoded: Cell::new(false),
             heeded: Cell::new(false),
             fields: OnceCell::new(),
+            control: OnceCell::new(),
         })
     }
 
@@ -122,6 +126,7 @@ impl<T: Data> Core<T> {
         waiting: &mut Vec<(Waiter<T>, Result<T>)>,
     ) {
         let state = std::mem::replace(&mut *self.state.borrow_mut(), State::Gone);
+        self.disarm(vat);
         match state {
             State::Pending(waiters) => {
                 self.resolve_fields(vat, &result);

@@ -9,7 +9,7 @@ use crate::core::quietly;
 use crate::core::turn::{Effect, Turn, Work};
 use crate::core::vat::Shared;
 use crate::data::Data;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 impl<T: Data> Promise<T> {
     /// Calls back once it is settled, behind what is already queued.
@@ -41,6 +41,8 @@ impl<T: Data> Work for Settle<T> {
 pub(super) struct Register<T: Data, U: Data, F> {
     pub(super) promise: Promise<T>,
     pub(super) callback: F,
+    /// That of the turn that registered it: it goes on with what that began.
+    pub(super) deadline: Option<Duration>,
     pub(super) resolver: Resolver<U>,
 }
 
@@ -54,10 +56,11 @@ where
         let Self {
             promise,
             callback,
+            deadline,
             resolver,
         } = *self;
         let callback: Callback<T> = Box::new(move |vat, result| {
-            let result = vat.transact(|turn| callback(turn, result));
+            let result = vat.transact_by(deadline, |turn| callback(turn, result));
             resolver.settle(vat, result);
         });
         promise.call_later(vat, callback);
@@ -111,9 +114,8 @@ struct Late<T: Data> {
 
 impl<T: Data> Work for Late<T> {
     fn run(self: Box<Self>, vat: &Rc<Shared>) {
-        let late = format!("no answer within {:?}; the call may have run", self.limit);
-        let late = Error::new(ErrorKind::TimedOut, late);
-        self.resolver.settle(vat, Err(late));
+        self.resolver
+            .settle(vat, Err(super::control::late(self.limit)));
     }
 
     fn fail(self: Box<Self>, vat: &Rc<Shared>, reason: Error) {

@@ -36,6 +36,7 @@ impl Work for Swapping {
         let Some(Parts {
             method,
             params,
+            deadline,
             asker,
         }) = call.take_apart(vat)
         else {
@@ -49,6 +50,7 @@ impl Work for Swapping {
         let carried = Carried {
             method,
             params: params.map_references(|_| argument.clone()),
+            deadline,
             answered: Box::new(move |vat, answer| {
                 let swap = |body: Body| body.map_references(|_| result.clone());
                 asker.settle(vat, answer.map(swap));

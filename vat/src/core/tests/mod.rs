@@ -4,6 +4,7 @@ mod bulk;
 mod carry;
 mod combine;
 mod far;
+mod giving_up;
 pub(crate) mod link;
 mod look;
 mod model;

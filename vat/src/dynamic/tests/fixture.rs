@@ -199,6 +199,7 @@ pub(super) fn method_of(types: &Types, structure: u64) -> MethodOf<'_> {
         params: 0,
         results: 0,
         reads: false,
+        cancellable: false,
     };
     static INTERFACE: Interface = Interface {
         id: 0,
