@@ -91,6 +91,9 @@ struct Method @0xeaf83735af6335f5 {
   reads @4 :Bool;
   # Whether it only reads, as its interface declares: a `&self` method in Rust. A `.capnp` text
   # does not say it.
+  cancellable @5 :Bool;
+  # Whether it stops when its caller gives the call up, as its interface declares. A `.capnp` text
+  # does not say it.
 }
 
 struct OptionalUInt16 @0xe0ef742bf7f2cd5e {

@@ -15,6 +15,12 @@ trait Methods {
     fn pair(&self, turn: &Turn, pair: (u64, u64)) -> Result<()>;
     fn pattern(&self, turn: &Turn, _: u64) -> Result<()>;
     fn new(&self, turn: &Turn) -> Result<()>;
+    #[cancellable]
+    fn never_waits(&self, turn: &Turn) -> Result<u64>;
+    #[cancellable]
+    async fn gives_a_reference(this: Near<Self>, cx: &Cx) -> Result<vat::Ref>;
+    #[cancellable(quickly)]
+    async fn with_words(this: Near<Self>, cx: &Cx) -> Result<u64>;
     #[cfg(test)]
     fn sometimes(&self, turn: &Turn) -> Result<()>;
 }
