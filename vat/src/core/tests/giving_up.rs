@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::link::Net;
 use super::sample::{run, taken};
 use crate::prelude::*;
-use crate::{ErrorKind, Interface, Vat};
+use crate::{ErrorKind, Vat};
 
 /// Work that takes until it is told to go on.
 #[vat::interface(name = "sample::Worker")]
@@ -96,7 +96,10 @@ impl Worker for Doing {
         gate: GateRef,
         other: Option<WorkerRef>,
     ) -> Result<Vec<u64>> {
-        let left = |cx: &Cx| cx.time_left().map_or(0, |left| left.as_millis() as u64);
+        let left = |cx: &Cx| {
+            cx.time_left()
+                .map_or(0, |left| u64::try_from(left.as_millis()).unwrap())
+        };
         let mut seen = vec![left(cx)];
         gate.wait().await?;
         seen.push(left(cx));
@@ -357,7 +360,7 @@ fn a_cancellable_method_stops_when_its_caller_is_gone() {
 fn a_method_that_is_cancelled_cancels_what_it_is_to() {
     let (mut net, near, far, gate) = far();
     let (_, mine) = worker(&net.vats[0]);
-    let answer = mine.in_turn(far.clone(), gate.clone());
+    let answer = mine.in_turn(far, gate.clone());
     net.run();
     cancel(&net.vats[0], &answer);
     net.run();
@@ -365,7 +368,6 @@ fn a_method_that_is_cancelled_cancels_what_it_is_to() {
     gate.open().detach();
     net.run();
     assert_eq!(notes(&net.vats[1], &near), ["began"]);
-    let _ = WorkerRef::ID;
 }
 
 // ---- deadlines
