@@ -1,4 +1,5 @@
 //! A bank: its state is on disk, and nothing else is granted to it.
+#![allow(clippy::unused_async, reason = "a program's main is async")]
 
 use vat::prelude::*;
 use vat_examples::bank::{BankRef, Office};

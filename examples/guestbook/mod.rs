@@ -1,5 +1,6 @@
 //! The guestbook's interfaces: what `examples/guestbook` offers and `examples/visitor` uses.
 
+use serde::{Deserialize, Serialize};
 use vat::prelude::*;
 
 /// A book that people sign.
@@ -35,7 +36,7 @@ pub trait Watch {
 }
 
 /// One entry of the book.
-#[derive(Clone, Debug, PartialEq, Eq, vat::Data)]
+#[derive(Clone, Debug, PartialEq, Eq, vat::Data, Serialize, Deserialize)]
 #[data(name = "guestbook::Entry")]
 pub struct Entry {
     /// Who signed.

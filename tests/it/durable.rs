@@ -27,8 +27,12 @@ struct Teller {
 
 impl Teller {
     fn start(store: &Path) -> Self {
+        Self::run(Command::new(env!("CARGO_BIN_EXE_teller")), store)
+    }
+
+    fn run(mut command: Command, store: &Path) -> Self {
         let (here, there) = UnixStream::pair().unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_teller"))
+        let process = command
             .arg(store)
             .stdin(Stdio::from(OwnedFd::from(there)))
             .spawn()
@@ -173,11 +177,55 @@ fn a_thousand_kills() {
     );
 }
 
-/// A manifest of the bank for an ensemble of a test's own.
-fn bank_manifest(ensemble: &Ensemble) -> std::path::PathBuf {
-    let text = std::fs::read_to_string(workspace().join("examples/bank/bank.vat.toml")).unwrap();
+/// A file that may not grow is what a full disk is, without being one.
+// Promise 13
+#[test]
+fn a_file_that_may_not_grow_breaks_calls_and_loses_nothing() {
+    run_within(Duration::from_secs(120), async {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        // 4 MiB, in units of 512 bytes; the signal would end the process.
+        let limited = "trap '' XFSZ; ulimit -f 8192; exec \"$0\" \"$1\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", limited, env!("CARGO_BIN_EXE_teller")]);
+        let mut teller = Teller::run(command, &store);
+        let name = |number: u64| format!("{number} {}", "x".repeat(10_000));
+        let mut opened = 0;
+        let lost = loop {
+            match teller.bank.open(name(opened), 1).await {
+                Ok(_) => opened += 1,
+                Err(lost) => break lost,
+            }
+        };
+        assert_eq!(lost.kind(), ErrorKind::Disconnected);
+        let text = lost.to_string();
+        assert!(text.contains("cannot write its state to disk"), "{text}");
+        assert!(opened > 10, "{opened}");
+        teller.kill().await;
+        let teller = Teller::start(&store);
+        let total: Total = teller.bank.total().await.unwrap();
+        assert!(
+            (opened..=opened + 1).contains(&total.cents),
+            "{opened} {total:?}"
+        );
+        for number in 0..opened {
+            assert_eq!(teller.bank.balance(name(number)).await.unwrap(), 1);
+        }
+    });
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        drop(self.process.kill()); // it may have ended
+        drop(self.process.wait());
+    }
+}
+
+/// An example's manifest for an ensemble of a test's own.
+fn manifest(ensemble: &Ensemble, name: &str) -> std::path::PathBuf {
+    let text = std::fs::read_to_string(workspace().join("examples").join(name)).unwrap();
     let folder = format!("cargo   = {{ folder = {:?},", workspace());
-    let path = ensemble.path("bank.vat.toml");
+    let path = ensemble.path("example.vat.toml");
     std::fs::write(&path, text.replace("cargo   = {", &folder)).unwrap();
     path
 }
@@ -186,7 +234,7 @@ fn bank_manifest(ensemble: &Ensemble) -> std::path::PathBuf {
 #[test]
 fn a_launched_bank_and_its_reference_survive_kills() {
     let mut ensemble = Ensemble::new();
-    let manifest = bank_manifest(&ensemble);
+    let manifest = manifest(&ensemble, "bank/bank.vat.toml");
     ensemble.started("bank");
     ensemble.ok(&["up", "-d", manifest.to_str().unwrap()]);
     let file = ensemble.path("refs/bank.cap");
@@ -215,4 +263,38 @@ fn a_launched_bank_and_its_reference_survive_kills() {
     }
     let balance = ensemble.ok(&["call", cap, "balance", "name=bob"]);
     assert_eq!(balance.trim(), "30");
+}
+
+// Promise 13
+#[test]
+fn the_durable_guestbook_keeps_its_entries_and_its_clock() {
+    let mut ensemble = Ensemble::new();
+    let manifest = manifest(&ensemble, "guestbook/durable.vat.toml");
+    let manifest = manifest.to_str().unwrap();
+    ensemble.started("durable-guestbook");
+    let file = ensemble.path("refs/guestbook.cap");
+    let cap = file.to_str().unwrap();
+    for life in 1..=2 {
+        ensemble.ok(&["up", "-d", manifest]);
+        let number = ensemble.ok(&["call", cap, "sign", "name=Ann", "text=hello"]);
+        assert_eq!(number.trim(), life.to_string());
+        ensemble.ok(&["down", "durable-guestbook", "--yes"]);
+    }
+    // And its store can be looked at, as text, and made from that.
+    let store = ensemble.path("state/vat/durable-guestbook/stores/durable-guestbook.redb");
+    let store = store.to_str().unwrap();
+    let checked = ensemble.ok(&["store", "check", store]);
+    assert!(checked.contains("1 object; roots: book"), "{checked}");
+    let text = ensemble.ok(&["store", "export", store]);
+    assert!(text.contains(r#""clock":{"$power":"clock"}"#), "{text}");
+    let (exported, copy) = (ensemble.path("text"), ensemble.path("copy"));
+    let (exported, copy) = (exported.to_str().unwrap(), copy.to_str().unwrap());
+    ensemble.ok(&["store", "export", store, "--output", exported]);
+    ensemble.ok(&["store", "import", copy, "--input", exported]);
+    assert_eq!(ensemble.ok(&["store", "export", copy]), text);
+    let refused = ensemble.fails(1, &["store", "import", copy, "--input", exported]);
+    assert!(refused.contains("never overwritten"), "{refused}");
+    let missing = ensemble.path("nothing");
+    ensemble.fails(4, &["store", "check", missing.to_str().unwrap()]);
+    assert!(!missing.exists());
 }

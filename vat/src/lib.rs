@@ -107,4 +107,5 @@ pub mod __private {
     pub use crate::error::{Error, Result};
     pub use crate::program::program_main;
     pub use crate::schema;
+    pub use serde;
 }

@@ -73,6 +73,7 @@ folder.
   [program]
   exec  = \"./hello\"                # a statically linked executable; or, while developing:
   # cargo = { package = \"hello\", bin = \"hello\" }       (or example = ...; folder = ...)
+  # durable = true                 # a store for durable objects, in the ensemble's state directory
   # confinement = \"L3\"             # the least level it may run at; default \"L2\"
 
   [use.notes]                      # a slot: what the program needs

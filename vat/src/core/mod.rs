@@ -33,6 +33,7 @@ pub(crate) use heap::{AnyObject, Obj};
 pub use near::{Near, WeakNear};
 pub use program::{Exposed, Exposure, Grants, Main, Outcome, Power, Powers, Slot};
 pub use promise::{Answer, Cancelling, Fields, NoFields, Promisable, Promise, Resolver, Returned};
+pub(crate) use reference::WeakRef;
 pub use reference::{Identity, Interface, Ref};
 pub use results::Results;
 pub use turn::{Cx, Turn};

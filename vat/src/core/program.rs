@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use super::reference::{Interface, Ref};
 use super::turn::Cx;
+use crate::durable::note_power;
 use crate::error::{Error, Result};
 
 /// What a program was granted: references by slot name, and arguments.
@@ -93,6 +94,7 @@ impl Grants {
                 grant.interface
             )));
         }
+        note_power(slot, &grant.power);
         Ok(P::granted(grant.power))
     }
 }

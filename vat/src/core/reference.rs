@@ -34,6 +34,21 @@ struct Inner {
     node: NodeId,
 }
 
+/// A reference that keeps nothing alive, to recognise it and its clones.
+pub(crate) struct WeakRef(Weak<Inner>);
+
+impl WeakRef {
+    /// Whether `reference` is the one, or a clone of it.
+    pub(crate) fn is(&self, reference: &Ref) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Rc::as_ptr(&reference.0))
+    }
+
+    /// Whether nobody has it any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
 /// Two settled references to one facet have equal identities; see [`Ref::identity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity(IdentityOf);
@@ -256,6 +271,11 @@ impl Ref {
 
     pub(crate) fn vat(&self) -> Option<Rc<Shared>> {
         self.0.vat.upgrade()
+    }
+
+    /// The reference, without keeping it alive.
+    pub(crate) fn weak(&self) -> WeakRef {
+        WeakRef(Rc::downgrade(&self.0))
     }
 
     pub(crate) fn vat_weak(&self) -> Weak<Shared> {

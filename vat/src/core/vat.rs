@@ -258,7 +258,7 @@ impl Drop for Vat {
         let bodies = vat.tasks.borrow_mut().take_all();
         quietly(|| drop(bodies));
         if let Some(graph) = vat.durable.get() {
-            quietly(|| graph.let_go());
+            quietly(|| graph.let_go(vat));
         }
         let timers = vat.time.take_all();
         quietly(|| drop(timers));

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
@@ -15,10 +16,14 @@ use serde_bytes::ByteBuf;
 
 use super::Durable;
 use super::null::Null;
-use crate::core::{AnyObject, Near, Obj, Shared};
+use crate::core::{AnyObject, Near, Obj, Shared, quietly};
 
 /// The extension type of a reference to a durable object: its number, highest byte first.
 pub(super) const OBJECT_EXT: i8 = 1;
+/// That of the reference in a power slot: the slot's name.
+pub(super) const POWER_EXT: i8 = 2;
+/// That of a reference that came from a sturdy ref: the slot of the network power, a 0, the URI.
+pub(super) const STURDY_EXT: i8 = 3;
 
 /// Why a state cannot be written or read.
 #[derive(Debug)]
@@ -47,7 +52,7 @@ impl serde::ser::Error for CodecError {
 /// An extension type, as `rmp_serde` knows it by its name.
 #[derive(Serialize, Deserialize)]
 #[serde(rename = "_ExtStruct")]
-struct Ext((i8, ByteBuf));
+pub(super) struct Ext(pub(super) (i8, ByteBuf));
 
 /// What happens to the references in a state that is looked at.
 pub(super) struct Saving {
@@ -109,6 +114,15 @@ pub(super) fn loading<R>(vat: &Rc<Shared>, read: impl FnOnce() -> R) -> R {
     read()
 }
 
+/// A type's own code may panic while its state is written: that is an error like others.
+pub(super) fn guarded<R>(write: impl FnOnce() -> Result<R, CodecError>) -> Result<R, CodecError> {
+    catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| {
+        let error = crate::error::Error::panicked(panic.as_ref());
+        quietly(|| drop(panic));
+        Err(CodecError(format!("its code panicked: {error}")))
+    })
+}
+
 /// Whether `state` can be written.
 pub(super) fn check<T: Serialize>(state: &T) -> Result<(), CodecError> {
     state.serialize(Null)
@@ -158,7 +172,21 @@ impl Saving {
     }
 }
 
-const NOT_ALONE: &str = "a near reference can be written only as part of a durable object's state";
+pub(super) const NOT_ALONE: &str =
+    "a reference can be written and read only as part of a durable object's state";
+
+/// The vat whose state is being written, and whether that is only checked.
+pub(super) fn saved_vat() -> Option<(Rc<Shared>, bool)> {
+    SAVING.with_borrow(|saving| {
+        let saving = saving.as_ref()?;
+        Some((Rc::clone(&saving.vat), saving.check))
+    })
+}
+
+/// The vat whose state is being read.
+pub(super) fn loaded_vat() -> Option<Rc<Shared>> {
+    LOADING.with_borrow(Clone::clone)
+}
 
 impl<T: Durable> Serialize for Near<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -183,8 +211,7 @@ impl<'de, T: Durable> Deserialize<'de> for Near<T> {
             (OBJECT_EXT, Ok(id)) => u64::from_be_bytes(id),
             _ => return Err(D::Error::custom("this is no reference to a durable object")),
         };
-        let vat = LOADING.with_borrow(Clone::clone);
-        let near = vat.and_then(|vat| Some(vat.durable.get()?.object_at::<T>(&vat, id)));
+        let near = loaded_vat().and_then(|vat| Some(vat.durable.get()?.object_at::<T>(&vat, id)));
         match near {
             Some(near) => near.map_err(D::Error::custom),
             None => Err(D::Error::custom(NOT_ALONE)),

@@ -29,6 +29,7 @@ pub(crate) struct Graph {
     left: RefCell<BTreeMap<u64, Left>>,
     /// Objects that wait for their states while others are brought back.
     awaiting: RefCell<Vec<(u64, Rc<dyn AnyObject>)>>,
+    pub(super) far: super::far::Known,
     next: Cell<u64>,
     /// Batches that were given to the store.
     cut: Cell<u64>,
@@ -80,6 +81,7 @@ impl Graph {
             gone_roots: RefCell::default(),
             left: RefCell::default(),
             awaiting: RefCell::default(),
+            far: super::far::Known::default(),
             cut: Cell::new(0),
         }
     }
@@ -149,7 +151,8 @@ impl Graph {
         let mut at = 0;
         while let Some(object) = objects.get(at).map(Rc::clone) {
             at += 1;
-            let (checked, saving) = codec::saving(vat, true, || object.check_state());
+            let check = || codec::guarded(|| object.check_state());
+            let (checked, saving) = codec::saving(vat, true, check);
             checked.map_err(|error| cannot_be_kept(&*object, &error))?;
             let fresh = |found: &Rc<dyn AnyObject>| seen.insert(found.head().slot);
             objects.extend(saving.found.into_iter().filter(fresh));
@@ -239,6 +242,7 @@ impl Graph {
         // What is on its way to the disk can be read when it is there.
         self.store.wait(self.cut.get())?;
         let reader = self.store.reader()?;
+        self.forget_awaiting(); // what a panic has left
         let brought = codec::loading(vat, || {
             let near = self.object_at::<T>(vat, id);
             let near = near.map_err(|error| Error::failed(error.to_string()))?;
@@ -250,10 +254,14 @@ impl Graph {
             }
             Ok(near)
         });
+        self.forget_awaiting();
+        brought
+    }
+
+    fn forget_awaiting(&self) {
         while let Some((_, object)) = self.next_awaiting() {
             self.forget(&object);
         }
-        brought
     }
 
     fn next_awaiting(&self) -> Option<(u64, Rc<dyn AnyObject>)> {
@@ -322,9 +330,7 @@ impl Graph {
                 self.left.borrow_mut().insert(id, left);
             }
             Ok(None) => {}
-            Err(error) => self
-                .store
-                .break_with(&cannot_be_kept(object, &error).to_string()),
+            Err(error) => self.store.break_with(&cannot_be_kept(object, &error)),
         }
     }
 
@@ -334,7 +340,8 @@ impl Graph {
             return Ok(None);
         };
         let mut state = Vec::new();
-        let (written, saving) = codec::saving(vat, false, || object.write_state(&mut state));
+        let write = || codec::guarded(|| object.write_state(&mut state));
+        let (written, saving) = codec::saving(vat, false, write);
         if !written? {
             return Ok(None);
         }
@@ -390,9 +397,7 @@ impl Graph {
                 }
                 // The turn's own check has passed: the type's code gave another answer.
                 Err(error) => {
-                    return self
-                        .store
-                        .break_with(&cannot_be_kept(&*object, &error).to_string());
+                    return self.store.break_with(&cannot_be_kept(&*object, &error));
                 }
             }
         }
@@ -411,15 +416,30 @@ impl Graph {
         Ok(())
     }
 
+    /// The object to which a name leads that has not been asked for yet.
+    pub(super) fn root_on_disk(&self, name: &str) -> Result<Option<u64>> {
+        if self.gone_roots.borrow().iter().any(|gone| gone == name) {
+            return Ok(None);
+        }
+        // It may be on its way from there.
+        self.store.wait(self.cut.get())?;
+        Ok(self.store.reader()?.root(name)?)
+    }
+
     /// This name means nothing any more, from the next batch on.
     pub(super) fn remove_root(&self, name: &str) {
         let object = self.roots.borrow_mut().remove(name);
+        self.new_roots.borrow_mut().retain(|(new, _)| new != name);
         self.gone_roots.borrow_mut().push(name.to_owned());
         quietly(|| drop(object));
     }
 
-    /// The vat ends: objects may hold it.
-    pub(crate) fn let_go(&self) {
+    /// The vat ends: what has changed is still written, and objects may hold the vat.
+    pub(crate) fn let_go(&self, vat: &Rc<Shared>) {
+        if self.is_dirty() {
+            self.cut(vat);
+        }
+        self.far.let_go();
         let dirty = self.dirty.take();
         let roots = self.roots.take();
         quietly(|| drop((dirty, roots)));

@@ -104,7 +104,7 @@ impl Graph {
                 }
                 Some(id)
             }
-            None => self.store.reader()?.root(name)?,
+            None => self.root_on_disk(name)?,
         };
         let Some(id) = id else {
             return Ok(None);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::driver::Connection;
 use super::{ConnectError, Dialing, PeerError, Peers, Reached};
 use crate::core::{Effect, Promisable, Ref, Resolver, Shared, Work};
+use crate::durable::note_sturdy;
 use crate::error::{Error, ErrorKind};
 use crate::power::NetworkRef;
 use crate::sturdy::{DENIED_DETAIL, NO_SUCH_REFERENCE, RestorerRef, SturdyRef};
@@ -107,6 +108,7 @@ impl NetworkRef {
             return network.clone();
         };
         let (reference, resolver) = <Ref as Promisable<Ref>>::promised(&vat);
+        note_sturdy(&reference, sturdy, network);
         vat.effect(Effect::Now(Box::new(Enlivening {
             network: self.clone(),
             sturdy: sturdy.clone(),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -30,6 +31,9 @@ enum Action {
         /// Where the text goes; without it, to the standard output
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Also write the secrets: the URIs of sturdy refs in it. Without them it cannot be imported
+        #[arg(long)]
+        reveal: bool,
     },
     /// Make a store from such a text
     Import {
@@ -50,17 +54,26 @@ enum Action {
 
 pub(crate) fn run(args: &Args, ui: &mut Ui) -> Result<(), CommandError> {
     match &args.action {
-        Action::Export { store, output } => export(store, output.as_deref(), ui),
+        Action::Export {
+            store,
+            output,
+            reveal,
+        } => export(store, output.as_deref(), *reveal, ui),
         Action::Import { store, input } => import(store, input.as_deref(), ui),
         Action::Check { store } => check(store, ui),
     }
 }
 
-fn export(store: &Path, output: Option<&Path>, ui: &mut Ui) -> Result<(), CommandError> {
+fn export(
+    store: &Path,
+    output: Option<&Path>,
+    reveal: bool,
+    ui: &mut Ui,
+) -> Result<(), CommandError> {
     let failed = |error| failed("export", store, &error);
     let Some(path) = output else {
         let mut text = Vec::new();
-        Store::export(store, &mut text).map_err(failed)?;
+        Store::export(store, &mut text, reveal).map_err(failed)?;
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<Value> = text
             .lines()
@@ -74,12 +87,21 @@ fn export(store: &Path, output: Option<&Path>, ui: &mut Ui) -> Result<(), Comman
             format!("cannot write {}: {error}", path.display()),
         )
     };
-    let mut out = std::io::BufWriter::new(File::create_new(path).map_err(file)?);
-    let contents = Store::export(store, &mut out).map_err(failed)?;
+    let mut out = std::io::BufWriter::new(private(path).map_err(file)?);
+    let contents = Store::export(store, &mut out, reveal).map_err(failed)?;
     out.flush().map_err(file)?;
     out.get_ref().sync_all().map_err(file)?;
     let said = format!("{} has {}", path.display(), Shown(&contents));
     ui.answer("store_export", &data(&contents), &said)
+}
+
+/// A new file that only this user can read: what a vat keeps may be anything.
+fn private(path: &Path) -> std::io::Result<File> {
+    File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 fn import(store: &Path, input: Option<&Path>, ui: &mut Ui) -> Result<(), CommandError> {

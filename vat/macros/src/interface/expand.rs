@@ -60,6 +60,26 @@ fn reference(interface: &Interface) -> TokenStream {
             }
         }
 
+        impl #krate::__private::serde::Serialize for #name {
+            fn serialize<VatSerializer: #krate::__private::serde::Serializer>(
+                &self,
+                serializer: VatSerializer,
+            ) -> ::core::result::Result<VatSerializer::Ok, VatSerializer::Error> {
+                let untyped: &#krate::__private::Ref = ::core::convert::AsRef::as_ref(self);
+                #krate::__private::serde::Serialize::serialize(untyped, serializer)
+            }
+        }
+
+        impl<'de> #krate::__private::serde::Deserialize<'de> for #name {
+            fn deserialize<VatDeserializer: #krate::__private::serde::Deserializer<'de>>(
+                deserializer: VatDeserializer,
+            ) -> ::core::result::Result<Self, VatDeserializer::Error> {
+                let untyped: #krate::__private::Ref =
+                    #krate::__private::serde::Deserialize::deserialize(deserializer)?;
+                ::core::result::Result::Ok(::core::convert::From::from(untyped))
+            }
+        }
+
         impl ::core::fmt::Debug for #name {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.write_str(::core::stringify!(#name))?;

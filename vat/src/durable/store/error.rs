@@ -44,6 +44,10 @@ macro_rules! from_redb {
         impl From<redb::$error> for StoreError {
             fn from(error: redb::$error) -> Self {
                 match redb::Error::from(error) {
+                    // Its magic number is another one.
+                    redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                        Self::NotAStore
+                    }
                     redb::Error::Io(error) => Self::Io(error),
                     error => Self::Database(Box::new(error)),
                 }

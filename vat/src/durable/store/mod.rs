@@ -189,16 +189,17 @@ impl Store {
             .as_ref()
             .map(|orders| orders.send(Order::Commit(batch)));
         if !matches!(sent, Some(Ok(()))) {
-            self.break_with("the thread that writes it has ended");
+            self.break_with(&Error::failed("the thread that writes it has ended"));
         }
     }
 
     /// Nothing is written any more.
-    pub(super) fn break_with(&self, why: &str) {
-        tracing::error!(err = why, "the durable store is broken");
+    pub(super) fn break_with(&self, why: &Error) {
+        tracing::error!(err = %why, "the durable store is broken");
         let mut progress = self.shared.progress();
         progress.broken = true;
-        progress.failure = Some(why.to_owned());
+        // Others are told no names of the program's.
+        progress.failure = Some("a state cannot be written; the log says which".to_owned());
         drop(progress);
         self.shared.tell();
     }

@@ -8,7 +8,8 @@
 //!
 //! What JSON has no word for is an object with one key that begins with `$`: `$object` (a reference to
 //! the object of that number), `$bytes` (base64), `$map` (pairs, where keys are no texts or begin with
-//! `$`), `$float` (a number that JSON cannot say exactly), `$ext` (type and base64).
+//! `$`), `$float` (a number that JSON cannot say exactly), `$power` (what is granted in this slot),
+//! `$sturdy` (the slot of a network power and a URI), `$ext` (type and base64).
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
@@ -20,11 +21,14 @@ use rmpv::Value;
 use serde_json::{Map, Value as Json, json};
 
 use super::{Batch, Reader, Store, StoreError, tables};
-use crate::durable::codec::OBJECT_EXT;
+use crate::durable::codec::{OBJECT_EXT, POWER_EXT, STURDY_EXT};
 use crate::durable::record;
 
 /// Objects that are imported in one transaction.
 const AT_ONCE: usize = 10_000;
+
+/// What stands for a secret.
+const HIDDEN: &str = "***";
 
 /// What a store holds, in short.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +45,8 @@ pub struct Contents {
 }
 
 impl Store {
-    /// Writes everything that is in the store at `path` as text, one JSON object per line.
+    /// Writes everything that is in the store at `path` as text, one JSON object per line. The URIs of
+    /// sturdy refs are secrets, and left out unless `reveal`; without them the text cannot be imported.
     ///
     /// # Authority
     ///
@@ -50,7 +55,7 @@ impl Store {
     /// # Errors
     ///
     /// When a vat uses the store, it cannot be read, or `out` cannot be written.
-    pub fn export(path: &Path, out: &mut impl Write) -> Result<Contents, StoreError> {
+    pub fn export(path: &Path, out: &mut impl Write, reveal: bool) -> Result<Contents, StoreError> {
         let (database, next) = existing(path)?;
         let reader = Reader::new(&database)?;
         let line = |out: &mut dyn Write, json: &Json| -> Result<(), StoreError> {
@@ -67,7 +72,7 @@ impl Store {
         reader.each(|id, record| {
             if failed.is_ok() {
                 contents.objects += 1;
-                failed = object_to_json(id, record).and_then(|json| line(out, &json));
+                failed = object_to_json(id, record, reveal).and_then(|json| line(out, &json));
             }
         })?;
         failed.map(|()| contents)
@@ -264,7 +269,7 @@ fn other_line(json: &Json, next: u64, batch: &mut Batch) -> Result<(), String> {
     Ok(())
 }
 
-fn object_to_json(id: u64, record: &[u8]) -> Result<Json, StoreError> {
+fn object_to_json(id: u64, record: &[u8], reveal: bool) -> Result<Json, StoreError> {
     let broken = |error: String| StoreError::Object(id, error);
     let (header, mut state) = record::read(record).map_err(|error| broken(error.to_string()))?;
     let state = rmpv::decode::read_value(&mut state);
@@ -273,7 +278,7 @@ fn object_to_json(id: u64, record: &[u8]) -> Result<Json, StoreError> {
         "object": id,
         "type": header.name,
         "version": header.version,
-        "state": to_json(&state),
+        "state": to_json(&state, reveal),
     }))
 }
 
@@ -284,7 +289,7 @@ fn special(key: &str, value: impl Into<Json>) -> Json {
     Json::Object(map)
 }
 
-fn to_json(value: &Value) -> Json {
+fn to_json(value: &Value, reveal: bool) -> Json {
     match value {
         Value::Nil => Json::Null,
         Value::Boolean(value) => Json::Bool(*value),
@@ -299,11 +304,17 @@ fn to_json(value: &Value) -> Json {
             None => special("$string", BASE64.encode(text.as_bytes())),
         },
         Value::Binary(bytes) => special("$bytes", BASE64.encode(bytes)),
-        Value::Array(values) => values.iter().map(to_json).collect(),
-        Value::Map(pairs) => map(pairs),
+        Value::Array(values) => values.iter().map(|value| to_json(value, reveal)).collect(),
+        Value::Map(pairs) => map(pairs, reveal),
         Value::Ext(OBJECT_EXT, id) if id.len() == 8 => {
             let id = <[u8; 8]>::try_from(id.as_slice()).map_or(0, u64::from_be_bytes);
             special("$object", id)
+        }
+        Value::Ext(POWER_EXT, slot) => special("$power", String::from_utf8_lossy(slot)),
+        Value::Ext(STURDY_EXT, text) => {
+            let text = String::from_utf8_lossy(text);
+            let (slot, uri) = text.split_once('\0').unwrap_or_default();
+            special("$sturdy", json!([slot, if reveal { uri } else { HIDDEN }]))
         }
         Value::Ext(kind, bytes) => special("$ext", json!([kind, BASE64.encode(bytes)])),
     }
@@ -319,17 +330,18 @@ fn float(value: f64) -> Json {
     }
 }
 
-fn map(pairs: &[(Value, Value)]) -> Json {
+fn map(pairs: &[(Value, Value)], reveal: bool) -> Json {
     let names: BTreeSet<&str> = pairs.iter().filter_map(|(key, _)| key.as_str()).collect();
     if names.len() < pairs.len() || names.iter().any(|name| name.starts_with('$')) {
         let pairs = pairs.iter();
         let pairs: Json = pairs
-            .map(|(key, value)| json!([to_json(key), to_json(value)]))
+            .map(|(key, value)| json!([to_json(key, reveal), to_json(value, reveal)]))
             .collect();
         return special("$map", pairs);
     }
     let pairs = pairs.iter();
-    let named = pairs.filter_map(|(key, value)| Some((key.as_str()?.to_owned(), to_json(value))));
+    let named =
+        pairs.filter_map(|(key, value)| Some((key.as_str()?.to_owned(), to_json(value, reveal))));
     Json::Object(named.collect())
 }
 
@@ -394,6 +406,17 @@ fn from_special(key: &str, value: &Json, refs: &mut Vec<u64>) -> Result<Value, S
             };
             Value::Map(pairs.iter().map(pair).collect::<Result<_, _>>()?)
         }
+        ("$power", Json::String(slot)) => Value::Ext(POWER_EXT, slot.as_bytes().to_vec()),
+        ("$sturdy", Json::Array(parts)) => match parts.as_slice() {
+            [_, Json::String(uri)] if uri == HIDDEN => {
+                let what = "the URI of a sturdy ref was left out; export with `--reveal`";
+                return Err(what.to_owned());
+            }
+            [Json::String(slot), Json::String(uri)] => {
+                Value::Ext(STURDY_EXT, format!("{slot}\0{uri}").into_bytes())
+            }
+            _ => return Err("$sturdy has the name of a slot and a URI".to_owned()),
+        },
         ("$ext", Json::Array(parts)) => match parts.as_slice() {
             [kind, data] => {
                 let kind = kind.as_i64().and_then(|kind| i8::try_from(kind).ok());
@@ -426,6 +449,8 @@ mod tests {
             Value::Binary(vec![0, 255]),
             Value::Ext(OBJECT_EXT, 7_u64.to_be_bytes().to_vec()),
             Value::Ext(9, vec![1]),
+            Value::Ext(POWER_EXT, b"log".to_vec()),
+            Value::Ext(STURDY_EXT, b"net\0vat://somewhere".to_vec()),
             Value::Map(vec![(text("b"), Value::from(1)), (text("a"), Value::Nil)]),
             Value::Map(vec![(text("$b"), Value::from(1))]),
             Value::Map(vec![(Value::from(3), Value::from(1))]),
@@ -433,10 +458,14 @@ mod tests {
             Value::Map(Vec::new()),
         ];
         let value = Value::Array(values);
-        let text = to_json(&value).to_string();
+        let text = to_json(&value, true).to_string();
         let mut refs = Vec::new();
         let back = from_json(&serde_json::from_str(&text).unwrap(), &mut refs).unwrap();
         assert_eq!(back, value, "{text}");
         assert_eq!(refs, [7]);
+        let hidden = to_json(&value, false);
+        assert!(!hidden.to_string().contains("vat://"), "{hidden}");
+        let refused = from_json(&hidden, &mut refs).unwrap_err();
+        assert!(refused.contains("--reveal"), "{refused}");
     }
 }
