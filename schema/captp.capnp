@@ -113,8 +113,9 @@ struct Call {
   # ignored), Finish is.
 
   timeLeft @11 :UInt32;
-  # Not Cap'n Proto's own: milliseconds until the caller gives up, from when the call was sent; 0
-  # if it does not. Only between vats that both announced extended calls.
+  # Not Cap'n Proto's own: milliseconds until the caller gives up, from when the call was written; 0
+  # if it does not. A call that waits then for room at the peer is not written anew. Only between
+  # vats that both announced extended calls.
 
   params @4 :Payload;
 

@@ -403,13 +403,14 @@ impl<H: Host> Engine<H> {
         self.settle();
     }
 
-    /// Whether the caller of this call has cancelled it: it does not want the results, and nobody
-    /// else can. A call that had to wait for a promise may be when it arrives.
+    /// Whether the caller of this call has cancelled it, or is gone: it does not want the results,
+    /// and nobody else can. A call that had to wait for a promise may be when it arrives.
     #[must_use]
     pub fn is_cancelled(&self, answer: &AnswerToken) -> bool {
         let row = self.connections.get(answer.conn);
         let entry = row.and_then(|row| row.answers.get(answer.answer.raw()));
-        entry.is_some_and(|entry| entry.serial == answer.serial && entry.is_unwanted())
+        let entry = entry.filter(|entry| entry.serial == answer.serial);
+        entry.is_none_or(|entry| entry.is_unwanted())
     }
 
     /// Cancels the call in whose [`Encoded::pipelined`](crate::Encoded::pipelined) this promise
@@ -691,7 +692,7 @@ impl<H: Host> Engine<H> {
     /// the peer may be closing it at this moment, as [idle](Self::is_idle). Before anything new begins
     /// on it, it should be asked for whatever can be lost, such as its bootstrap reference; the answer
     /// shows that it stays, for as long again. A gift is not accepted over such a connection before
-    /// [`Output::Dial`](crate::Output::Dial) was answered, if only with the same connection.
+    /// [`Output::Dial`] was answered, if only with the same connection.
     #[must_use]
     pub fn is_doubtful(&self, conn: ConnId) -> bool {
         let silence = |since| self.now.saturating_sub(since) >= self.config.doubted_after;

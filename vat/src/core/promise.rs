@@ -97,7 +97,8 @@ impl<T: Data> Promise<T> {
     /// this vat or in another one that knows of deadlines: a call whose time is up before it begins
     /// does not begin, calls that it makes meanwhile have the same deadline (see
     /// [`Turn::time_left`]), and a method that is declared `#[cancellable]` is
-    /// [cancelled](Self::cancel). Any other call that has begun runs all the same.
+    /// [cancelled](Self::cancel). Any other method that has begun goes on, though what it calls when the
+    /// time is up does not begin.
     ///
     /// A promise with clones is left alone: then the one that is returned breaks, and nothing else
     /// happens.

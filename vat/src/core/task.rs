@@ -286,19 +286,20 @@ where
             });
             let id = wake.id;
             let deadline = vat.turn.deadline.get();
-            vat.keep_task(Task {
+            let task = Task {
                 body,
                 wake,
                 owner,
                 deadline,
-            });
-            Some(id)
+            };
+            vat.keep_task(task).then_some(id)
         }
         (outcome, future) => {
-            vat.tasks.borrow_mut().release(wake);
             quietly(|| drop(future));
             let lost = || Error::failed("the body ended without a result");
             done(vat, outcome.and_then(|result| result.ok_or_else(lost)));
+            // Its place is free when nobody can name the task any more.
+            vat.tasks.borrow_mut().release(wake);
             None
         }
     }
@@ -357,25 +358,30 @@ impl Shared {
         });
         drop(waker);
         match outcome {
-            Ok(false) => self.keep_task(task),
+            Ok(false) => {
+                self.keep_task(task);
+            }
             Ok(true) => self.finish_task(task, Ok(())),
             Err(error) => self.finish_task(task, Err(error)),
         }
     }
 
-    /// The task waits, unless the object died meanwhile whose method it is.
-    fn keep_task(self: &Rc<Self>, task: Task) {
+    /// The task waits, unless the object died meanwhile whose method it is, or nobody wants it.
+    fn keep_task(self: &Rc<Self>, task: Task) -> bool {
         if let Some(owner) = &task.owner
             && !self.note_task(owner, task.wake.id)
         {
             let reason = Self::lost_with(owner);
-            return self.finish_task(task, Err(reason));
+            self.finish_task(task, Err(reason));
+            return false;
         }
         let broken = self.tasks.borrow_mut().take_broken(task.wake.id);
         if let Some(reason) = broken {
-            return self.finish_task(task, Err(reason));
+            self.finish_task(task, Err(reason));
+            return false;
         }
         self.tasks.borrow_mut().keep(task);
+        true
     }
 
     /// Ends a task that waits.
@@ -393,7 +399,7 @@ impl Shared {
         if let Some(owner) = &owner {
             self.forget_task(owner, wake.id);
         }
-        self.tasks.borrow_mut().release(wake);
         quietly(|| body.finish(self, outcome));
+        self.tasks.borrow_mut().release(wake);
     }
 }

@@ -93,12 +93,20 @@ impl Turn {
     /// [`Promise::within`], or because it has a deadline itself. Zero when it has given up.
     ///
     /// Calls that the turn makes have the same deadline at most: their promises break with
-    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) then. So have those of callbacks that it
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) then, and those made later than that do not
+    /// begin, unless they are made [without it](Self::without_deadline). So have those of callbacks that it
     /// gives to [`then`](Promise::then), and of later stretches of an `async` method; a body that it
     /// [spawns](Self::spawn_async) has none.
     pub fn time_left(&self) -> Option<Duration> {
         let deadline = self.0.turn.deadline.get()?;
         Some(deadline.saturating_sub(self.0.now()))
+    }
+
+    /// Calls that `body` makes have no deadline of the caller's: they are made even if the caller does
+    /// not wait any more. What a method must not leave half done belongs in here.
+    pub fn without_deadline<R>(&self, body: impl FnOnce() -> R) -> R {
+        let _outer = self.0.turn.deadline_for(None);
+        body()
     }
 
     /// The vat's name, for logs.
@@ -155,6 +163,28 @@ pub(crate) struct TurnState {
     log: RefCell<Vec<Effect>>,
     /// The error of `commit_err`.
     kept: RefCell<Option<Error>>,
+}
+
+impl TurnState {
+    /// Sets the deadline until what is given is dropped.
+    fn deadline_for(&self, deadline: Option<Duration>) -> Outer<'_> {
+        Outer {
+            outer: self.deadline.replace(deadline),
+            at: &self.deadline,
+        }
+    }
+}
+
+/// Brings back a deadline.
+struct Outer<'a> {
+    outer: Option<Duration>,
+    at: &'a Cell<Option<Duration>>,
+}
+
+impl Drop for Outer<'_> {
+    fn drop(&mut self) {
+        self.at.set(self.outer);
+    }
 }
 
 /// What a turn wants done once it is sure that it commits.
@@ -216,10 +246,8 @@ impl Shared {
         deadline: Option<Duration>,
         body: impl FnOnce(&Turn) -> Result<R>,
     ) -> Result<R> {
-        let outer = self.turn.deadline.replace(deadline);
-        let result = self.transact(body);
-        self.turn.deadline.set(outer);
-        result
+        let _outer = self.turn.deadline_for(deadline);
+        self.transact(body)
     }
 
     /// Does this at the commit of the running turn, or at once if none runs.

@@ -9,25 +9,35 @@ use std::time::Duration;
 
 use super::state::{Core, State};
 use super::{Promise, Resolver};
-use crate::core::quietly;
 use crate::core::reference::Ref;
 use crate::core::task::TaskId;
 use crate::core::time::TimerId;
 use crate::core::turn::{Effect, Work};
-use crate::core::vat::Shared;
+use crate::core::vat::{Breakable, Shared};
 use crate::data::Data;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is known of a call that can be given up. Most calls have none.
 #[derive(Default)]
 pub(super) struct Control {
+    /// When the caller gives up.
     deadline: Cell<Option<Duration>>,
+    /// The same without what the running turn says.
+    committed: Cell<Option<Duration>>,
     timer: Cell<Option<TimerId>>,
     /// Stands for the call while it is in another vat; only if its method can be cancelled.
     question: RefCell<Option<Ref>>,
     /// The method, while it waits in this vat; only if it can be cancelled.
     task: Cell<Option<TaskId>>,
     given_up: Cell<bool>,
+    /// How often the running turn has given it up.
+    giving_up: Cell<u32>,
+}
+
+impl Control {
+    fn is_given_up(&self) -> bool {
+        self.given_up.get() || self.giving_up.get() > 0
+    }
 }
 
 impl<T: Data> Promise<T> {
@@ -40,24 +50,34 @@ impl<T: Data> Promise<T> {
     /// what it holds is dropped. It may also have ended already: a cancelled call "may have run".
     ///
     /// What the method has called itself is not cancelled with it. See
-    /// [`cancel_on_drop`](Self::cancel_on_drop).
+    /// [`cancel_on_drop`](Self::cancel_on_drop). A call that came through a
+    /// [logging reference](crate::pattern::logging) or a [membrane](crate::pattern::membrane) runs to
+    /// its end.
     pub fn cancel(self) {
         if let Some(vat) = self.0.vat.upgrade() {
-            // A call that this turn makes does not leave.
-            self.0.control().given_up.set(true);
+            let core = Rc::clone(&self.0);
             vat.effect(Effect::Now(Box::new(Cancel(self))));
+            if matches!(&*core.state.borrow(), State::Pending(_)) {
+                // A call that this turn makes does not leave.
+                let control = core.control();
+                control.giving_up.set(control.giving_up.get() + 1);
+            }
         }
     }
 
-    /// The same promise, which is [cancelled](Self::cancel) if it is dropped before it is settled: in
-    /// an `async` method, when the method itself is cancelled or fails.
+    /// The same promise, which is [cancelled](Self::cancel) if it is dropped before it is settled,
+    /// whether the turn that drops it commits or fails: in an `async` method, when the method itself is
+    /// cancelled or fails.
     pub fn cancel_on_drop(self) -> Cancelling<T> {
         Cancelling(Some(self))
     }
 
-    /// Breaks it, and says so to its callee, after this much time from the commit on.
+    /// Breaks it, and says so to its callee, after this much time.
     pub(super) fn limit(self, vat: &Rc<Shared>, limit: Duration) -> Self {
-        Resolver::of(&self.0).hurry(vat, vat.now().saturating_add(limit));
+        let now = vat.now();
+        // What the callee is told is reckoned from the engine's time.
+        vat.engine(|engine| engine.handle_time(now));
+        Resolver::of(&self.0).hurry(vat, now.saturating_add(limit));
         self
     }
 }
@@ -85,8 +105,10 @@ impl<T: Data> Future for Cancelling<T> {
 
 impl<T: Data> Drop for Cancelling<T> {
     fn drop(&mut self) {
-        if let Some(promise) = self.0.take() {
-            promise.cancel();
+        if let Some(promise) = self.0.take()
+            && let Some(vat) = promise.0.vat.upgrade()
+        {
+            vat.abandon(Box::new(Dropped(promise)));
         }
     }
 }
@@ -118,7 +140,7 @@ impl<T: Data> Resolver<T> {
     /// Whether its caller does not want the answer any more.
     pub(crate) fn is_given_up(&self) -> bool {
         let control = self.0.control.get();
-        control.is_some_and(|control| control.given_up.get())
+        control.is_some_and(|control| control.is_given_up())
     }
 
     /// The same call, for who runs its method.
@@ -140,10 +162,9 @@ impl<T: Data> Callee<T> {
     pub(crate) fn runs(&self, vat: &Rc<Shared>, task: TaskId) {
         let Some(core) = self.0.upgrade() else { return };
         let control = core.control();
+        control.task.set(Some(task));
         if control.given_up.get() {
-            vat.break_task(task, cancelled());
-        } else {
-            control.task.set(Some(task));
+            Stop::enqueue(vat, &core);
         }
     }
 
@@ -172,15 +193,15 @@ impl<T: Data> Core<T> {
         }
     }
 
-    fn give_up(&self, vat: &Rc<Shared>, reason: Error) {
+    fn give_up(self: &Rc<Self>, vat: &Rc<Shared>, reason: Error) {
         if !matches!(&*self.state.borrow(), State::Pending(_)) {
             return;
         }
         let control = self.control();
         control.given_up.set(true);
         self.settle(vat, Err(reason));
-        if let Some(task) = control.task.take() {
-            quietly(|| vat.break_task(task, cancelled()));
+        if control.task.get().is_some() {
+            Stop::enqueue(vat, self);
         }
         if let Some(question) = control.question.take() {
             vat.engine(|engine| engine.cancel(question.node()));
@@ -201,13 +222,53 @@ struct Cancel<T: Data>(Promise<T>);
 
 impl<T: Data> Work for Cancel<T> {
     fn run(self: Box<Self>, vat: &Rc<Shared>) {
+        self.take_back();
         self.0.0.heeded.set(true);
         self.0.0.give_up(vat, cancelled());
     }
 
     fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {
-        self.0.0.control().given_up.set(false);
+        self.take_back();
     }
+}
+
+impl<T: Data> Cancel<T> {
+    fn take_back(&self) {
+        if let Some(control) = self.0.0.control.get() {
+            let giving_up = control.giving_up.get();
+            control.giving_up.set(giving_up.saturating_sub(1));
+        }
+    }
+}
+
+/// A promise that was dropped with which its call is given up, after the turn in which it was.
+struct Dropped<T: Data>(Promise<T>);
+
+impl<T: Data> Breakable for Dropped<T> {
+    fn break_with(self: Box<Self>, vat: &Rc<Shared>, _: Error) {
+        self.0.0.heeded.set(true);
+        self.0.0.give_up(vat, cancelled());
+    }
+}
+
+/// A method that is to stop where it waits, in its place in the queue: what it holds may have `Drop`
+/// code that sends.
+struct Stop<T: Data>(Rc<Core<T>>);
+
+impl<T: Data> Stop<T> {
+    fn enqueue(vat: &Rc<Shared>, core: &Rc<Core<T>>) {
+        vat.apply(Effect::Enqueue(Box::new(Self(Rc::clone(core)))));
+    }
+}
+
+impl<T: Data> Work for Stop<T> {
+    fn run(self: Box<Self>, vat: &Rc<Shared>) {
+        if let Some(task) = self.0.control().task.take() {
+            vat.break_task(task, cancelled());
+        }
+    }
+
+    fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {}
 }
 
 /// A deadline that waits for its commit.
@@ -218,6 +279,7 @@ impl<T: Data> Work for Arm<T> {
         let Self(core) = *self;
         let control = core.control();
         let pending = matches!(&*core.state.borrow(), State::Pending(_));
+        control.committed.set(control.deadline.get());
         let Some(deadline) = control.deadline.get().filter(|_| pending) else {
             return;
         };
@@ -230,7 +292,10 @@ impl<T: Data> Work for Arm<T> {
         drop(earlier.and_then(|timer| vat.cancel_timer(timer)));
     }
 
-    fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {}
+    fn fail(self: Box<Self>, _: &Rc<Shared>, _: Error) {
+        let control = self.0.control();
+        control.deadline.set(control.committed.get());
+    }
 }
 
 /// Time is up.

@@ -28,8 +28,18 @@ pub(crate) trait Worker {
         gate: GateRef,
         other: Option<WorkerRef>,
     ) -> Result<Vec<u64>>;
+    /// Notes this.
+    fn note(&mut self, turn: &Turn, what: String) -> Result<()>;
     /// What it noted.
     fn notes(&self, turn: &Turn) -> Result<Vec<String>>;
+    /// Calls another, and fails before that has answered.
+    async fn in_vain(
+        this: Near<Self>,
+        cx: &Cx,
+        other: WorkerRef,
+        gate: GateRef,
+        panic: bool,
+    ) -> Result<u64>;
     /// Calls another, and cancels that call when its own is.
     #[cancellable]
     async fn in_turn(this: Near<Self>, cx: &Cx, other: WorkerRef, gate: GateRef) -> Result<u64>;
@@ -109,8 +119,28 @@ impl Worker for Doing {
         Ok(seen)
     }
 
+    fn note(&mut self, _: &Turn, what: String) -> Result<()> {
+        self.notes.push(what);
+        Ok(())
+    }
+
     fn notes(&self, _: &Turn) -> Result<Vec<String>> {
         Ok(self.notes.clone())
+    }
+
+    async fn in_vain(
+        _: Near<Self>,
+        cx: &Cx,
+        other: WorkerRef,
+        gate: GateRef,
+        panic: bool,
+    ) -> Result<u64> {
+        let _answer = other.stoppable(gate.clone()).cancel_on_drop();
+        let (soon, resolver) = cx.promise::<u64>();
+        resolver.resolve(Ok(1));
+        soon.await?;
+        assert!(!panic, "told to panic");
+        Err(Error::failed("told to fail"))
     }
 
     async fn in_turn(_: Near<Self>, _: &Cx, other: WorkerRef, gate: GateRef) -> Result<u64> {
@@ -368,6 +398,176 @@ fn a_method_that_is_cancelled_cancels_what_it_is_to() {
     gate.open().detach();
     net.run();
     assert_eq!(notes(&net.vats[1], &near), ["began"]);
+}
+
+#[test]
+fn a_method_that_fails_cancels_what_it_is_to() {
+    for panic in [false, true] {
+        let vat = Vat::new("a");
+        let ((near, worker), gate) = (worker(&vat), gate(&vat));
+        let answer = worker.in_vain(worker.clone(), gate.clone(), panic);
+        run(&vat);
+        let kind = if panic {
+            ErrorKind::Panicked
+        } else {
+            ErrorKind::Failed
+        };
+        assert_kind(&answer, kind);
+        assert_eq!(dropped(), 1, "the other stopped");
+        assert_eq!(notes(&vat, &near), ["began"]);
+        assert_eq!(vat.unheeded(), 0);
+    }
+}
+
+#[test]
+fn a_call_whose_caller_is_gone_does_not_begin() {
+    let mut net = Net::new(&["here", "there"]);
+    let (near, worker) = worker(&net.vats[1]);
+    let (promised, resolver) = net.vats[1]
+        .turn(|turn| Ok(turn.promise::<WorkerRef>()))
+        .unwrap();
+    let far: WorkerRef = net.grant(0, 1, &promised);
+    let gate = gate(&net.vats[0]);
+    far.stoppable(gate.clone()).detach();
+    far.unstoppable(gate).detach();
+    net.run();
+    net.cut(0);
+    net.run();
+    net.vats[1]
+        .turn(|_| {
+            resolver.resolve(Ok(worker));
+            Ok(())
+        })
+        .unwrap();
+    net.run();
+    assert_eq!(notes(&net.vats[1], &near), ["began"], "the other one");
+}
+
+#[test]
+fn what_failed_turns_said_of_a_call_is_taken_back_and_nothing_else() {
+    let vat = Vat::new("a");
+    let ((near, worker), gate) = (worker(&vat), gate(&vat));
+    let failed = |act: &dyn Fn()| {
+        let failed: Result<()> = vat.turn(|_| {
+            act();
+            Err(Error::failed("told to"))
+        });
+        assert!(failed.is_err());
+    };
+    // It is still in the queue.
+    let answer = worker.stoppable(gate.clone());
+    cancel(&vat, &answer);
+    failed(&|| {
+        answer.clone().cancel();
+        answer.clone().cancel();
+    });
+    run(&vat);
+    assert_kind(&answer, ErrorKind::Cancelled);
+    assert_eq!(notes(&vat, &near), [""; 0]);
+    let answer = worker.stoppable(gate.clone());
+    failed(&|| {
+        answer.clone().cancel();
+        answer.clone().cancel();
+    });
+    gate.open().detach();
+    run(&vat);
+    assert_eq!(taken(&answer).unwrap(), 7);
+}
+
+#[test]
+fn a_deadline_that_a_failed_turn_set_is_taken_back() {
+    let vat = Vat::new("a");
+    let ((_, worker), gate) = (worker(&vat), gate(&vat));
+    let held: RefCell<Option<Promise<u64>>> = RefCell::new(Some(worker.stoppable(gate)));
+    run(&vat);
+    let limit = |limit: Duration, fail: bool| {
+        let limited: Result<()> = vat.turn(|_| {
+            let answer = held.take().unwrap();
+            held.replace(Some(answer.within(limit)));
+            if fail {
+                Err(Error::failed("told to"))
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!(limited.is_err(), fail);
+    };
+    limit(LIMIT, true);
+    limit(3 * LIMIT, false);
+    vat.handle_time(2 * LIMIT);
+    run(&vat);
+    assert!(held.borrow().as_ref().unwrap().try_take().is_none());
+    vat.handle_time(3 * LIMIT);
+    run(&vat);
+    assert_kind(held.borrow().as_ref().unwrap(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn what_a_cancelled_method_sends_when_it_is_dropped_comes_behind_what_was_sent_before() {
+    let vat = Vat::new("a");
+    let ((near, worker), gate) = (worker(&vat), gate(&vat));
+    #[vat::interface(name = "sample::Telling")]
+    trait Telling {
+        #[cancellable]
+        async fn tell(this: Near<Self>, cx: &Cx, gate: GateRef, to: WorkerRef) -> Result<u64>;
+    }
+    #[derive(Clone, vat::Object)]
+    struct Teller;
+    struct Last(WorkerRef);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.note("last".to_owned()).detach();
+        }
+    }
+    impl Telling for Teller {
+        async fn tell(_: Near<Self>, _: &Cx, gate: GateRef, to: WorkerRef) -> Result<u64> {
+            let _last = Last(to);
+            gate.wait().await
+        }
+    }
+    let telling = vat.turn(|turn| Ok(TellingRef::new(turn, Teller))).unwrap();
+    let answer = telling.tell(gate, worker.clone());
+    run(&vat);
+    vat.turn(|_| {
+        answer.cancel();
+        worker.note("first".to_owned()).detach();
+        Ok(())
+    })
+    .unwrap();
+    run(&vat);
+    assert_eq!(notes(&vat, &near), ["first", "last"]);
+}
+
+#[test]
+fn a_call_can_be_made_without_the_deadline_of_its_caller() {
+    let vat = Vat::new("a");
+    let ((near, worker), gate) = (worker(&vat), gate(&vat));
+    #[vat::interface(name = "sample::Tidying")]
+    trait Tidying {
+        fn tidy_late(&mut self, turn: &Turn, to: WorkerRef, gate: GateRef) -> Result<Promise<u64>>;
+    }
+    #[derive(Clone, vat::Object)]
+    struct Tidier;
+    impl Tidying for Tidier {
+        fn tidy_late(&mut self, _: &Turn, to: WorkerRef, gate: GateRef) -> Result<Promise<u64>> {
+            Ok(gate.wait().then(move |turn, result| {
+                to.note("lost".to_owned()).detach();
+                turn.without_deadline(|| to.note("kept".to_owned()).detach());
+                assert!(turn.time_left().is_some());
+                result.or_else(|_| Ok(0))
+            }))
+        }
+    }
+    let tidier = vat.turn(|turn| Ok(TidyingRef::new(turn, Tidier))).unwrap();
+    let answer = vat
+        .turn(|_| Ok(tidier.tidy_late(worker, gate.clone()).within(LIMIT)))
+        .unwrap();
+    run(&vat);
+    vat.handle_time(LIMIT);
+    run(&vat);
+    assert_kind(&answer, ErrorKind::TimedOut);
+    assert_eq!(notes(&vat, &near), ["kept"]);
+    drop(gate);
 }
 
 // ---- deadlines

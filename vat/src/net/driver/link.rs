@@ -177,7 +177,15 @@ impl Connection {
 
     /// Whether the other side may be closing it at this moment, for want of use.
     pub(crate) fn is_doubtful(&self) -> bool {
-        self.ask(|engine| engine.is_doubtful(self.link.conn))
+        let Some(inner) = self.inner.upgrade() else {
+            return false;
+        };
+        // A vat that has slept was not told the time.
+        let now = inner.vat.shared().now();
+        inner.vat.engine(|engine| {
+            engine.handle_time(now);
+            engine.is_doubtful(self.link.conn)
+        })
     }
 
     /// Waits until the peer has said its hello, or none is spoken. `false`: the connection is closed.
