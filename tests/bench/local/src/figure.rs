@@ -19,7 +19,12 @@ impl Figure {
     }
 
     pub fn shown(self) -> String {
-        format!("{} [{}..{}]", short(self.median), short(self.min), short(self.max))
+        format!(
+            "{} [{}..{}]",
+            short(self.median),
+            short(self.min),
+            short(self.max)
+        )
     }
 }
 

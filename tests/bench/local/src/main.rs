@@ -51,7 +51,10 @@ fn main() {
     let cases: Vec<Case> = peers::all();
     let wanted = |case: &&Case| {
         let name = format!("{}/{}", case.work, case.peer);
-        settings.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+        settings
+            .only
+            .as_ref()
+            .is_none_or(|only| name.contains(only.as_str()))
     };
     let mut measured: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
     for round in 0..=settings.rounds {
@@ -59,7 +62,10 @@ fn main() {
         for case in cases.iter().filter(wanted) {
             let value = (case.measure)();
             if round > 0 {
-                measured.entry((case.work, case.peer)).or_default().push(value);
+                measured
+                    .entry((case.work, case.peer))
+                    .or_default()
+                    .push(value);
             }
         }
     }

@@ -37,12 +37,28 @@ impl Measured {
 
     /// One thing less another, round by round.
     fn difference(&self, one: (&str, &str), other: (&str, &str)) -> Option<Figure> {
+        self.pairs(one, other, |one, other| one - other)
+    }
+
+    /// One thing in proportion to another, round by round.
+    fn ratio(&self, one: (&str, &str), other: (&str, &str)) -> Option<Figure> {
+        self.pairs(one, other, |one, other| one / other)
+    }
+
+    fn pairs(
+        &self,
+        one: (&str, &str),
+        other: (&str, &str),
+        of: impl Fn(f64, f64) -> f64,
+    ) -> Option<Figure> {
         let values = |(work, peer)| {
             let found = self.0.iter().find(|((w, p), _)| *w == work && *p == peer);
             found.map(|(_, values)| values)
         };
         let pairs = values(one)?.iter().zip(values(other)?);
-        Some(Figure::of(pairs.map(|(one, other)| one - other).collect()))
+        Some(Figure::of(
+            pairs.map(|(one, other)| of(*one, *other)).collect(),
+        ))
     }
 
     /// Millions a second, of nanoseconds for each.
@@ -59,12 +75,20 @@ pub fn page(rounds: usize, measured: &Measured) -> String {
          machine.\n\n",
     );
     let _ = writeln!(page, "- Machine: {}.", machine());
-    let _ = writeln!(page, "- Compiler: {}; release, fat LTO.", output("rustc", &["--version"]));
-    let _ = writeln!(page, "- {rounds} rounds after one that is discarded: median [min..max].\n");
+    let _ = writeln!(
+        page,
+        "- Compiler: {}; release, fat LTO.",
+        output("rustc", &["--version"])
+    );
+    let _ = writeln!(
+        page,
+        "- {rounds} rounds after one that is discarded: median [min..max].\n"
+    );
     goals(&mut page, measured);
     calls(&mut page, measured);
     messages(&mut page, measured);
     objects(&mut page, measured);
+    durable(&mut page, measured);
     page
 }
 
@@ -120,32 +144,65 @@ fn goals(page: &mut String, measured: &Measured) {
             bound: Most(10.0),
             found: measured.figure("restart", "vat"),
         },
+        Goal {
+            name: "durable turns, 1,000 in a batch",
+            unit: "a second",
+            bound: Least(100_000.0),
+            found: measured.map("durable", "vat", |nanoseconds| 1e9 / nanoseconds),
+        },
+        Goal {
+            name: "the same in proportion to what redb alone writes",
+            unit: "times",
+            bound: Least(0.8),
+            found: measured.ratio(("durable", "redb alone"), ("durable", "vat")),
+        },
     ];
-    for Goal { name, unit, bound, found } in goals {
+    for Goal {
+        name,
+        unit,
+        bound,
+        found,
+    } in goals
+    {
         let Some(found) = found else { continue };
         let (wanted, met) = match bound {
             Least(least) => (format!("at least {}", short(least)), found.median >= least),
             Most(most) => (format!("at most {}", short(most)), found.median <= most),
         };
         let met = if met { "reached" } else { "**missed**" };
-        let _ = writeln!(page, "| {name}, {unit} | {wanted} | {} | {met} |", found.shown());
+        let _ = writeln!(
+            page,
+            "| {name}, {unit} | {wanted} | {} | {met} |",
+            found.shown()
+        );
     }
 }
 
 fn calls(page: &mut String, measured: &Measured) {
-    page.push_str("\n## Near calls and turns, ns\n\n| | call | turn with one call |\n|---|---|---|\n");
+    page.push_str(
+        "\n## Near calls and turns, ns\n\n| | call | turn with one call |\n|---|---|---|\n",
+    );
     for peer in ["Rc<RefCell<dyn Trait>>", "vat", "vat, external"] {
         let cell = |work| shown(measured.figure(work, peer));
         let _ = writeln!(page, "| `{peer}` | {} | {} |", cell("near"), cell("turn"));
     }
-    page.push_str("\nAn external object is not brought back when a turn fails: no old state is kept.\n");
+    page.push_str(
+        "\nAn external object is not brought back when a turn fails: no old state is kept.\n",
+    );
 }
 
 fn messages(page: &mut String, measured: &Measured) {
     page.push_str(
         "\n## Messages in one thread, million a second\n\n| | ask | tell |\n|---|---|---|\n",
     );
-    let peers = ["vat", "vat, async method", "tokio mpsc + oneshot", "actix", "ractor", "kameo"];
+    let peers = [
+        "vat",
+        "vat, async method",
+        "tokio mpsc + oneshot",
+        "actix",
+        "ractor",
+        "kameo",
+    ];
     for peer in peers {
         let cell = |work| shown(measured.rate(work, peer));
         let _ = writeln!(page, "| {peer} | {} | {} |", cell("ask"), cell("tell"));
@@ -153,12 +210,19 @@ fn messages(page: &mut String, measured: &Measured) {
 }
 
 fn objects(page: &mut String, measured: &Measured) {
-    page.push_str(
-        "\n## Objects made and kept\n\n| | ns each | bytes each |\n|---|---|---|\n",
-    );
+    page.push_str("\n## Objects made and kept\n\n| | ns each | bytes each |\n|---|---|---|\n");
     for peer in ["vat", "actix", "ractor", "kameo"] {
         let cell = |work| shown(measured.figure(work, peer));
         let _ = writeln!(page, "| {peer} | {} | {} |", cell("spawn"), cell("bytes"));
+    }
+}
+
+fn durable(page: &mut String, measured: &Measured) {
+    page.push_str("\n## Durable turns, 1,000 in a batch that is on disk at its end\n\n");
+    page.push_str("| | µs each |\n|---|---|\n");
+    for peer in ["vat", "redb alone"] {
+        let each = measured.map("durable", peer, |nanoseconds| nanoseconds / 1e3);
+        let _ = writeln!(page, "| {peer} | {} |", shown(each));
     }
 }
 
@@ -168,11 +232,19 @@ fn shown(figure: Option<Figure>) -> String {
 
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model.and_then(|rest| rest.split(':').nth(1)).unwrap_or("unknown").trim();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model
+        .and_then(|rest| rest.split(':').nth(1))
+        .unwrap_or("unknown")
+        .trim();
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("unknown").to_owned();
-    format!("{model}, Linux {}, load average at the end {load}", output("uname", &["-r"]))
+    format!(
+        "{model}, Linux {}, load average at the end {load}",
+        output("uname", &["-r"])
+    )
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 mod actix;
+mod durable;
 mod kameo;
 mod plain;
 mod ractor;
@@ -18,7 +19,11 @@ pub struct Case {
 
 impl Case {
     fn new(work: &'static str, peer: &'static str, measure: impl Fn() -> f64 + 'static) -> Self {
-        Self { work, peer, measure: Box::new(measure) }
+        Self {
+            work,
+            peer,
+            measure: Box::new(measure),
+        }
     }
 }
 
@@ -35,6 +40,7 @@ pub fn all() -> Vec<Case> {
         actix::cases(),
         ractor::cases(),
         kameo::cases(),
+        durable::cases(),
     ]
     .into_iter()
     .flatten()

@@ -70,7 +70,10 @@ pub fn cases() -> Vec<Case> {
 async fn spawn() -> (f64, f64) {
     let begin = Instant::now();
     let before = crate::heap::live();
-    let actors: Vec<Addr<Count>> = weighed(MANY, || (0..MANY).map(|_| Count { value: 0 }.start()).collect()).1;
+    let actors: Vec<Addr<Count>> = weighed(MANY, || {
+        (0..MANY).map(|_| Count { value: 0 }.start()).collect()
+    })
+    .1;
     let last = actors.last().expect("an actor");
     black_box(last.send(Add(0)).await).expect("an answer");
     let time = begin.elapsed().as_nanos() as f64 / MANY as f64;

@@ -23,7 +23,8 @@ impl Counter for Count {
 
 pub fn cases() -> Vec<Case> {
     vec![Case::new("near", "Rc<RefCell<dyn Trait>>", || {
-        let counter: Rc<RefCell<dyn Counter>> = black_box(Rc::new(RefCell::new(Count { value: 0 })));
+        let counter: Rc<RefCell<dyn Counter>> =
+            black_box(Rc::new(RefCell::new(Count { value: 0 })));
         timed(BATCH, || {
             for _ in 0..BATCH {
                 let _ = black_box(counter.borrow_mut().add(black_box(1)));

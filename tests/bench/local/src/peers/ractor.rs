@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use ::ractor::{Actor, ActorProcessingErr, ActorRef, Message, RpcReplyPort};
+use ::ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ::tokio::sync::oneshot;
 use futures::future::join_all;
 
@@ -16,8 +16,6 @@ enum Do {
     Add(u64, RpcReplyPort<u64>),
     Tell(u64),
 }
-
-impl Message for Do {}
 
 impl Actor for Count {
     type Msg = Do;

@@ -16,7 +16,10 @@ enum Message {
 }
 
 pub fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 fn spawn() -> mpsc::UnboundedSender<Message> {

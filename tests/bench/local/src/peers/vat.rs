@@ -1,7 +1,7 @@
 //! Our side.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::vat::Vat;
 use ::vat::prelude::*;
@@ -74,7 +74,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("turn", "vat", || turn(Count::default())),
         Case::new("turn", "vat, external", || turn(Outside::default())),
         Case::new("ask", "vat", || ask(|counter| counter.add(1))),
-        Case::new("ask", "vat, async method", || ask(|counter| counter.add_async(1))),
+        Case::new("ask", "vat, async method", || {
+            ask(|counter| counter.add_async(1))
+        }),
         Case::new("tell", "vat", tell),
         Case::new("spawn", "vat", || spawn().0),
         Case::new("bytes", "vat", || spawn().1),
@@ -170,12 +172,17 @@ fn spawn() -> (f64, f64) {
 /// Microseconds from the call that panics to the answer of the next life: the median.
 fn restart() -> f64 {
     let vat = Vat::new("bench");
-    let often = Intensity::default().with_restarts(u32::MAX);
-    let spec = SupervisorSpec::default().with_intensity(often);
+    let spec = SupervisorSpec::default()
+        .with_backoff(Backoff::NONE)
+        .with_intensity(Intensity {
+            restarts: 1_000_000,
+            within: Duration::from_secs(1),
+        });
     let worker = vat.turn(|turn| {
         let supervisor = turn.supervise(spec);
-        let child = ChildSpec::new("worker").with_backoff(Backoff::NONE);
-        supervisor.add(turn, child, |turn| Ok(CounterRef::new(turn, Count::default())))
+        supervisor.add(turn, ChildSpec::new("worker"), |turn| {
+            Ok(CounterRef::new(turn, Count::default()))
+        })
     });
     let worker = worker.expect("a supervised object");
     let mut times: Vec<f64> = (0..2_000)
