@@ -407,10 +407,11 @@ impl<H: Host> Engine<H> {
     /// and nobody else can. A call that had to wait for a promise may be when it arrives.
     #[must_use]
     pub fn is_cancelled(&self, answer: &AnswerToken) -> bool {
-        let row = self.connections.get(answer.conn);
-        let entry = row.and_then(|row| row.answers.get(answer.answer.raw()));
-        let entry = entry.filter(|entry| entry.serial == answer.serial);
-        entry.is_none_or(|entry| entry.is_unwanted())
+        let Some(row) = self.connections.get(answer.conn) else {
+            return true;
+        };
+        let entry = row.answers.get(answer.answer.raw());
+        entry.is_some_and(|entry| entry.serial == answer.serial && entry.is_unwanted())
     }
 
     /// Cancels the call in whose [`Encoded::pipelined`](crate::Encoded::pipelined) this promise

@@ -9,8 +9,8 @@ use crate::{ConnOptions, Features, Limits, Transmit};
 #[test]
 fn what_the_peer_announced_is_kept_and_only_common_features_count() {
     let mut net = Net::new(2);
-    let one = Features::THREE_PARTY_HANDOFF;
-    let both = one | Features::EXTENDED_CALLS;
+    let one = Features::EXTENDED_CALLS;
+    let both = one | Features::THREE_PARTY_HANDOFF;
     let small = Limits::default()
         .with_message_bytes(9_000)
         .with_caps_per_message(3)
