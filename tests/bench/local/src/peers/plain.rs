@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::rc::Rc;
 
+use ::vat::Result;
+
 use super::{BATCH, Case, timed};
 
 trait Counter {
-    fn add(&mut self, amount: u64) -> Result<u64, Box<str>>;
+    fn add(&mut self, amount: u64) -> Result<u64>;
 }
 
 struct Count {
@@ -15,7 +17,7 @@ struct Count {
 }
 
 impl Counter for Count {
-    fn add(&mut self, amount: u64) -> Result<u64, Box<str>> {
+    fn add(&mut self, amount: u64) -> Result<u64> {
         self.value += amount;
         Ok(self.value)
     }
