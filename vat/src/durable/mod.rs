@@ -29,7 +29,7 @@
 //!     let vat = vat::Vat::new("counting");
 //!     vat.attach_store(vat::durable::Store::at(&path)?)?;
 //!     let count = vat.turn(|turn| {
-//!         let tally = turn.durable("tally", |_| Tally::default())?;
+//!         let mut tally = turn.durable("tally", |_| Tally::default())?;
 //!         tally.count(turn)
 //!     })?;
 //!     vat.flush_store()?;
